@@ -1,0 +1,35 @@
+"""How signal and noise travel through a deep net at initialisation.
+
+The public names are loaded when they are first used, so that the command line answers at once.
+"""
+
+from importlib import import_module
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "layers": ("Conv", "ReLU", "BatchNorm", "Residual", "Network"),
+    "families": ("vanilla", "residual", "bn_ff", "bn_res", "FAMILIES"),
+    "data": ("load_images", "Images"),
+    "results": ("Scan",),
+    "scanning": ("scan", "kernel"),
+    "spec": ("load_network",),
+    "verification": ("verify",),
+}
+_HOME = {name: module for module, names in _HOMES.items() for name in names}
+
+__all__ = ["__version__", *_HOME]
+
+
+def __getattr__(name):
+    """Import a public name from the module that defines it (PEP 562)."""
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(f".{_HOME[name]}", __name__), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__():
+    """Public names, loaded or not."""
+    return sorted({*globals(), *__all__})
