@@ -1,0 +1,248 @@
+"""Batch norm at a finite batch: the spectrum of the centred covariance, and the map.
+
+The formula is in `quadrature`: batch norm turns one Gaussian into a weighted set of Gaussians S_s.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from .covariance import Covariance, NoiseCovariance, leading_pairs, pairs
+from .maps import Marginals, halve, mask_target, roots_and_inverses, workers
+from .moments import log
+from .overlap import Overlap
+from .quadrature import BatchNormWeight
+
+#: Up to this many points batch norm uses every eigenpair; above, the leading ones and a bulk.
+DENSE_POINTS = 320
+#: Leading eigenpairs kept above that, spare vectors of the iteration, and its products per layer.
+RANK, SPARE, ITERATIONS, WARM_UP = 32, 8, 2, 4
+#: Error allowed to the quadrature of batch norm (`quadrature.Rule.error`): with every eigenpair, and
+#: where the bulk's error is larger anyway.
+TOLERANCE, BULK_TOLERANCE = 1e-7, 1e-6
+
+
+@dataclass(frozen=True)
+class Spectrum:
+    """Eigenpairs of a centred covariance S, and a bulk B = S - U values U' known by its diagonals.
+
+    Attributes
+    ----------
+    values : shape (r,)
+    vectors : shape (points, r)
+    bulk : shape (points,)
+        Diagonal of B; zero when the eigenpairs are all there.
+    bulk_rate : shape (points,)
+        (B^2)_pp / B_pp, the eigenvalue that the bulk has as seen from a point.
+    """
+
+    values: np.ndarray
+    vectors: np.ndarray
+    bulk: np.ndarray
+    bulk_rate: np.ndarray
+
+    def bulk_damping(self, damping: np.ndarray) -> np.ndarray:
+        """Factor on either side of B for every t in `damping`, shape (nodes, points).
+
+        Zero where every eigenpair is there: what is left of B is rounding then, which nothing would damp.
+        """
+        if not self.bulk.any():
+            return np.zeros((damping.size, self.bulk.size))
+        return 1.0 / np.sqrt(1.0 + np.outer(damping, self.bulk_rate))
+
+    @property
+    def weighted_values(self) -> tuple[np.ndarray, np.ndarray]:
+        """Eigenvalues and multiplicities, the bulk as one value with its first two moments."""
+        mass = float(self.bulk.sum())
+        if mass <= 0.0:
+            return self.values, np.ones_like(self.values)
+        rate = float(self.bulk @ self.bulk_rate) / mass
+        return np.append(self.values, rate), np.append(np.ones_like(self.values), mass / rate)
+
+    def variances(self, damping: np.ndarray) -> np.ndarray:
+        """Diagonal of S (I + t S)^(-1) for every t in `damping`, shape (nodes, points)."""
+        damped = self.values / (1.0 + np.outer(damping, self.values))
+        return damped @ (self.vectors**2).T + self.bulk / (1.0 + np.outer(damping, self.bulk_rate))
+
+
+def spectrum(signal: Covariance, start: np.ndarray | None, rank: int | None) -> Spectrum:
+    """Spectrum of the centred signal covariance, in the scale of its blocks.
+
+    All pairs up to `DENSE_POINTS` points or when `rank` reaches them, else the leading `rank` by a
+    block iteration from `start` and a bulk that is described point by point.
+    """
+    points = signal.points
+    if rank is None:
+        rank = points if points <= DENSE_POINTS else RANK
+    nothing = np.zeros(points)
+    if rank + SPARE >= points:
+        centred = signal.centred_product(np.eye(points))
+        values, vectors = np.linalg.eigh(0.5 * (centred + centred.T))
+        return Spectrum(np.maximum(values, 0.0), vectors, nothing, nothing)
+    iterations = ITERATIONS if start is not None else ITERATIONS + WARM_UP
+    values, vectors = leading_pairs(signal.centred_product, start, rank + SPARE, iterations, points)
+    values, vectors = values[:rank], vectors[:, :rank]
+    bulk = signal.centred_diagonal - vectors**2 @ values
+    square = signal.centred_square_diagonal() - vectors**2 @ values**2
+    if bulk.sum() <= 1e-12 * values.sum():  # the rank is below what was asked for
+        return Spectrum(values, vectors, nothing, nothing)
+    bulk = np.maximum(bulk, 1e-14 * signal.centred_diagonal.mean())
+    return Spectrum(values, vectors, bulk, np.maximum(square, 0.0) / bulk)
+
+
+@dataclass(frozen=True)
+class Normalised:
+    """What batch norm leaves beside the covariances.
+
+    Attributes
+    ----------
+    station : Marginals
+        Behind the batch norm, before the ReLU.
+    known : dict
+        `Marginals.known` of where the signal stands now.
+    rank : float
+        Effective rank of the signal behind the batch norm, which keeps the eigenvectors.
+    vectors : ndarray, shape (points, r)
+        To start the search for eigenpairs at the next layer.
+    error : float
+        Estimate of the relative error: of the quadrature, and of the trace, which is known exactly.
+    """
+
+    station: Marginals
+    known: dict
+    rank: float
+    vectors: np.ndarray
+    error: float
+
+
+def normalise(
+    signal: Covariance,
+    noise: NoiseCovariance,
+    epsilon: float,
+    *,
+    activate: bool,
+    start: np.ndarray | None = None,
+    rank: int | None = None,
+    detail: bool = True,
+    overlap: Overlap | None = None,
+) -> Normalised:
+    """Batch norm of a Gaussian signal at a finite batch, and the ReLU behind it if `activate`, in place.
+
+    The batch norm is exact but for the quadrature (`TOLERANCE`) and, above `DENSE_POINTS` points,
+    the bulk of the spectrum, whose relative error per layer is of the order of 1e-4 in K; see
+    `quadrature` for the formula. The noise is divided by the standard deviation and does not flow
+    through it. What it has in common with the signal is taken into account in its mean variance (see
+    `overlap`).
+
+    Parameters
+    ----------
+    signal, noise : overwritten
+    epsilon : float
+    activate : bool
+    start : ndarray, shape (points, k), optional
+        Where the search for leading eigenpairs starts: `Normalised.vectors` of an earlier call.
+    rank : int, optional
+        Leading eigenpairs to use; left out, all or `RANK` by the number of points.
+    detail : bool
+        Whether nu1 and mu4 of the station are wanted.
+    overlap : Overlap, optional
+        Of signal and noise.
+
+    Raises
+    ------
+    ValueError
+        If epsilon is 0 and the batch has a rank below 3: the noise variance is infinite then.
+    """
+    spectral = spectrum(signal, start, rank)
+    points = signal.points
+    weight = _weight(spectral, points, epsilon * math.exp(min(-signal.log_scale, 700.0)))
+    tolerance = BULK_TOLERANCE if spectral.bulk.any() else TOLERANCE
+    rule = weight.rule(0.0, 1.0, tolerance)
+    inverse_variance = weight.integral()
+    variances = spectral.variances(2.0 / points * rule.nodes)
+    diagonal = rule.weights @ variances
+    level = float(diagonal.mean())
+    exact = 1.0 - weight.epsilon * inverse_variance  # int w tr(S_s) / M, by parts
+    error = max(rule.error, abs(level / exact - 1.0) if exact > 1e-6 else 0.0)
+    known = _moments(spectral, weight, tolerance) if detail else {}
+    values = spectral.weighted_values[0]
+    leading = rule.weights @ (values / (1.0 + np.outer(2.0 / points * rule.nodes, values)))
+
+    if overlap is not None:
+        noise.log_scale += log(_unshared(signal, noise, spectral, weight, overlap))
+    noise.log_scale += log(inverse_variance) - signal.log_scale
+    log_noise = noise.log_scale + log(noise.mean_variance())
+    station = Marginals(log(level), diagonal / level, np.zeros(points), log_noise, known)
+
+    # The weights bring the mean variance to 1; the nodes of the noise follow those of the signal.
+    nodes, weights, mask_nodes = rule.nodes, rule.weights / level, 0
+    mask = mask_target(signal, noise) if activate else np.empty((0, 0, 0))
+    if mask.size:
+        masks = weight.rule(0.0, 0.0, tolerance)
+        mask_nodes = masks.nodes.size
+        nodes = np.append(nodes, masks.nodes)
+        weights = np.append(weights, masks.weights / masks.weights.sum())
+        variances = np.vstack([variances, spectral.variances(2.0 / points * masks.nodes)])
+    after = _mix(signal, spectral, 2.0 / points * nodes, variances, weights, mask_nodes, activate, mask)
+
+    signal.log_scale, signal.diagonal = station.log_scale, station.diagonal
+    signal.row_sums = station.row_sums
+    now = known
+    if activate:
+        now = halve(signal, noise, after)
+        if detail:
+            now["log_nu1_abs_signal"] = known["log_nu1_abs_signal"] - log(2.0)
+    rank_behind = level * points / float(leading.max())
+    return Normalised(station, dict(now), rank_behind, spectral.vectors, error)
+
+
+def _weight(spectral: Spectrum, points: int, epsilon: float) -> BatchNormWeight:
+    values, counts = spectral.weighted_values
+    complete = values.size == counts.sum()
+    if epsilon == 0.0 and complete and np.count_nonzero(values > 1e-10 * values.max()) < 3:
+        raise ValueError(
+            "BatchNorm with epsilon 0 needs a batch of rank 3 or more, because the inverse batch variance "
+            "has no mean below that; use an epsilon above 0 or at least 4 different images."
+        )
+    return BatchNormWeight(values, counts, points, epsilon)
+
+
+def _moments(spectral: Spectrum, weight: BatchNormWeight, tolerance: float) -> dict[str, float]:
+    """The moments of a batch-normalised Gaussian that are not of second order."""
+    absolute, fourth = weight.rule(-0.5, 0.5, tolerance), weight.rule(1.0, 2.0, tolerance)
+    roots = np.sqrt(spectral.variances(2.0 / weight.points * absolute.nodes))
+    squares = spectral.variances(2.0 / weight.points * fourth.nodes) ** 2
+    # sqrt(2/pi) of a Gaussian's mean absolute value, times 1/sqrt(pi) of the exponential integral.
+    return {
+        "log_nu1_abs_signal": log(math.sqrt(2.0) / math.pi * float(absolute.weights @ roots.mean(1))),
+        "log_mu4_signal": log(3.0 * float(fourth.weights @ squares.mean(1))),
+    }
+
+
+def _mix(signal, spectral: Spectrum, damping, variances, weights, mask_nodes, activate, mask) -> np.ndarray:
+    """Run the kernel over the blocks; the sums (pairs, 2, size) of the result."""
+    from .kernels import blocks as kernels
+
+    roots, inverses = roots_and_inverses(variances)
+    first, second = pairs(signal.grid[0])
+    after = np.zeros((first.size, 2, signal.blocks.shape[1]))
+    kernels.normalise(
+        signal.blocks, first, second, signal.means, np.ascontiguousarray(spectral.vectors), spectral.values,
+        spectral.values / (1.0 + np.outer(damping, spectral.values)), spectral.bulk_damping(damping),
+        roots, inverses, weights, mask_nodes, activate, mask, after, workers(),
+    )  # fmt: skip
+    return after
+
+
+def _unshared(signal, noise, spectral: Spectrum, weight: BatchNormWeight, overlap: Overlap) -> float:
+    """Factor on the noise variance behind batch norm for its overlap with the signal (`overlap`)."""
+    shares, total = overlap.shares(spectral.vectors)
+    lost = float(shares @ weight.mean_damping(spectral.values))
+    if spectral.bulk.any():
+        rate = np.array([float(spectral.bulk @ spectral.bulk_rate) / float(spectral.bulk.sum())])
+        lost += max(total - float(shares.sum()), 0.0) * float(weight.mean_damping(rate)[0])
+    units = math.exp(-signal.log_scale - noise.log_scale)
+    return 1.0 - lost * units / noise.mean_variance()

@@ -1,0 +1,279 @@
+"""Covariances over the points of a batch: storage, products and leading eigenpairs.
+
+A point is a position of an image. The signal's covariance is stored in blocks of image pairs, only
+``first <= second``, so that a block fits in the cache and a layer visits each block once; the
+noise, drawn once per image, has blocks on the diagonal only. Both stand beside the logarithm of a
+common scale, so that no depth overflows.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+
+# Of a fully connected net the points of one tile stand where the positions of one image would.
+MAX_TILE = 128
+# Up to here all eigenvalues at once are cheaper than an iteration for the leading one.
+DENSE_EIGENVALUES = 256
+
+
+@lru_cache(maxsize=64)
+def pairs(images: int) -> tuple[np.ndarray, np.ndarray]:
+    """Indices (first, second) of the stored blocks, ``first <= second``, row by row."""
+    first, second = np.triu_indices(images)
+    return first.astype(np.int64), second.astype(np.int64)
+
+
+@lru_cache(maxsize=64)
+def block_index(images: int) -> np.ndarray:
+    """Index of the stored block of any pair of images, shape (images, images)."""
+    first, second = pairs(images)
+    index = np.empty((images, images), dtype=np.int64)
+    index[first, second] = index[second, first] = np.arange(first.size)
+    return index
+
+
+def tile_size(points: int) -> int:
+    """Largest divisor of `points` that is at most `MAX_TILE`; `points` itself when that is tiny."""
+    divisors = [size for size in range(1, min(points, MAX_TILE) + 1) if points % size == 0]
+    return divisors[-1] if divisors[-1] >= 16 else points
+
+
+@dataclass
+class Covariance:
+    """Second moments of the signal over all pairs of points, ``exp(log_scale)`` times `blocks`.
+
+    Attributes
+    ----------
+    blocks : float64, shape (images (images + 1) / 2, height width, height width)
+    grid : (images, height, width)
+        Of a fully connected net: (tiles, points of a tile, 1).
+    log_scale : float
+    diagonal : float64, shape (images height width,)
+        In the scale of the blocks, as are the row sums.
+    row_sums : float64, shape (images height width,)
+    """
+
+    blocks: np.ndarray
+    grid: tuple[int, int, int]
+    log_scale: float
+    diagonal: np.ndarray
+    row_sums: np.ndarray
+
+    @classmethod
+    def from_features(cls, features: np.ndarray, factor: float, bias: float = 0.0, tile: int | None = None):
+        """Gram matrix ``factor * features features' + bias`` of features given at every point.
+
+        Parameters
+        ----------
+        features : ndarray, shape (n, h, w, f)
+        factor, bias : float
+        tile : int, optional
+            With one position per image: points to a block (a divisor of n); chosen if left out.
+        """
+        n, h, w, f = features.shape
+        grid = (n, h, w)
+        if h * w == 1:
+            size = tile or tile_size(n)
+            grid = (n // size, size, 1)
+        rows = features.reshape(grid[0], -1, f)
+        first, second = pairs(grid[0])
+        size = rows.shape[1]
+        blocks = np.empty((first.size, size, size))
+        for p in range(first.size):
+            np.matmul(rows[first[p]], rows[second[p]].T, out=blocks[p])
+        blocks *= factor
+        blocks += bias
+        flat = rows.reshape(-1, f)
+        diagonal = factor * np.einsum("pf,pf->p", flat, flat) + bias
+        row_sums = factor * (flat @ flat.sum(0)) + bias * flat.shape[0]
+        return cls(blocks, grid, 0.0, diagonal, row_sums)
+
+    @property
+    def points(self) -> int:
+        """M, the number of points."""
+        return self.diagonal.size
+
+    @property
+    def means(self) -> np.ndarray:
+        """Row means less half the grand mean: S_pq = K_pq - means_p - means_q is centred."""
+        row_means = self.row_sums / self.points
+        return row_means - 0.5 * row_means.mean()
+
+    @property
+    def centred_diagonal(self) -> np.ndarray:
+        """Diagonal of the centred covariance S = HKH."""
+        return np.maximum(self.diagonal - 2.0 * self.means, 0.0)
+
+    def copy(self) -> Covariance:
+        """A covariance of its own memory."""
+        return Covariance(
+            self.blocks.copy(), self.grid, self.log_scale, self.diagonal.copy(), self.row_sums.copy()
+        )
+
+    def dense(self) -> np.ndarray:
+        """The full matrix, scale included, shape (points, points)."""
+        size = self.blocks.shape[1]
+        full = np.empty((self.points, self.points))
+        for p, (i, j) in enumerate(zip(*pairs(self.grid[0]), strict=True)):
+            rows, columns = slice(i * size, (i + 1) * size), slice(j * size, (j + 1) * size)
+            full[rows, columns] = self.blocks[p]
+            if i != j:
+                full[columns, rows] = self.blocks[p].T
+        return full * np.exp(self.log_scale)
+
+    def centred_product(self, vectors: np.ndarray) -> np.ndarray:
+        """HKH times `vectors`, shape (points, k), in the scale of the blocks."""
+        from .kernels import blocks as kernels
+
+        images, size = self.grid[0], self.blocks.shape[1]
+        centred = np.ascontiguousarray(vectors - vectors.mean(0))
+        out = np.empty_like(centred)
+        parts = (images, size, vectors.shape[1])
+        kernels.multiply(self.blocks, block_index(images), centred.reshape(parts), out.reshape(parts))
+        return out - out.mean(0)
+
+    def centred_square_diagonal(self) -> np.ndarray:
+        """Diagonal of the square of HKH, shape (points,): its row sums of squares."""
+        images, size = self.grid[0], self.blocks.shape[1]
+        means = self.means.reshape(images, size)
+        out = np.zeros((images, size))
+        for p, (i, j) in enumerate(zip(*pairs(images), strict=True)):
+            centred = self.blocks[p] - means[i][:, None]
+            centred -= means[j]
+            np.square(centred, out=centred)
+            out[i] += centred.sum(1)
+            if i != j:
+                out[j] += centred.sum(0)
+        return out.ravel()
+
+
+@dataclass
+class NoiseCovariance:
+    """Noise covariance within each image, ``exp(log_scale)`` times `blocks`.
+
+    Attributes
+    ----------
+    blocks : float64, shape (images, positions, positions)
+        Or (1, positions, positions) while all images still share it.
+    images : int
+    grid : (height, width)
+    log_scale : float
+    """
+
+    blocks: np.ndarray
+    images: int
+    grid: tuple[int, int]
+    log_scale: float = 0.0
+
+    @classmethod
+    def white(cls, images: int, height: int, width: int) -> NoiseCovariance:
+        """Independent noise of unit variance at every position."""
+        return cls(np.eye(height * width)[None], images, (height, width))
+
+    def mean_variance(self) -> float:
+        """Mean of the diagonal, in the scale of the blocks."""
+        return float(np.einsum("npp->", self.blocks)) / (self.blocks.shape[0] * self.blocks.shape[1])
+
+    @property
+    def points(self) -> int:
+        """M, the number of points."""
+        return self.images * self.blocks.shape[1]
+
+    def centred_trace(self) -> float:
+        """Trace of HDH, in the scale of the blocks."""
+        repeats = self.images / self.blocks.shape[0]
+        return self.mean_variance() * self.points - repeats * float(self.blocks.sum()) / self.points
+
+    def separate(self) -> None:
+        """Give every image a block of its own."""
+        if self.blocks.shape[0] != self.images:
+            self.blocks = np.repeat(self.blocks, self.images, axis=0)
+
+    def copy(self) -> NoiseCovariance:
+        """A covariance of its own memory."""
+        return NoiseCovariance(self.blocks.copy(), self.images, self.grid, self.log_scale)
+
+    def centred_product(self, vectors: np.ndarray) -> np.ndarray:
+        """HDH times `vectors`, shape (points, k), in the scale of the blocks."""
+        vectors = vectors - vectors.mean(0)
+        parts = vectors.reshape(self.images, self.blocks.shape[1], -1)
+        product = np.matmul(self.blocks, parts).reshape(vectors.shape)
+        return product - product.mean(0)
+
+
+def leading_eigenvalue(product, points: int, start: np.ndarray | None) -> tuple[float, np.ndarray | None]:
+    """Largest eigenvalue of a symmetric positive operator, and its eigenvector to start the next from.
+
+    Parameters
+    ----------
+    product : callable
+        Maps vectors (points, k) to the operator times them.
+    points : int
+    start : ndarray, shape (points,), optional
+
+    Returns
+    -------
+    value : float
+        Exact up to `DENSE_EIGENVALUES` points, else to a residual of 1e-6 of it.
+    vector : ndarray or None
+    """
+    from scipy.sparse.linalg import ArpackNoConvergence, LinearOperator, eigsh
+
+    if points <= DENSE_EIGENVALUES:
+        return float(np.linalg.eigvalsh(product(np.eye(points)))[-1]), None
+    operator = LinearOperator(
+        (points, points), lambda vector: product(vector.reshape(points, 1))[:, 0], dtype=np.float64
+    )
+    if start is None:
+        start = np.random.default_rng(0).standard_normal(points)
+    for width in (8, 48):
+        try:
+            values, vectors = eigsh(operator, k=1, which="LA", v0=start, ncv=width, tol=1e-6, maxiter=400)
+            break
+        except ArpackNoConvergence:
+            values = None
+    if values is None:  # a cluster at the top: its Rayleigh quotients agree to far less than the residual
+        basis = leading_pairs(product, start[:, None], 24, 12)
+        return float(basis[0][0]), basis[1][:, 0]
+    return float(values[0]), vectors[:, 0]
+
+
+def leading_pairs(
+    product, start: np.ndarray | None, count: int, iterations: int, points: int | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Leading eigenpairs of a symmetric positive operator by a block iteration and Nystroem's formula.
+
+    Parameters
+    ----------
+    product : callable
+    start : ndarray, shape (points, k), optional
+        Block to start from, such as the eigenvectors of the layer before; filled up at random.
+    count : int
+        Vectors in the block.
+    iterations : int
+        Products with the operator.
+    points : int, optional
+        Needed without `start`.
+
+    Returns
+    -------
+    values : ndarray, shape (r,), falling; r is below `count` when the operator has a lower rank
+    vectors : ndarray, shape (points, r), orthonormal
+    """
+    points = points if start is None else start.shape[0]
+    have = 0 if start is None else start.shape[1]
+    block = np.random.default_rng(0).standard_normal((points, count))
+    if have:
+        block[:, :have] = start[:, :count]
+    for _ in range(iterations):
+        basis = np.linalg.qr(block)[0]
+        block = product(basis)
+    middle = basis.T @ block
+    values, vectors = np.linalg.eigh(0.5 * (middle + middle.T))
+    keep = values > 1e-13 * max(values[-1], 1e-300)
+    factor = block @ (vectors[:, keep] / np.sqrt(values[keep]))
+    vectors, roots, _ = np.linalg.svd(factor, full_matrices=False)
+    return roots**2, vectors

@@ -1,0 +1,40 @@
+"""The one decorator that carries the compiler's options."""
+
+from __future__ import annotations
+
+import os
+
+import numba
+
+# contract: fused multiply-add. nsz: the sign of zero is free, which lets abs and max vectorise.
+# Never plain True: it would let the compiler assume that there are no NaN.
+FASTMATH = {"contract", "nsz"}
+
+# Only our own prange: looking for more to run in parallel doubles the time of compilation.
+PRANGE = {
+    "prange": True,
+    "comprehension": False,
+    "fusion": False,
+    "inplace_binop": False,
+    "numpy": False,
+    "reduction": False,
+    "setitem": False,
+    "stencil": False,
+}
+
+# A cache next to the sources, or where NUMBA_CACHE_DIR says; FASTMOMENTS_CACHE=0 switches it off.
+CACHE = os.environ.get("FASTMOMENTS_CACHE", "1") != "0"
+
+
+def jit():
+    """Compile a parallel kernel lazily for whatever array layouts come, and cache it."""
+    return numba.njit(error_model="numpy", fastmath=set(FASTMATH), parallel=PRANGE, cache=CACHE)
+
+
+def helper(*, reassociate: bool = False):
+    """Compile a function that only kernels call.
+
+    It is cached inside them, and the wrappers for calls from Python and C would only cost compile time.
+    """
+    fastmath = {*FASTMATH, "reassoc"} if reassociate else set(FASTMATH)
+    return numba.njit(error_model="numpy", fastmath=fastmath, no_cpython_wrapper=True, no_cfunc_wrapper=True)

@@ -1,0 +1,384 @@
+"""Moment maps, covariance to covariance: convolution, ReLU and merge; batch norm is in `batch_norm`.
+
+Each map takes signal and noise, works on their memory and says what it leaves behind. Where a ReLU
+follows, the map before it does both in one visit to each block, and hands back the station between
+them as a `Marginals`.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from functools import lru_cache
+
+import numpy as np
+
+from .covariance import Covariance, NoiseCovariance, pairs, tile_size
+from .layers import Conv
+from .moments import log, log_mean
+
+
+@dataclass
+class Marginals:
+    """What the moments of a station need of its signal: everything but the blocks.
+
+    `known` holds moments that do not follow from the diagonal of a Gaussian: of a law that is not
+    Gaussian, None where there is no closed form.
+    """
+
+    log_scale: float
+    diagonal: np.ndarray
+    row_sums: np.ndarray | None
+    log_noise: float
+    known: dict[str, float | None] = field(default_factory=dict)
+
+    def moments(self) -> dict[str, float]:
+        """Signal and noise moments by the names of `moments.ENGINE_MOMENTS`, without chi and r_eff."""
+        means = self.row_sums / self.diagonal.size
+        centred = np.maximum(self.diagonal - 2.0 * means + means.mean(), 0.0)
+        values = {
+            "log_nu1_abs_signal": 0.5 * self.log_scale + log_mean(np.sqrt(2.0 / math.pi * self.diagonal)),
+            "log_nu2_signal": self.log_scale + log_mean(self.diagonal),
+            "log_mu2_signal": self.log_scale + log_mean(centred),
+            "log_mu4_signal": 2.0 * self.log_scale + log_mean(3.0 * centred**2),
+            "log_mu2_noise": self.log_noise,
+        }
+        values.update(self.known)
+        return {name: value for name, value in values.items() if value is not None}
+
+
+def marginals(signal: Covariance, noise: NoiseCovariance, known: dict) -> Marginals:
+    """The station a signal stands at."""
+    log_noise = noise.log_scale + log(noise.mean_variance())
+    return Marginals(signal.log_scale, signal.diagonal, signal.row_sums, log_noise, known)
+
+
+def convolve_diagonal(diagonal: np.ndarray, grid: tuple[int, int, int], conv: Conv) -> np.ndarray:
+    """Mean over the taps of a field over points, such as the diagonal of a covariance."""
+    images, height, width = grid
+    total = diagonal.reshape(images, height, width)
+    for axis, size in ((1, height), (2, width)):
+        index, out = conv.padded_index(size), conv.output_size(size)
+        padded = np.take(total, index, axis=axis)
+        shape = [1, 1, 1]
+        shape[axis] = index.size
+        padded = padded * (index >= 0).reshape(shape)
+        stop = (out - 1) * conv.stride + 1
+        taps = [
+            np.take(padded, np.arange(t * conv.dilation, t * conv.dilation + stop, conv.stride), axis=axis)
+            for t in range(conv.kernel_size)
+        ]
+        total = sum(taps)
+    return total.ravel() / conv.kernel_size**2
+
+
+def patches(images: np.ndarray, conv: Conv) -> np.ndarray:
+    """Images (n, h, w, c) cut into the patches a convolution sees, (n, h', w', k k c)."""
+    indices, outs = [], []
+    for size in images.shape[1:3]:
+        indices.append(conv.padded_index(size))
+        outs.append(np.arange(conv.output_size(size)) * conv.stride)
+    padded = images[:, indices[0]][:, :, indices[1]]
+    padded = padded * (indices[0] >= 0)[:, None, None] * (indices[1] >= 0)[:, None]
+    steps = np.arange(conv.kernel_size) * conv.dilation
+    parts = [padded[:, outs[0] + s][:, :, outs[1] + t] for s in steps for t in steps]
+    return np.concatenate(parts, axis=-1)
+
+
+def first_convolution(
+    images: np.ndarray, noise: NoiseCovariance, conv: Conv, method: str = "auto", tile: int | None = None
+) -> Covariance:
+    """Convolution of the images, as a Gram matrix of patches: no covariance at their full size.
+
+    Parameters
+    ----------
+    images : ndarray, shape (n, h, w, c)
+    noise : overwritten
+    conv, method
+        As for `convolve`.
+    tile : int, optional
+        As for `Covariance.from_features`.
+    """
+    parts = patches(images, conv)
+    if noise.grid == (1, 1):
+        noise.log_scale += log(conv.gain * share_of_taps(conv))
+    else:
+        _convolve_noise(noise, conv, method)
+    return Covariance.from_features(parts, conv.gain / parts.shape[-1], conv.bias_variance, tile)
+
+
+def share_of_taps(conv: Conv) -> float:
+    """Share of the taps that meet the one position of a 1x1 image."""
+    return float(convolve_diagonal(np.ones(1), (1, 1, 1), conv)[0])
+
+
+def gather_row_sums(sums: np.ndarray, images: int) -> np.ndarray:
+    """Gather the kernels' by-product, (pairs, 2, size), into row sums over all points, in a fixed order."""
+    first, second = pairs(images)
+    out = np.zeros((images, sums.shape[2]))
+    np.add.at(out, first, sums[:, 0])
+    other = first != second
+    np.add.at(out, second[other], sums[other, 1])
+    return out.ravel()
+
+
+def roots_and_inverses(variances: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Square roots and their inverses, the inverse of 0 being 0."""
+    roots = np.sqrt(variances)
+    return roots, np.divide(1.0, roots, out=np.zeros_like(roots), where=roots > 0)
+
+
+def workers() -> int:
+    """Interleaved lists of blocks for the kernels: one per thread."""
+    import numba
+
+    return numba.get_num_threads()
+
+
+def halve(signal: Covariance, noise: NoiseCovariance, after: np.ndarray) -> dict:
+    """Book-keeping after the ReLU of a Gaussian; the moments that its diagonal does not give."""
+    signal.diagonal = 0.5 * signal.diagonal
+    signal.row_sums = gather_row_sums(after, signal.grid[0])
+    if noise.grid == (1, 1):
+        noise.log_scale += log(0.5)  # r = 1
+    log_nu1 = 0.5 * signal.log_scale + log_mean(np.sqrt(signal.diagonal / math.pi))
+    return {"log_nu1_abs_signal": log_nu1, "log_mu4_signal": None}
+
+
+def mask_target(signal: Covariance, noise: NoiseCovariance) -> np.ndarray:
+    """Noise blocks for a kernel to mask: none when every image has one position, whose r is 1.
+
+    The ReLU's derivative at 0 is 0, so a point without signal loses its noise.
+    """
+    if noise.grid == (1, 1):
+        dead = signal.diagonal == 0.0
+        if dead.any():
+            noise.separate()
+            noise.blocks[dead] = 0.0
+        return np.empty((0, 0, 0))
+    noise.separate()
+    dead = (signal.diagonal == 0.0).reshape(noise.images, -1)
+    if dead.any():
+        noise.blocks *= ~(dead[:, :, None] | dead[:, None, :])
+    return noise.blocks
+
+
+def rectify(signal: Covariance, noise: NoiseCovariance) -> dict:
+    """ReLU of a Gaussian signal, in place: K' = sqrt(K_pp K_qq) k1(r), D' = D k0(r).
+
+    Arc-cosine kernels (Cho and Saul, 2009); exact at infinite width.
+    """
+    return _rectify(signal, noise, 1.0, 0.0, tally=False)[1]
+
+
+def _rectify(signal, noise, scale: float, bias: float, tally: bool = True) -> tuple[np.ndarray | None, dict]:
+    """ReLU of ``scale * blocks + bias``, whose diagonal `signal` already has.
+
+    Returns the row sums before the ReLU, if `tally`, and `Marginals.known` behind it.
+    """
+    from .kernels import blocks as kernels
+
+    first, second = pairs(signal.grid[0])
+    size = signal.blocks.shape[1]
+    before = np.zeros((first.size if tally else 0, 2, size))
+    after = np.zeros((first.size, 2, size))
+    mask = mask_target(signal, noise)
+    roots, inverses = roots_and_inverses(signal.diagonal)
+    kernels.rectify(
+        signal.blocks, first, second, scale, bias, roots, inverses, mask, before, after, workers()
+    )  # fmt: skip
+    known = halve(signal, noise, after)
+    return gather_row_sums(before, signal.grid[0]) if tally else None, known
+
+
+def _convolve_noise(noise: NoiseCovariance, conv: Conv, method: str) -> None:
+    """Convolution of the noise, in place, with its mean variance brought to 1."""
+    count = noise.blocks.shape[0]
+    diagonal = np.einsum("npp->np", noise.blocks).ravel()
+    grid = (count, *noise.grid)
+    level = conv.gain * float(np.mean(convolve_diagonal(diagonal, grid, conv)))
+    index = np.arange(count)
+    blocks, _ = _convolve_blocks(
+        noise.blocks, index, index, grid, conv, 1.0 / level, 0.0, method, tally=False
+    )  # fmt: skip
+    noise.blocks, noise.log_scale = blocks, noise.log_scale + log(level)
+    noise.grid = tuple(conv.output_size(side) for side in noise.grid)
+
+
+def _convolve_blocks(source, first, second, grid, conv, factor, bias, method, activation=None, tally=True):
+    """``factor`` times the convolution of blocks, plus ``bias``; in place when the size allows.
+
+    `activation` is (roots, inverses, noise) when the ReLU is to follow in the same visit.
+    Returns the blocks and the sums (pairs, 2, size) before and after the ReLU, the first only if `tally`.
+    """
+    from . import fft
+    from .kernels import blocks as kernels
+
+    _, height, width = grid
+    new_size = conv.output_size(height) * conv.output_size(width)
+    target = source if new_size == source.shape[1] else np.empty((len(source), new_size, new_size))
+    before = np.zeros((len(source) if tally else 0, 2, new_size))
+    after = np.zeros((len(source) if activation else 0, 2, new_size))
+    scale = factor * conv.gain / conv.kernel_size**2
+    if fft.chosen(method, conv, height, width):
+        fft.convolve(source, target, conv, height, width)
+        if activation is None:
+            target *= scale
+            target += bias
+            if tally:
+                before[:, 0], before[:, 1] = target.sum(2), target.sum(1)
+            return target, (before, after)
+        roots, inverses, mask = activation
+        kernels.rectify(
+            target, first, second, scale, bias, roots, inverses, mask, before, after, workers()
+        )  # fmt: skip
+        return target, (before, after)
+    nothing = np.empty(0)
+    roots, inverses, mask = activation or (nothing, nothing, np.empty((0, 0, 0)))
+    kernels.convolve(
+        source, target, first, second, conv.padded_index(height), conv.padded_index(width), width,
+        _tap_runs(conv, height, width), conv.stride, conv.dilation, scale, bias,
+        activation is not None, roots, inverses, mask, before, after, workers(),
+    )  # fmt: skip
+    return target, (before, after)
+
+
+@lru_cache(maxsize=64)
+def _tap_runs(conv: Conv, height: int, width: int) -> np.ndarray:
+    """Shift of a flattened image by each tap along the height, in contiguous pieces (to, from, count).
+
+    Returns
+    -------
+    ndarray of uint64, shape (kernel_size, pieces, 3); pieces of count 0 fill up.
+    """
+    index = conv.padded_index(height)
+    pieces = []
+    for t in range(conv.kernel_size):
+        rows = index[t * conv.dilation :][: (conv.output_size(height) - 1) * conv.stride + 1 : conv.stride]
+        found: list[list[int]] = []
+        for to, start in enumerate(rows.tolist()):
+            if start < 0:
+                continue
+            if found and found[-1][1] + found[-1][2] == start and found[-1][0] + found[-1][2] == to:
+                found[-1][2] += 1
+            else:
+                found.append([to, start, 1])
+        pieces.append(found)
+    runs = np.zeros((conv.kernel_size, max(map(len, pieces)), 3), dtype=np.uint64)
+    for t, found in enumerate(pieces):
+        runs[t, : len(found)] = np.array(found, dtype=np.uint64).reshape(-1, 3)
+    return runs * np.uint64(width)
+
+
+def convolve(
+    signal: Covariance,
+    noise: NoiseCovariance,
+    conv: Conv,
+    *,
+    activate: bool,
+    method: str = "auto",
+    detail: bool = True,
+) -> tuple[Marginals, dict]:
+    """Convolution, and the ReLU behind it if `activate`, in place.
+
+    K'_pq = gain / k^2 sum_t K_(p+t),(q+t) + bias_variance, the same tap on both sides and always
+    divided by k^2, also at a border padded with zeros; D likewise without bias. Exact at infinite width.
+
+    Parameters
+    ----------
+    signal, noise : overwritten
+    conv : Conv
+    activate : bool
+    method : {"auto", "direct", "fft"}
+    detail : bool
+        Whether the station before a ReLU is wanted; if not, its row sums are not taken.
+
+    Returns
+    -------
+    station : Marginals
+        Behind the convolution, before the ReLU.
+    known : dict
+        `Marginals.known` of where the signal stands now.
+    """
+    pointwise = noise.grid == (1, 1) or conv.pointwise
+    # One position seen through k x k taps is a pointwise layer with the share of taps that meet it.
+    share = share_of_taps(conv) if noise.grid == (1, 1) else 1.0
+    seen = signal.diagonal * share if pointwise else convolve_diagonal(signal.diagonal, signal.grid, conv)
+    log_bias = log(conv.bias_variance)
+    log_level = np.logaddexp(signal.log_scale + log(conv.gain * float(seen.mean())), log_bias)
+    factor = math.exp(signal.log_scale - log_level)
+    bias = math.exp(log_bias - log_level)
+    old_grid = signal.grid
+    signal.diagonal = factor * conv.gain * seen + bias
+    signal.log_scale = float(log_level)
+
+    if pointwise:
+        level = noise.mean_variance()
+        noise.blocks /= level
+        noise.log_scale += log(conv.gain * share * level)
+    else:
+        _convolve_noise(noise, conv, method)
+        signal.grid = (old_grid[0], *noise.grid)
+    log_noise = noise.log_scale + log(noise.mean_variance())
+    before_diagonal = signal.diagonal
+
+    known: dict = {}
+    if pointwise:
+        scale = factor * conv.gain * share
+        if activate:
+            row_sums, known = _rectify(signal, noise, scale, bias)
+        else:
+            signal.blocks *= scale
+            signal.blocks += bias
+            row_sums = signal.row_sums = scale * signal.row_sums + bias * signal.points
+    else:
+        first, second = pairs(old_grid[0])
+        activation = (*roots_and_inverses(signal.diagonal), mask_target(signal, noise)) if activate else None
+        signal.blocks, (before, after) = _convolve_blocks(
+            signal.blocks, first, second, old_grid, conv, factor, bias, method, activation,
+            tally=detail or not activate,
+        )  # fmt: skip
+        row_sums = signal.row_sums = gather_row_sums(before, old_grid[0]) if before.size else None
+        if activate:
+            known = halve(signal, noise, after)
+        if noise.grid == (1, 1):
+            _retile(signal)
+    return Marginals(signal.log_scale, before_diagonal, row_sums, log_noise, {}), known
+
+
+def _retile(signal: Covariance) -> None:
+    """Regroup points once every image has come down to one position."""
+    size = tile_size(signal.points)
+    full = signal.dense() * math.exp(-signal.log_scale)
+    signal.grid = (signal.points // size, size, 1)
+    cut = full.reshape(signal.grid[0], size, signal.grid[0], size).swapaxes(1, 2)
+    signal.blocks = np.ascontiguousarray(cut[pairs(signal.grid[0])])
+
+
+def merge(signal: Covariance, noise: NoiseCovariance, skip: Covariance, skip_noise: NoiseCovariance) -> None:
+    """Add shortcut and branch, in place: K = K_skip + K_branch, D likewise.
+
+    Holds when the branch ends in fresh weights and operations that are odd in them.
+
+    Raises
+    ------
+    ValueError
+        If the two have different sizes.
+    """
+    if skip_noise.grid != noise.grid:
+        raise ValueError(
+            f"A residual branch gives {noise.grid[0]}x{noise.grid[1]} positions and its shortcut "
+            f"{skip_noise.grid[0]}x{skip_noise.grid[1]}; give the shortcut a Conv of the same stride."
+        )
+    noise.separate()
+    skip_noise.separate()
+    for one, other in ((signal, skip), (noise, skip_noise)):
+        top = max(one.log_scale, other.log_scale)
+        mine, theirs = math.exp(one.log_scale - top), math.exp(other.log_scale - top)
+        one.blocks *= mine
+        other.blocks *= theirs
+        one.blocks += other.blocks
+        one.log_scale = top
+        if one is signal:
+            signal.diagonal = mine * signal.diagonal + theirs * skip.diagonal
+            signal.row_sums = mine * signal.row_sums + theirs * skip.row_sums
