@@ -1,0 +1,239 @@
+"""The scan of a net: from images to curves over depth, whichever engine computes them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from contextlib import contextmanager
+
+import numpy as np
+
+from . import __version__
+from .data import as_images
+from .data import normalise as normalised
+from .layers import LOCS, Conv, Network
+from .moments import Station, recorded_depths
+from .results import Scan, gather, judged
+
+METHODS = ("infinite", "sampled")
+
+#: Values in the sampled signal, points times channels, from which on BLAS gets more than one thread.
+BLAS_VALUES = 2**18
+
+
+def scan(
+    network: Network,
+    images,
+    *,
+    method: str = "infinite",
+    width: int | None = None,
+    nets: int | None = None,
+    seed: int = 0,
+    every: int = 1,
+    normalise: bool = True,
+    reff_locs=("act",),
+    convolution: str = "auto",
+    rank: int | None = None,
+    draw: str = "auto",
+    threads: int | None = None,
+    progress: Callable[[Station], None] | None = None,
+) -> Scan:
+    """Compute the moments of signal and noise over the depth of a net.
+
+    Parameters
+    ----------
+    network : Network
+    images : Images, or array_like of shape (n, h, w, c) or (n, h, w)
+        A fully connected net flattens them.
+    method : {"infinite", "sampled"}
+        At infinite width, analytically; or by simulating random nets.
+    width, nets, seed, draw
+        Sampled only: channels (default 256), random nets (default 10), seed of their streams, and how
+        they are drawn (`sampling.sampled`).
+    every : int
+        Depths between the recorded ones; the last is always recorded.
+    normalise : bool
+        Bring the images to mean 0 and variance 1 as the reference does (`data.normalise`); False takes
+        them as they are.
+    reff_locs : sequence of str
+        Stations at which effective ranks are taken.
+    convolution, rank
+        Infinite width only: "auto", "direct" or "fft"; leading eigenpairs of batch norm.
+    threads : int, optional
+        All cores if left out. The numbers do not depend on it at infinite width.
+    progress : callable, optional
+        Called with every `moments.Station` as it comes.
+
+    Returns
+    -------
+    Scan
+
+    Raises
+    ------
+    ValueError
+        In one sentence, if an argument is out of range, the images do not vary, or the net is not
+        covered by the method.
+    """
+    if not isinstance(network, Network):
+        raise ValueError(f"network must be a fastmoments Network, not {type(network).__name__}.")
+    if method not in METHODS:
+        raise ValueError(f"method must be one of {', '.join(METHODS)}, not {method!r}.")
+    for name, value in (("every", every), ("width", width), ("nets", nets), ("rank", rank)):
+        if value is not None or name == "every":
+            _checked_whole(name, value, 1)
+    _checked_whole("seed", seed, 0)
+    if isinstance(reff_locs, str) or not set(LOCS).issuperset(_iterated(reff_locs)):
+        raise ValueError(
+            f"reff_locs must be a sequence of stations among {', '.join(LOCS)}, not {reff_locs!r}."
+        )
+    images = as_images(images)
+    values = prepared(network, images.array, normalise)
+    threads = _checked_threads(threads)
+    if method == "sampled":
+        from .sampling import sampled
+
+        width, nets = (256 if width is None else width), (10 if nets is None else nets)
+        engine = sampled(
+            network, values, width=width, nets=nets, seed=seed, every=every, draw=draw, reff_locs=reff_locs
+        )
+    else:
+        from .infinite_width import InfiniteWidth
+
+        for name, value in (("width", width), ("nets", nets)):
+            if value is not None:
+                raise ValueError(f'{name} belongs to method="sampled"; the infinite-width engine has none.')
+        engine = InfiniteWidth(
+            network, values, every=every, reff_locs=reff_locs, convolution=convolution, rank=rank
+        )
+    start = time.perf_counter()
+    # Small products gain nothing from a second BLAS thread, whose waiting costs much on a busy machine.
+    blas = threads if (width or 0) * values[..., 0].size >= BLAS_VALUES else 1
+    with limited_threads(threads, blas):
+        stations = []
+        for station in engine:
+            stations.append(station)
+            if progress is not None:
+                progress(station)
+    seconds = time.perf_counter() - start
+    height, width_after = _size_behind_stem(network, values.shape)
+    points = values.shape[0] * height * width_after
+    depth, locs, moments = gather(stations, recorded_depths(network.depth, every), nets)
+    provenance = {
+        "fastmoments": __version__,
+        **_versions(),
+        "seconds": round(seconds, 3),
+        "threads": threads,
+        "dtype": "float32" if method == "sampled" else "float64",
+    }
+    if method == "infinite":
+        provenance["layer_error"] = max(station.error for station in stations)
+    return Scan(
+        architecture=network.architecture(),
+        method=method,
+        width=width,
+        nets=nets,
+        data={
+            "source": images.source,
+            "images": values.shape[0],
+            "height": height,
+            "width": width_after,
+            "points": points,
+            "seed": images.seed,
+        },
+        depth=depth,
+        locs=locs,
+        moments=moments,
+        verdict=judged(depth, moments, points),
+        provenance=provenance,
+    )
+
+
+def kernel(network: Network, images, *, normalise: bool = True, threads: int | None = None) -> np.ndarray:
+    """Covariance of the signal behind the last layer, at infinite width.
+
+    Parameters
+    ----------
+    network, images, normalise, threads
+        As for `scan`.
+
+    Returns
+    -------
+    ndarray of float64, shape (n, h, w, n, h, w)
+        Second moments over channels between all pairs of points; h = w = 1 for a fully connected net.
+
+    Raises
+    ------
+    ValueError
+        As `scan`.
+    """
+    from .infinite_width import InfiniteWidth
+
+    if not isinstance(network, Network):
+        raise ValueError(f"network must be a fastmoments Network, not {type(network).__name__}.")
+    values = prepared(network, as_images(images).array, normalise)
+    with limited_threads(_checked_threads(threads)):
+        engine = InfiniteWidth(network, values)
+        full, (height, width) = engine.final_covariance()
+    shape = (values.shape[0], height, width)
+    return full.reshape(*shape, *shape)
+
+
+def prepared(network: Network, array: np.ndarray, normalise: bool) -> np.ndarray:
+    """Images as the engines take them: normalised if asked, flattened for a fully connected net."""
+    if normalise:
+        return normalised(array, fully_connected=network.fully_connected)
+    return array.reshape(array.shape[0], 1, 1, -1) if network.fully_connected else array
+
+
+def _size_behind_stem(network: Network, shape) -> tuple[int, int]:
+    height, width = shape[1:3]
+    for layer in network.stem:
+        if isinstance(layer, Conv):
+            height, width = layer.output_size(height), layer.output_size(width)
+    return height, width
+
+
+def _checked_whole(name: str, value, least: int) -> None:
+    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < least:
+        kind = "a positive whole number" if least == 1 else "a whole number of at least 0"
+        raise ValueError(f"{name} must be {kind}, not {value!r}.")
+
+
+def _iterated(value) -> tuple:
+    try:
+        return tuple(value)
+    except TypeError:
+        return (None,)
+
+
+def _checked_threads(threads: int | None) -> int:
+    import numba
+
+    most = numba.config.NUMBA_NUM_THREADS
+    if threads is None:
+        return most
+    if isinstance(threads, bool) or not isinstance(threads, (int, np.integer)) or not 1 <= threads <= most:
+        raise ValueError(f"threads must be a whole number from 1 to {most}, not {threads!r}.")
+    return int(threads)
+
+
+@contextmanager
+def limited_threads(threads: int, blas: int | None = None):
+    """Run the kernels on so many threads and BLAS on `blas`, by default the same; then put them back."""
+    import numba
+    from threadpoolctl import threadpool_limits
+
+    before = numba.get_num_threads()
+    numba.set_num_threads(threads)
+    try:
+        with threadpool_limits(blas or threads, user_api="blas"):
+            yield
+    finally:
+        numba.set_num_threads(before)
+
+
+def _versions() -> dict:
+    import numba
+    import scipy
+
+    return {"numba": numba.__version__, "numpy": np.__version__, "scipy": scipy.__version__}

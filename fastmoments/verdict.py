@@ -1,0 +1,127 @@
+"""Which pathology a net has, read off its curves over depth.
+
+Two questions, in the order in which they decide the label:
+
+* How does the sensitivity grow? With g(l) = d log chi / d l, the ratio g(L) / g(L/2) tends to 1 when
+  chi is exponential in depth, to 1/2 when it is a power law, and lower when it saturates.
+* Does the signal keep more than one direction of variance? In plain nets its effective rank falls
+  towards 1. At a finite depth "towards" means one of three: the rank is low and no longer rises; its
+  excess over 1 falls like a power of depth; or it has fallen and settled together with chi. The third
+  is what zero padding does: there the signal of every image tends to the same profile of the border,
+  whose rank is about 2 for images of 14 x 14 positions and up to 6 for smaller ones, and which says as
+  little about the image as a single direction would.
+
+A depth below `MIN_DEPTH` shows no law: there is no label then.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+
+import numpy as np
+
+WELL_BEHAVED = "well-behaved"
+ONE_DIMENSIONAL = "one-dimensional signal"
+EXPLODING = "exploding sensitivity"
+
+#: Units of depth below which the curves show no law.
+MIN_DEPTH = 16
+#: Between these values of g(L) / g(L/2), whose limits are 1/2 and 1, growth is a power law.
+POWER_RATIO, EXPONENTIAL_RATIO = 0.45, 0.75
+#: A log chi that grew by less than this over the last quarter of the depth has settled.
+SETTLED = 0.02
+#: At or below this effective rank, and no longer rising, a signal is one-dimensional;
+COLLAPSED_RANK = 2.5
+#: so it is when the excess of its rank over 1 falls like this power of depth or faster,
+COLLAPSE_EXPONENT = -0.4
+#: or when chi is bounded and the rank has fallen to this share of its maximum and does not rise.
+FALLEN_SHARE = 0.9
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """The label of a net and what it rests on.
+
+    Attributes
+    ----------
+    label : str or None
+        None where the net is too shallow to show a law.
+    law : str or None
+        "exponential", "power" or "bounded": how chi grows.
+    rate : float or None
+        d log chi / d l of an exponential, d log chi / d log l of the others.
+    reff_last : float or None
+        Effective rank of the signal at the last depth.
+    one_dimensional : bool or None
+    """
+
+    label: str | None
+    law: str | None
+    rate: float | None
+    reff_last: float | None
+    one_dimensional: bool | None
+
+    def to_dict(self) -> dict:
+        """The verdict as in the JSON of a scan."""
+        values = asdict(self)
+        return {
+            "label": values["label"],
+            "sensitivity": {"law": values["law"], "rate": values["rate"]},
+            "signal": {"reff_last": values["reff_last"], "one_dimensional": values["one_dimensional"]},
+        }
+
+
+def judge(depth: np.ndarray, log_chi: np.ndarray, reff: np.ndarray, rank_bound: int) -> Verdict:
+    """Read the verdict off the curves.
+
+    Parameters
+    ----------
+    depth : ndarray, shape (k,)
+    log_chi : ndarray, shape (k,)
+        At the last station of each unit.
+    reff : ndarray, shape (k,)
+        Effective rank of the signal.
+    rank_bound : int
+        Largest effective rank that the batch allows (points - 1).
+    """
+    usable = np.isfinite(log_chi) & np.isfinite(reff)
+    depth, log_chi, reff = depth[usable], log_chi[usable], reff[usable]
+    if depth.size == 0:
+        return Verdict(None, None, None, None, None)
+    last = float(reff[-1])
+    if depth[-1] < MIN_DEPTH or np.count_nonzero(depth <= 0.5 * depth[-1]) < 2:
+        return Verdict(None, None, None, last, None)
+    law, rate = _sensitivity(depth, log_chi)
+    collapsed = _collapsed(depth, reff, rank_bound, law)
+    label = EXPLODING if law == "exponential" else ONE_DIMENSIONAL if collapsed else WELL_BEHAVED
+    return Verdict(label, law, rate, last, collapsed)
+
+
+def _rate(depth: np.ndarray, log_chi: np.ndarray, end: float) -> float:
+    """Mean of d log chi / d l over the quarter of the depth before `end`."""
+    start = 0.75 * end
+    first, last = np.interp([start, end], depth, log_chi)
+    return float((last - first) / (end - start))
+
+
+def _sensitivity(depth: np.ndarray, log_chi: np.ndarray) -> tuple[str, float]:
+    end = float(depth[-1])
+    now, before = _rate(depth, log_chi, end), _rate(depth, log_chi, 0.5 * end)
+    exponent = now * 0.25 * end / np.log(4.0 / 3.0)  # of l, from the mean slope over [3L/4, L]
+    if now * 0.25 * end < SETTLED or before <= 0.0 or now < POWER_RATIO * before:
+        return "bounded", float(exponent)
+    if now < EXPONENTIAL_RATIO * before:
+        return "power", float(exponent)
+    return "exponential", now
+
+
+def _collapsed(depth: np.ndarray, reff: np.ndarray, rank_bound: int, law: str) -> bool:
+    if rank_bound <= 1:
+        return True
+    half, last = float(np.interp(0.5 * depth[-1], depth, reff)), float(reff[-1])
+    # A tiny batch allows no high rank: there, less than half of what it allows is low.
+    low = min(COLLAPSED_RANK, 1.0 + 0.5 * (rank_bound - 1))
+    rises = last > 1.001 * half
+    falls = last - 1.0 <= (half - 1.0) * 2.0**COLLAPSE_EXPONENT
+    settled = law == "bounded" and last <= FALLEN_SHARE * float(reff.max())
+    return falls or (not rises and (last <= low or settled))
