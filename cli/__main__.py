@@ -1,0 +1,5 @@
+"""`python -m fastmoments.cli`."""
+
+from . import main
+
+main(prog_name="fastmoments")

@@ -1,0 +1,55 @@
+"""`fastmoments compare`."""
+
+from __future__ import annotations
+
+import click
+
+from fastmoments.families import FAMILIES
+from fastmoments.scanning import scan
+
+from . import options
+from .describe import CSV_ORDER, comparison_table
+from .output import chosen_format, deliver, draw, joined_csv, json_text
+from .progress import Progress
+
+SCHEMA = "fastmoments.compare/1"
+
+
+@click.command()
+@options.preset_options(depth=100)
+@options.data_options("fashion-mnist", 8)
+@options.engine_options(every=5)
+@options.output_options()
+@options.plot_option
+@options.fail_option
+@click.pass_context
+def command(ctx, form, output, plot, fail_if, quiet, depth, **given):
+    """Set the four families side by side.
+
+    vanilla, residual, bn_ff (batch-normalised feed-forward) and bn_res (batch-normalised residual)
+    see the same images; the table says which of them stays well-behaved and how fast chi, the
+    sensitivity to noise, grows.
+    """
+    form = chosen_format(form, output)
+    images = options.chosen_images(ctx)
+    scans = []
+    with Progress(depth, quiet) as progress:
+        for name, family in FAMILIES.items():
+            progress.begin(name)
+            network = family(**options.preset(ctx))
+            scans.append(scan(network, images, progress=progress, **options.engine(ctx)))
+    deliver(
+        {
+            "table": lambda: comparison_table(scans),
+            "json": lambda: json_text({"schema": SCHEMA, "scans": [each.to_dict() for each in scans]}),
+            "csv": lambda: joined_csv(
+                [{"architecture": each.architecture["name"], **row} for each in scans for row in each.rows()],
+                CSV_ORDER,
+            ),
+        },
+        form,
+        output,
+    )
+    if plot is not None:
+        draw(scans, plot, quiet)
+    options.check_labels(scans, fail_if)

@@ -1,0 +1,94 @@
+"""Scans in words and tables."""
+
+from __future__ import annotations
+
+from fastmoments.results import MOMENTS, Scan, main_loc
+from fastmoments.verdict import MIN_DEPTH, Verdict
+
+from .output import number, spread, text_table
+
+#: Columns of the table of one scan: heading and moment.
+COLUMNS = {
+    "chi": "chi",
+    "d chi": "delta_chi",
+    "nu1": "nu1_abs_signal",
+    "nu2": "nu2_signal",
+    "mu2": "mu2_signal",
+    "mu4": "mu4_signal",
+    "r_eff": "reff_signal",
+    "r_eff dx": "reff_noise",
+}
+
+#: The order of columns in CSV.
+CSV_ORDER = tuple(f"{name}{end}" for name in MOMENTS for end in ("", "_sigma"))
+
+
+def how(scan: Scan) -> str:
+    """Images and engine, on one line."""
+    data = scan.data
+    images = f"{data['images']} images of {data['source']}, {data['points']} points"
+    if scan.method == "sampled":
+        return f"{images}; sampled, {scan.nets} nets of width {scan.width}, mean +- deviation"
+    return f"{images}; infinite width"
+
+
+def growth(verdict: Verdict) -> str:
+    """The law of chi in depth l."""
+    if verdict.law is None:
+        return "-"
+    forms = {"exponential": "exp({:.3g} l)", "power": "l^{:.2f}", "bounded": "bounded"}
+    return forms[verdict.law].format(verdict.rate)
+
+
+def value(scan: Scan, name: str, index: int, deviation: bool = False) -> str:
+    """One moment at its main station and a recorded depth; "-" if the scan has none."""
+    if name not in scan.moments:
+        return "-"
+    curve = scan.curve(name)
+    log = scan[f"log_{name}"][index] if f"log_{name}" in scan.moments else None
+    text = number(curve.mean[index], log)
+    if deviation and curve.sigma is not None and text != "-":
+        text += f" +- {number(curve.sigma[index])}"
+    return text
+
+
+def scan_table(scan: Scan) -> str:
+    """What was computed, the verdict, and the moments at about ten depths."""
+    parameters = ", ".join(
+        f"{k} {v}" for k, v in scan.architecture.items() if k not in ("name", "stem", "layers")
+    )
+    verdict = scan.verdict
+    words = f"none (it takes a depth of at least {MIN_DEPTH})"
+    if verdict.label:
+        rank = number(verdict.reff_last)
+        words = f"{verdict.label}; chi grows like {growth(verdict)}; r_eff of the signal ends at {rank}"
+        words = words.replace("chi grows like bounded", "chi is bounded")
+    columns = {head: name for head, name in COLUMNS.items() if name in scan.moments}
+    stations = [main_loc(name, scan.moments[name]) for name in columns.values()]
+    rows = [
+        [str(scan.depth[i]), *(value(scan, name, i, deviation=True) for name in columns.values())]
+        for i in spread(scan.depth)
+    ]
+    table = text_table([["", *columns], ["depth", *(f"@{loc}" for loc in stations)]], rows)
+    return f"{scan.architecture['name']}: {parameters}\n{how(scan)}\nverdict: {words}\n\n{table}"
+
+
+def comparison_table(scans: list[Scan]) -> str:
+    """The verdicts, and chi and the effective rank of all scans side by side."""
+    names = [scan.architecture["name"] for scan in scans]
+    moments = {"chi": "chi", "r_eff": "reff_signal", "mu4": "mu4_signal", "nu1": "nu1_abs_signal"}
+    summary = [
+        [
+            name,
+            scan.verdict.label or "-",
+            growth(scan.verdict),
+            *(value(scan, m, -1) for m in moments.values()),
+        ]
+        for name, scan in zip(names, scans, strict=True)
+    ]
+    first = scans[0]
+    tables = [text_table([["family", "verdict", "chi grows", *moments]], summary)]
+    for head, moment in (("chi", "chi"), ("r_eff of the signal", "reff_signal")):
+        rows = [[str(first.depth[i]), *(value(s, moment, i) for s in scans)] for i in spread(first.depth)]
+        tables.append(text_table([[f"{head} at depth", *names]], rows))
+    return f"At depth {first.depth[-1]}: {how(first).partition(', mean')[0]}\n\n" + "\n".join(tables)

@@ -1,0 +1,176 @@
+"""Options that commands share, and what becomes of them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from fastmoments.data import load_images
+from fastmoments.families import FAMILIES
+from fastmoments.layers import PADDINGS, Network
+from fastmoments.results import Scan
+from fastmoments.scanning import METHODS
+from fastmoments.verdict import EXPLODING, MIN_DEPTH, ONE_DIMENSIONAL, WELL_BEHAVED
+
+from . import CHECK, Failure
+from .output import FORMATS, PLOT_ENDINGS, refuse_unwritable
+
+#: What --fail-if takes, and the label it means.
+LABELS = {label: label for label in (ONE_DIMENSIONAL, EXPLODING, WELL_BEHAVED)}
+LABELS |= {"one-dimensional": ONE_DIMENSIONAL, "exploding": EXPLODING}
+
+_PRESET = ("depth", "kernel_size", "padding", "res_depth", "epsilon", "input_conv")
+_POSITIVE = click.IntRange(min=1)
+
+
+def _together(*options):
+    """One decorator of several options, shown in the help in this order."""
+
+    def decorate(command):
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return decorate
+
+
+class _Finite(click.FloatRange):
+    """A range without the infinities and NaN, which FloatRange lets pass."""
+
+    def convert(self, value, param, ctx):
+        number = super().convert(value, param, ctx)
+        if not abs(number) < float("inf"):
+            self.fail(f"{value!r} is not a finite number.", param, ctx)
+        return number
+
+
+def _writable(ctx, param, path):
+    if path is not None:
+        refuse_unwritable(path, PLOT_ENDINGS if param.name == "plot" else None)
+    return path
+
+
+def _labels(ctx, param, names):
+    return tuple(dict.fromkeys(LABELS[name] for name in names))
+
+
+def preset_options(depth: int):
+    """Parameters of a family."""
+    return _together(
+        click.option("--depth", type=click.IntRange(min=0), default=depth, help="Layers or residual units."),
+        click.option("--kernel-size", type=_POSITIVE, default=3, help="1: fully connected."),
+        click.option("--padding", type=click.Choice(PADDINGS), default=PADDINGS[0]),
+        click.option("--res-depth", type=_POSITIVE, default=2, help="Layers in a residual branch."),
+        click.option("--epsilon", type=_Finite(min=0), default=1e-3, help="Added to the batch variance."),
+        click.option("--input-conv/--no-input-conv", default=True, help="Begin with a strided convolution."),
+    )
+
+
+def data_options(source: str, count: int):
+    """Where the images come from, and the seed of everything random."""
+    return _together(
+        click.option(
+            "--images", "source", metavar="SOURCE", default=source,
+            help="fashion-mnist, synthetic:HxWxC, or a file: .npy, .npz, CIFAR-10 .bin, IDX.",
+        ),
+        click.option("--count", type=_POSITIVE, default=count, help="How many images."),
+        click.option("--seed", type=click.IntRange(min=0), default=0, help="Draws images and random nets."),
+    )  # fmt: skip
+
+
+def engine_options(every: int):
+    """How the moments are computed."""
+    return _together(
+        click.option("--every", type=_POSITIVE, default=every, help="Depths between recorded ones."),
+        click.option("--method", type=click.Choice(METHODS), default=METHODS[0]),
+        click.option("--width", type=_POSITIVE, help="Channels of sampled nets.  [default: 256]"),
+        click.option("--nets", type=_POSITIVE, help="How many nets are sampled.  [default: 10]"),
+    )
+
+
+threads_option = click.option("--threads", type=_POSITIVE, help="[default: all cores]")
+quiet_option = click.option("--quiet", is_flag=True, help="No progress on stderr.")
+
+
+def output_options(npz: bool = False):
+    """Where the data go and in which form."""
+    endings = ".json, .csv or .npz" if npz else ".json or .csv"
+    return _together(
+        click.option("--format", "form", type=click.Choice(FORMATS), help="[default: by --output, or table]"),
+        click.option(
+            "--output", type=click.Path(path_type=Path), callback=_writable,
+            help=f"File instead of stdout; {endings} decides the format.",
+        ),
+        threads_option,
+        quiet_option,
+    )  # fmt: skip
+
+
+plot_option = click.option(
+    "--plot", type=click.Path(path_type=Path), callback=_writable, help="Draw a figure: .png, .pdf or .svg."
+)
+fail_option = click.option(
+    "--fail-if", type=click.Choice(tuple(LABELS)), multiple=True, callback=_labels, metavar="LABEL",
+    help="End with exit code 3 if a net is one-dimensional, exploding or well-behaved; repeatable.",
+)  # fmt: skip
+
+
+def family_or_spec(command):
+    """Which net: a family by name, or any stack of layers from a file."""
+    return _together(
+        click.argument("family", type=click.Choice(tuple(FAMILIES)), required=False),
+        click.option("--spec", type=click.Path(path_type=Path), help="TOML file with the layers of any net."),
+    )(command)
+
+
+def preset(ctx: click.Context) -> dict:
+    """The parameters of a family, as `FAMILIES` take them."""
+    return {name: ctx.params[name] for name in _PRESET}
+
+
+def chosen_network(ctx: click.Context) -> Network:
+    """The net that FAMILY or --spec names.
+
+    Raises
+    ------
+    click.UsageError
+        If both or neither are given, or --spec with a parameter of a family.
+    """
+    family, spec = ctx.params["family"], ctx.params["spec"]
+    if (family is None) == (spec is None):
+        wrong = "give one of them, not both" if family else "one of them is needed"
+        raise click.UsageError(f"FAMILY ({', '.join(FAMILIES)}) or --spec FILE: {wrong}.", ctx)
+    if spec is None:
+        return FAMILIES[family](**preset(ctx))
+    for name in _PRESET:
+        if ctx.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE:
+            option = next(param for param in ctx.command.params if param.name == name)
+            said = max(
+                (*option.opts, *option.secondary_opts) if name == "input_conv" else option.opts, key=len
+            )
+            raise click.UsageError(f"{said} is for a FAMILY; the net of --spec is what its file says.", ctx)
+    from fastmoments.spec import load_network
+
+    return load_network(spec)
+
+
+def chosen_images(ctx: click.Context):
+    """The images that --images, --count and --seed name."""
+    return load_images(ctx.params["source"], ctx.params["count"], ctx.params["seed"])
+
+
+def engine(ctx: click.Context) -> dict:
+    """The keyword arguments of `scan` that options give."""
+    return {name: ctx.params[name] for name in ("method", "width", "nets", "seed", "every", "threads")}
+
+
+def check_labels(scans: list[Scan], refused: tuple[str, ...]) -> None:
+    """Raise exit code 3 if a scan has a label that --fail-if names, or none that could be checked."""
+    for scan in scans if refused else ():
+        name, label = scan.architecture["name"], scan.verdict.label
+        if label is None:
+            wanted = f"it takes a depth of at least {MIN_DEPTH}, and several recorded depths"
+            raise Failure(f"--fail-if: {name} has no verdict; {wanted}.", CHECK)
+        if label in refused:
+            raise Failure(f"--fail-if: {name} has the label {label!r}.", CHECK)

@@ -1,0 +1,93 @@
+"""`fastmoments verify`."""
+
+from __future__ import annotations
+
+import math
+
+import click
+
+from fastmoments.files import csv_text
+
+from . import CHECK, Failure, options
+from .output import chosen_format, deliver, json_text, number, text_table
+from .progress import Progress
+
+
+class Widths(click.ParamType):
+    """Whole numbers with commas between them."""
+
+    name = "N,N,..."
+
+    def convert(self, value, param, ctx):
+        """Read the numbers."""
+        if not isinstance(value, str):
+            return value
+        try:
+            return tuple(int(width) for width in value.split(","))
+        except ValueError:
+            self.fail(f"{value!r} is not a list of whole numbers such as 64,128,256.", param, ctx)
+
+
+@click.command()
+@options.family_or_spec
+@options.preset_options(depth=10)
+@options.data_options("synthetic:16x16x3", 4)
+@click.option("--widths", type=Widths(), default="64,128,256,512", help="Widths of the sampled nets.")
+@click.option("--nets", type=click.IntRange(min=8), default=40, help="How many nets of each width.")
+@options.output_options()
+@click.pass_context
+def command(ctx, form, output, quiet, widths, nets, seed, threads, **given):
+    """Test the analytic moments against simulated nets.
+
+    Nets are sampled at growing width and extrapolated to infinite width, with standard errors. Ends
+    with exit code 3 if a moment lies beyond the threshold, which allows for the number of comparisons:
+    a correct net gets there once in a thousand times.
+    """
+    form = chosen_format(form, output)
+    network, images = options.chosen_network(ctx), options.chosen_images(ctx)
+    from fastmoments.verification import verify
+
+    with Progress(network.depth, quiet) as progress:
+
+        def show(stage, station):
+            progress.begin(f"{network.name}, {stage}")
+            progress(station)
+
+        result = verify(network, images, widths=widths, nets=nets, seed=seed, threads=threads, progress=show)
+    forms = {
+        "table": lambda: verification_table(result),
+        "json": lambda: json_text(result.to_dict()),
+        "csv": lambda: csv_text([row.to_dict() for row in result.rows]),
+    }
+    deliver(forms, form, output)
+    if not result.agrees:
+        worst = max(result.rows, key=lambda row: abs(row.z))
+        raise Failure(
+            f"The analytic moments disagree with the simulation: {worst.moment} at depth {worst.depth} "
+            f"({worst.loc}) is {abs(worst.z):.1f} standard errors away, more than {result.threshold:.1f}.",
+            CHECK,
+        )
+
+
+def verification_table(result) -> str:
+    """The comparisons, as relative differences, and their outcome."""
+    name, data = result.architecture["name"], result.data
+    rows = [
+        [row.moment, row.loc, str(row.depth), *map(_linear, (row.analytic, row.sampled)),
+         f"{100.0 * math.expm1(row.analytic - row.sampled):+.2f}%", f"{100.0 * row.standard_error:.2f}%",
+         f"{row.z:+.2f}"]
+        for row in result.rows
+    ]  # fmt: skip
+    head = ["moment", "station", "depth", "analytic", "sampled", "difference", "std. error", "z"]
+    outcome = "agrees" if result.agrees else "DISAGREES"
+    return (
+        f"{name}: {data['images']} images of {data['source']}, {data['points']} points\n"
+        f"{result.nets} nets each of width {', '.join(map(str, result.widths))}, extrapolated to infinity\n\n"
+        f"{text_table([head], rows)}\n"
+        f"{outcome}: largest |z| {max(abs(row.z) for row in result.rows):.2f} of {len(rows)} comparisons, "
+        f"threshold {result.threshold:.2f}\n"
+    )
+
+
+def _linear(log: float) -> str:
+    return number(math.exp(log) if log < 709 else math.inf, log)
