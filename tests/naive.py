@@ -1,0 +1,108 @@
+"""Naive formulas, one line to one equation, against which every kernel is tested."""
+
+import numpy as np
+from scipy.integrate import quad_vec
+
+NUMPY_PADDING = {"periodic": "wrap", "zeros": "constant", "symmetric": "symmetric"}
+
+
+def covariance(rng, images, height, width, features=None):
+    """A covariance (n, h, w, n, h, w) with a mean, from factors; and the factors."""
+    features = features or 3 * images * height * width
+    x = rng.standard_normal((images, height, width, features)) + rng.standard_normal(features)
+    x *= rng.uniform(0.3, 2.0, (images, height, width, 1))
+    return np.einsum("iabf,jcdf->iabjcd", x, x) / features, x
+
+
+def pad_amounts(size, conv):
+    """TensorFlow's SAME rule."""
+    out = -(-size // conv.stride)
+    total = max((out - 1) * conv.stride + (conv.kernel_size - 1) * conv.dilation + 1 - size, 0)
+    return out, total // 2, total - total // 2
+
+
+def convolve(full, conv):
+    """K'_pq = gain / k^2 sum_t K_(p+t),(q+t) + bias variance, by padding and summing tap by tap."""
+    n, h, w = full.shape[:3]
+    (oh, top, bottom), (ow, left, right) = pad_amounts(h, conv), pad_amounts(w, conv)
+    # A kernel beyond the image (stride) leaves nothing to pad, so the padded array is cut as it needs.
+    widths = [(0, 0), (top, bottom), (left, right)] * 2
+    padded = np.pad(full, widths, mode=NUMPY_PADDING[conv.padding])
+    total = np.zeros((n, oh, ow, n, oh, ow))
+    for s in range(conv.kernel_size):
+        for t in range(conv.kernel_size):
+            rows = slice(s * conv.dilation, s * conv.dilation + (oh - 1) * conv.stride + 1, conv.stride)
+            columns = slice(t * conv.dilation, t * conv.dilation + (ow - 1) * conv.stride + 1, conv.stride)
+            total += padded[:, rows, columns][:, :, :, :, rows, columns]
+    return conv.gain / conv.kernel_size**2 * total + conv.bias_variance
+
+
+def flat(full):
+    """(n, h, w, n, h, w) as a matrix over points."""
+    points = int(np.prod(full.shape[:3]))
+    return full.reshape(points, points)
+
+
+def correlation(matrix):
+    roots = np.sqrt(np.diag(matrix))
+    r = np.clip(matrix / np.outer(roots, roots), -1.0, 1.0)
+    np.fill_diagonal(r, 1.0)
+    return r, np.outer(roots, roots)
+
+
+def mask(matrix):
+    """k0(r) = (pi - acos r) / 2 pi."""
+    return (np.pi - np.arccos(correlation(matrix)[0])) / (2 * np.pi)
+
+
+def relu(matrix):
+    """sqrt(K_pp K_qq) k1(r)."""
+    r, scale = correlation(matrix)
+    return scale * (np.sqrt(1 - r * r) + (np.pi - np.arccos(r)) * r) / (2 * np.pi)
+
+
+def centre(matrix):
+    h = np.eye(len(matrix)) - 1.0 / len(matrix)
+    return h @ matrix @ h
+
+
+class BatchNorm:
+    """The exact finite-batch formula by adaptive quadrature over log s, with dense matrices."""
+
+    def __init__(self, matrix, epsilon):
+        self.values, self.vectors = np.linalg.eigh(centre(matrix))
+        self.values = np.maximum(self.values, 0.0)
+        self.points, self.epsilon = len(matrix), epsilon
+        self.level = self.values.sum() / self.points + epsilon
+
+    def integral(self, f, power=0.0):
+        """int s^power w(s) f(S_s) ds."""
+
+        def integrand(u):
+            s = np.exp(u) / self.level
+            damping = 1.0 + 2.0 * s * self.values / self.points
+            weight = np.exp(-s * self.epsilon) / np.sqrt(np.prod(damping))
+            at = (self.vectors * (self.values / damping)) @ self.vectors.T
+            return s ** (1.0 + power) * weight * f(at)
+
+        return sum(quad_vec(integrand, a, b, epsabs=1e-12, epsrel=1e-11)[0] for a, b in
+                   ((-36, -8), (-8, -2), (-2, 0), (0, 2), (2, 6), (6, 14), (14, 36)))  # fmt: skip
+
+    def linear(self):
+        return self.integral(lambda m: m)
+
+    def relu(self):
+        return self.integral(relu)
+
+    def mask(self):
+        return self.integral(mask)
+
+    def inverse_variance(self):
+        return self.integral(lambda m: np.ones(1))[0]
+
+    def mu4(self):
+        return self.integral(lambda m: np.array([np.mean(3 * np.diag(m) ** 2)]), 1.0)[0]
+
+    def nu1(self):
+        root = self.integral(lambda m: np.array([np.mean(np.sqrt(2 / np.pi * np.diag(m)))]), -0.5)[0]
+        return root / np.sqrt(np.pi)

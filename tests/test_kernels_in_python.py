@@ -1,0 +1,42 @@
+"""The jitted loops as plain Python on a small job, where coverage can see their lines.
+
+Run by itself with NUMBA_DISABLE_JIT=1; compiled, it is a quick test of the same loops.
+"""
+
+import naive
+import numpy as np
+import pytest
+from states import in_full, state
+
+from fastmoments import batch_norm, maps
+from fastmoments.layers import Conv
+
+
+@pytest.mark.parametrize("padding", ["periodic", "zeros", "symmetric"])
+@pytest.mark.parametrize("activate", [False, True])
+def test_convolution(padding, activate):
+    size = (2, 3, 3)
+    conv = Conv(3, bias_variance=0.1, padding=padding)
+    signal, noise, full, _ = state(0, size)
+    maps.convolve(signal, noise, conv, activate=activate)
+    expected = naive.flat(naive.convolve(full, conv))
+    expected = naive.relu(expected) if activate else expected
+    np.testing.assert_allclose(signal.dense(), expected, rtol=1e-11)
+
+
+def test_relu():
+    signal, noise, full, blocks = state(0, (2, 2, 2))
+    maps.rectify(signal, noise)
+    np.testing.assert_allclose(signal.dense(), naive.relu(naive.flat(full)), rtol=1e-12)
+    np.testing.assert_allclose(
+        in_full(noise)[0], blocks[0] * naive.mask(naive.flat(full)[:4, :4]), rtol=1e-12
+    )
+
+
+@pytest.mark.parametrize("activate", [False, True])
+def test_batch_norm(activate):
+    signal, noise, full, _ = state(0, (2, 2, 2))
+    exact = naive.BatchNorm(naive.flat(full), 1e-3)
+    batch_norm.normalise(signal, noise, 1e-3, activate=activate)
+    expected = exact.relu() if activate else exact.linear()
+    np.testing.assert_allclose(signal.dense(), expected, rtol=0, atol=1e-6 * expected.max())
