@@ -1,0 +1,1 @@
+"""Benchmarks and comparisons with recorded results; not installed. See README.md."""
