@@ -8,7 +8,7 @@ import click
 
 from fastmoments.data import load_images
 from fastmoments.families import FAMILIES
-from fastmoments.layers import PADDINGS, Network
+from fastmoments.layers import LOCS, PADDINGS, Network
 from fastmoments.results import Scan
 from fastmoments.scanning import METHODS
 from fastmoments.verdict import EXPLODING, MIN_DEPTH, ONE_DIMENSIONAL, WELL_BEHAVED
@@ -55,6 +55,10 @@ def _labels(ctx, param, names):
     return tuple(dict.fromkeys(LABELS[name] for name in names))
 
 
+def _locs(ctx, param, names):
+    return LOCS if "all" in names else tuple(dict.fromkeys(names))
+
+
 def preset_options(depth: int):
     """Parameters of a family."""
     return _together(
@@ -86,7 +90,11 @@ def engine_options(every: int):
         click.option("--method", type=click.Choice(METHODS), default=METHODS[0]),
         click.option("--width", type=_POSITIVE, help="Channels of sampled nets.  [default: 256]"),
         click.option("--nets", type=_POSITIVE, help="How many nets are sampled.  [default: 10]"),
-    )
+        click.option(
+            "--reff-at", "reff_locs", type=click.Choice((*LOCS, "all")), multiple=True, default=("act",),
+            callback=_locs, help="Station at which effective ranks, the expensive moment, are taken; repeatable.",
+        ),
+    )  # fmt: skip
 
 
 threads_option = click.option("--threads", type=_POSITIVE, help="[default: all cores]")
@@ -162,7 +170,8 @@ def chosen_images(ctx: click.Context):
 
 def engine(ctx: click.Context) -> dict:
     """The keyword arguments of `scan` that options give."""
-    return {name: ctx.params[name] for name in ("method", "width", "nets", "seed", "every", "threads")}
+    names = ("method", "width", "nets", "seed", "every", "reff_locs", "threads")
+    return {name: ctx.params[name] for name in names}
 
 
 def check_labels(scans: list[Scan], refused: tuple[str, ...]) -> None:

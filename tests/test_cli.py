@@ -92,6 +92,13 @@ def test_scan_json_is_the_scan_of_the_library():
     assert values == wanted
 
 
+def test_effective_ranks_where_they_are_asked_for():
+    values = json.loads(run("scan", "bn_ff", *SMALL, "--format", "json", "--reff-at", "all").stdout)
+    assert list(values["moments"]["reff_signal"]) == values["locs"] == ["input", "conv", "norm", "act"]
+    values = json.loads(run("scan", "bn_ff", *SMALL, "--format", "json", "--reff-at", "conv").stdout)
+    assert list(values["moments"]["reff_noise"]) == ["conv"]
+
+
 @pytest.mark.parametrize("ending", ["json", "npz", "csv"])
 def test_ending_decides_the_format(tmp_path, ending):
     path = tmp_path / f"x.{ending}"
@@ -281,6 +288,7 @@ WRONG = [
     (["scan", "bn_ff", "--width", 64], ('width belongs to method="sampled"',)),
     (["scan", "bn_ff", "--nets", 3], ('nets belongs to method="sampled"',)),
     (["scan", "bn_ff", "--method", "sampled", "--width", 0], ("--width",)),
+    (["scan", "bn_ff", "--reff-at", "bn"], ("'bn' is not one of", "merge", "all")),
     (["scan", "bn_ff", "--format", "xml"], ("'xml' is not one of", "table")),
     (["scan", "bn_ff", "--output", "x.txt"], ("Cannot tell the format of x.txt", ".json, .csv, .npz")),
     (["scan", "bn_ff", "--output", "x.json", "--format", "csv"], ("csv and --output x.json disagree",)),
