@@ -86,7 +86,8 @@ def child(command: list, **environment: str) -> Finished:
     start = time.perf_counter()
     process = subprocess.Popen(
         [str(part) for part in command],
-        env=os.environ | environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        # PYTHONSAFEPATH: of the package that is installed, not of the folder of its name in the checkout.
+        env=os.environ | {"PYTHONSAFEPATH": "1"} | environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
     )  # fmt: skip
     said = process.stdout.read()
     process.stdout.close()

@@ -92,7 +92,7 @@ def engine_options(every: int):
         click.option("--nets", type=_POSITIVE, help="How many nets are sampled.  [default: 10]"),
         click.option(
             "--reff-at", "reff_locs", type=click.Choice((*LOCS, "all")), multiple=True, default=("act",),
-            callback=_locs, help="Station at which effective ranks, the expensive moment, are taken; repeatable.",
+            callback=_locs, help="Station at which to take effective ranks, which cost most; repeatable.",
         ),
     )  # fmt: skip
 
