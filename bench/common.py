@@ -87,7 +87,8 @@ def child(command: list, **environment: str) -> Finished:
     process = subprocess.Popen(
         [str(part) for part in command],
         # PYTHONSAFEPATH: of the package that is installed, not of the folder of its name in the checkout.
-        env=os.environ | {"PYTHONSAFEPATH": "1"} | environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        env=os.environ | {"PYTHONSAFEPATH": "1"} | environment,
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
     )  # fmt: skip
     said = process.stdout.read()
     process.stdout.close()
