@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from fastmoments.covariance import DTYPES
 from fastmoments.data import load_images
 from fastmoments.families import FAMILIES
 from fastmoments.layers import LOCS, PADDINGS, Network
@@ -94,6 +95,8 @@ def engine_options(every: int):
             "--reff-at", "reff_locs", type=click.Choice((*LOCS, "all")), multiple=True, default=("act",),
             callback=_locs, help="Station at which to take effective ranks, which cost most; repeatable.",
         ),
+        click.option("--dtype", type=click.Choice(DTYPES), default=DTYPES[0], help="Of the covariance."),
+        click.option("--rank", type=_POSITIVE, help="Eigenpairs for batch norm.  [default: what matters]"),
     )  # fmt: skip
 
 
@@ -170,7 +173,7 @@ def chosen_images(ctx: click.Context):
 
 def engine(ctx: click.Context) -> dict:
     """The keyword arguments of `scan` that options give."""
-    names = ("method", "width", "nets", "seed", "every", "reff_locs", "threads")
+    names = ("method", "width", "nets", "seed", "every", "reff_locs", "dtype", "rank", "threads")
     return {name: ctx.params[name] for name in names}
 
 

@@ -10,19 +10,22 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .covariance import Covariance, NoiseCovariance, leading_pairs, pairs
-from .maps import Marginals, halve, mask_target, roots_and_inverses, workers
+from .covariance import Covariance, NoiseCovariance, leading_pairs, pairs, workers
+from .maps import Marginals, halve, mask_target, roots_and_inverses
 from .moments import log
 from .overlap import Overlap
 from .quadrature import BatchNormWeight
 
 #: Up to this many points batch norm uses every eigenpair; above, the leading ones and a bulk.
 DENSE_POINTS = 320
-#: Leading eigenpairs kept above that, spare vectors of the iteration, and its products per layer.
-RANK, SPARE, ITERATIONS, WARM_UP = 32, 8, 2, 4
+#: The leading ones have at least this share of the trace; so many they are at least, and at most.
+SHARE, LEAST_RANK, MOST_RANK = 5e-3, 16, 64
+#: Spare vectors of the iteration for them, and its products per layer, at most: a layer that hardly turns
+#: the eigenvectors needs one (`covariance.leading_pairs`: residual), the first has nothing to start from.
+SPARE, ITERATIONS, WARM_UP, RESIDUAL = 8, 2, 4, 5e-3
 #: Error allowed to the quadrature of batch norm (`quadrature.Rule.error`): with every eigenpair, and
 #: where the bulk's error is larger anyway.
-TOLERANCE, BULK_TOLERANCE = 1e-7, 1e-6
+TOLERANCE, BULK_TOLERANCE = 1e-7, 4e-6
 
 
 @dataclass(frozen=True)
@@ -37,12 +40,18 @@ class Spectrum:
         Diagonal of B; zero when the eigenpairs are all there.
     bulk_rate : shape (points,)
         (B^2)_pp / B_pp, the eigenvalue that the bulk has as seen from a point.
+    edge : float
+        Largest eigenvalue of the bulk.
+    block : shape (points, k)
+        The vectors of the iteration, spare ones included: to start the next from.
     """
 
     values: np.ndarray
     vectors: np.ndarray
     bulk: np.ndarray
     bulk_rate: np.ndarray
+    edge: float
+    block: np.ndarray
 
     def bulk_damping(self, damping: np.ndarray) -> np.ndarray:
         """Factor on either side of B for every t in `damping`, shape (nodes, points).
@@ -52,6 +61,16 @@ class Spectrum:
         if not self.bulk.any():
             return np.zeros((damping.size, self.bulk.size))
         return 1.0 / np.sqrt(1.0 + np.outer(damping, self.bulk_rate))
+
+    def bulk_error(self, damping: float) -> float:
+        """Estimate of the relative Frobenius error of S (I + t S)^(-1) that the bulk brings.
+
+        To first order in t = `damping` it is t (B^2 - (rate B + B rate) / 2), whose norm is at most
+        about t `edge` |B|.
+        """
+        square = float(self.bulk @ self.bulk_rate)
+        whole = float(self.values @ self.values) + square
+        return damping * self.edge * math.sqrt(square / whole) if square else 0.0
 
     @property
     def weighted_values(self) -> tuple[np.ndarray, np.ndarray]:
@@ -71,26 +90,41 @@ class Spectrum:
 def spectrum(signal: Covariance, start: np.ndarray | None, rank: int | None) -> Spectrum:
     """Spectrum of the centred signal covariance, in the scale of its blocks.
 
-    All pairs up to `DENSE_POINTS` points or when `rank` reaches them, else the leading `rank` by a
-    block iteration from `start` and a bulk that is described point by point.
+    All pairs up to `DENSE_POINTS` points or when `rank` reaches them, else the leading ones by a block
+    iteration from `start` and a bulk that is described point by point: `rank` of them, or by `SHARE`.
     """
     points = signal.points
-    if rank is None:
-        rank = points if points <= DENSE_POINTS else RANK
     nothing = np.zeros(points)
-    if rank + SPARE >= points:
+    if (rank is None and points <= DENSE_POINTS) or (rank or 0) + SPARE >= points:
         centred = signal.centred_product(np.eye(points))
         values, vectors = np.linalg.eigh(0.5 * (centred + centred.T))
-        return Spectrum(np.maximum(values, 0.0), vectors, nothing, nothing)
+        return Spectrum(np.maximum(values, 0.0), vectors, nothing, nothing, 0.0, vectors[:, :0])
+    if start is not None and not start.shape[1]:
+        start = None
+    count = SPARE + (rank or LEAST_RANK)
+    if rank is None and start is not None:
+        count = max(count, start.shape[1])
     iterations = ITERATIONS if start is not None else ITERATIONS + WARM_UP
-    values, vectors = leading_pairs(signal.centred_product, start, rank + SPARE, iterations, points)
-    values, vectors = values[:rank], vectors[:, :rank]
-    bulk = signal.centred_diagonal - vectors**2 @ values
+    rounding = 100.0 * float(np.finfo(signal.blocks.dtype).eps)
+    diagonal = signal.centred_diagonal
+    while True:
+        values, block = leading_pairs(
+            signal.centred_product, start, count, iterations, points, residual=RESIDUAL, floor=rounding
+        )
+        leading = int(np.count_nonzero(values >= SHARE * diagonal.sum()))
+        if rank is not None or leading <= count - SPARE or count >= MOST_RANK + SPARE:
+            break
+        start, count = block, min(leading + 2 * SPARE, MOST_RANK + SPARE)
+    kept = rank or min(max(leading, LEAST_RANK), MOST_RANK)
+    edge = float(values[min(kept, values.size - 1)])
+    block = block[:, : kept + SPARE]
+    values, vectors = values[:kept], block[:, :kept]
+    bulk = diagonal - vectors**2 @ values
+    if bulk.sum() <= rounding * values.sum():  # the rank is below what was asked for
+        return Spectrum(values, vectors, nothing, nothing, 0.0, block)
     square = signal.centred_square_diagonal() - vectors**2 @ values**2
-    if bulk.sum() <= 1e-12 * values.sum():  # the rank is below what was asked for
-        return Spectrum(values, vectors, nothing, nothing)
-    bulk = np.maximum(bulk, 1e-14 * signal.centred_diagonal.mean())
-    return Spectrum(values, vectors, bulk, np.maximum(square, 0.0) / bulk)
+    bulk = np.maximum(bulk, rounding * diagonal.mean())
+    return Spectrum(values, vectors, bulk, np.maximum(square, 0.0) / bulk, edge, block)
 
 
 @dataclass(frozen=True)
@@ -108,7 +142,8 @@ class Normalised:
     vectors : ndarray, shape (points, r)
         To start the search for eigenpairs at the next layer.
     error : float
-        Estimate of the relative error: of the quadrature, and of the trace, which is known exactly.
+        Estimate of the relative error of the covariance: the largest of the quadrature's, the bulk's
+        (`Spectrum.bulk_error`) and that of the trace, which is known exactly.
     """
 
     station: Marginals
@@ -145,7 +180,7 @@ def normalise(
     start : ndarray, shape (points, k), optional
         Where the search for leading eigenpairs starts: `Normalised.vectors` of an earlier call.
     rank : int, optional
-        Leading eigenpairs to use; left out, all or `RANK` by the number of points.
+        Leading eigenpairs to use; left out, all up to `DENSE_POINTS` points, else as many as matter.
     detail : bool
         Whether nu1 and mu4 of the station are wanted.
     overlap : Overlap, optional
@@ -167,6 +202,7 @@ def normalise(
     level = float(diagonal.mean())
     exact = 1.0 - weight.epsilon * inverse_variance  # int w tr(S_s) / M, by parts
     error = max(rule.error, abs(level / exact - 1.0) if exact > 1e-6 else 0.0)
+    error = max(error, spectral.bulk_error(float(weight.mean_damping(np.array([spectral.edge]))[0])))
     known = _moments(spectral, weight, tolerance) if detail else {}
     values = spectral.weighted_values[0]
     leading = rule.weights @ (values / (1.0 + np.outer(2.0 / points * rule.nodes, values)))
@@ -196,7 +232,7 @@ def normalise(
         if detail:
             now["log_nu1_abs_signal"] = known["log_nu1_abs_signal"] - log(2.0)
     rank_behind = level * points / float(leading.max())
-    return Normalised(station, dict(now), rank_behind, spectral.vectors, error)
+    return Normalised(station, dict(now), rank_behind, spectral.block, error)
 
 
 def _weight(spectral: Spectrum, points: int, epsilon: float) -> BatchNormWeight:
@@ -226,13 +262,15 @@ def _mix(signal, spectral: Spectrum, damping, variances, weights, mask_nodes, ac
     """Run the kernel over the blocks; the sums (pairs, 2, size) of the result."""
     from .kernels import blocks as kernels
 
-    roots, inverses = roots_and_inverses(variances)
+    dtype = signal.blocks.dtype
+    roots, inverses = roots_and_inverses(variances, dtype)
     first, second = pairs(signal.grid[0])
     after = np.zeros((first.size, 2, signal.blocks.shape[1]))
+    damped = spectral.values / (1.0 + np.outer(damping, spectral.values))
+    beside = (signal.means, spectral.vectors, spectral.values, damped, spectral.bulk_damping(damping))
     kernels.normalise(
-        signal.blocks, first, second, signal.means, np.ascontiguousarray(spectral.vectors), spectral.values,
-        spectral.values / (1.0 + np.outer(damping, spectral.values)), spectral.bulk_damping(damping),
-        roots, inverses, weights, mask_nodes, activate, mask, after, workers(),
+        signal.blocks, first, second, *(np.ascontiguousarray(array, dtype=dtype) for array in beside),
+        roots, inverses, weights.astype(dtype), mask_nodes, activate, mask, after, workers(),
     )  # fmt: skip
     return after
 

@@ -13,12 +13,15 @@ from functools import lru_cache
 
 import numpy as np
 
+#: Precisions of the stored signal covariance, the default first.
+DTYPES = ("float64", "float32")
+
 # Of a fully connected net the points of one tile stand where the positions of one image would.
 MAX_TILE = 128
 # Up to here all eigenvalues at once are cheaper than an iteration for the leading one.
 DENSE_EIGENVALUES = 256
 # Where the iteration for the leading one ends: its residual, as a share of the eigenvalue, or its products.
-LANCZOS_RESIDUAL, LANCZOS_STEPS = 1e-6, 96
+LANCZOS_RESIDUAL, LANCZOS_STEPS = 1e-5, 96
 
 
 @lru_cache(maxsize=64)
@@ -43,13 +46,31 @@ def tile_size(points: int) -> int:
     return divisors[-1] if divisors[-1] >= 16 else points
 
 
+def gather_row_sums(sums: np.ndarray, images: int) -> np.ndarray:
+    """Gather the kernels' by-product, (pairs, 2, size), into row sums over all points, in a fixed order."""
+    first, second = pairs(images)
+    out = np.zeros((images, sums.shape[2]))
+    np.add.at(out, first, sums[:, 0])
+    other = first != second
+    np.add.at(out, second[other], sums[other, 1])
+    return out.ravel()
+
+
+def workers() -> int:
+    """Interleaved lists of blocks for the kernels: one per thread."""
+    import numba
+
+    return numba.get_num_threads()
+
+
 @dataclass
 class Covariance:
     """Second moments of the signal over all pairs of points, ``exp(log_scale)`` times `blocks`.
 
     Attributes
     ----------
-    blocks : float64, shape (images (images + 1) / 2, height width, height width)
+    blocks : shape (images (images + 1) / 2, height width, height width)
+        Of double or single precision; all else is of double precision.
     grid : (images, height, width)
         Of a fully connected net: (tiles, points of a tile, 1).
     log_scale : float
@@ -65,7 +86,9 @@ class Covariance:
     row_sums: np.ndarray
 
     @classmethod
-    def from_features(cls, features: np.ndarray, factor: float, bias: float = 0.0, tile: int | None = None):
+    def from_features(
+        cls, features: np.ndarray, factor: float, bias: float = 0.0, tile: int | None = None, dtype=np.float64
+    ) -> Covariance:
         """Gram matrix ``factor * features features' + bias`` of features given at every point.
 
         Parameters
@@ -74,6 +97,8 @@ class Covariance:
         factor, bias : float
         tile : int, optional
             With one position per image: points to a block (a divisor of n); chosen if left out.
+        dtype
+            Of the blocks: double or single precision.
         """
         n, h, w, f = features.shape
         grid = (n, h, w)
@@ -83,9 +108,9 @@ class Covariance:
         rows = features.reshape(grid[0], -1, f)
         first, second = pairs(grid[0])
         size = rows.shape[1]
-        blocks = np.empty((first.size, size, size))
+        blocks = np.empty((first.size, size, size), dtype)
         for p in range(first.size):
-            np.matmul(rows[first[p]], rows[second[p]].T, out=blocks[p])
+            np.matmul(rows[first[p]], rows[second[p]].T, out=blocks[p], casting="same_kind")
         blocks *= factor
         blocks += bias
         flat = rows.reshape(-1, f)
@@ -109,11 +134,13 @@ class Covariance:
         """Diagonal of the centred covariance S = HKH."""
         return np.maximum(self.diagonal - 2.0 * self.means, 0.0)
 
-    def copy(self) -> Covariance:
-        """A covariance of its own memory."""
-        return Covariance(
-            self.blocks.copy(), self.grid, self.log_scale, self.diagonal.copy(), self.row_sums.copy()
-        )
+    def copy(self, memory: np.ndarray | None = None) -> Covariance:
+        """A covariance of its own memory; its blocks in `memory`, if that has their shape."""
+        blocks = memory
+        if memory is None or memory.shape != self.blocks.shape:
+            blocks = np.empty_like(self.blocks)
+        np.copyto(blocks, self.blocks)
+        return Covariance(blocks, self.grid, self.log_scale, self.diagonal.copy(), self.row_sums.copy())
 
     def dense(self) -> np.ndarray:
         """The full matrix, scale included, shape (points, points)."""
@@ -131,25 +158,21 @@ class Covariance:
         from .kernels import blocks as kernels
 
         images, size = self.grid[0], self.blocks.shape[1]
-        centred = np.ascontiguousarray(vectors - vectors.mean(0))
+        centred = np.ascontiguousarray(vectors - vectors.mean(0), dtype=self.blocks.dtype)
         out = np.empty_like(centred)
         parts = (images, size, vectors.shape[1])
         kernels.multiply(self.blocks, block_index(images), centred.reshape(parts), out.reshape(parts))
-        return out - out.mean(0)
+        return out - out.mean(0, dtype=np.float64)
 
     def centred_square_diagonal(self) -> np.ndarray:
         """Diagonal of the square of HKH, shape (points,): its row sums of squares."""
-        images, size = self.grid[0], self.blocks.shape[1]
-        means = self.means.reshape(images, size)
-        out = np.zeros((images, size))
-        for p, (i, j) in enumerate(zip(*pairs(images), strict=True)):
-            centred = self.blocks[p] - means[i][:, None]
-            centred -= means[j]
-            np.square(centred, out=centred)
-            out[i] += centred.sum(1)
-            if i != j:
-                out[j] += centred.sum(0)
-        return out.ravel()
+        from .kernels import blocks as kernels
+
+        first, second = pairs(self.grid[0])
+        sums = np.zeros((first.size, 2, self.blocks.shape[1]))
+        means = self.means.astype(self.blocks.dtype)
+        kernels.sum_squares(self.blocks, first, second, means, sums, workers())
+        return gather_row_sums(sums, self.grid[0])
 
 
 @dataclass
@@ -250,7 +273,14 @@ def leading_eigenvalue(product, points: int, start: np.ndarray | None) -> tuple[
 
 
 def leading_pairs(
-    product, start: np.ndarray | None, count: int, iterations: int, points: int | None = None
+    product,
+    start: np.ndarray | None,
+    count: int,
+    iterations: int,
+    points: int | None = None,
+    *,
+    residual: float = 0.0,
+    floor: float = 1e-13,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Leading eigenpairs of a symmetric positive operator by a block iteration and Nystroem's formula.
 
@@ -262,9 +292,13 @@ def leading_pairs(
     count : int
         Vectors in the block.
     iterations : int
-        Products with the operator.
+        Products with the operator, at most.
     points : int, optional
         Needed without `start`.
+    residual : float
+        No further product once the block is invariant up to this share of its image.
+    floor : float
+        Eigenvalues below this share of the largest are rounding.
 
     Returns
     -------
@@ -279,9 +313,11 @@ def leading_pairs(
     for _ in range(iterations):
         basis = np.linalg.qr(block)[0]
         block = product(basis)
-    middle = basis.T @ block
+        middle = basis.T @ block
+        if np.linalg.norm(block - basis @ middle) <= residual * np.linalg.norm(middle):
+            break
     values, vectors = np.linalg.eigh(0.5 * (middle + middle.T))
-    keep = values > 1e-13 * max(values[-1], 1e-300)
+    keep = values > floor * max(values[-1], 1e-300)
     factor = block @ (vectors[:, keep] / np.sqrt(values[keep]))
     vectors, roots, _ = np.linalg.svd(factor, full_matrices=False)
     return roots**2, vectors

@@ -14,7 +14,7 @@ import numpy as np
 from threadpoolctl import ThreadpoolController
 
 from . import batch_norm, maps
-from .covariance import Covariance, NoiseCovariance, leading_eigenvalue
+from .covariance import DTYPES, Covariance, NoiseCovariance, leading_eigenvalue
 from .fft import METHODS
 from .layers import LOCS, BatchNorm, Conv, Network, ReLU, Residual, unit_locs
 from .moments import Station, input_log_variances, log, log_chi, log_mean, recorded_depths
@@ -35,6 +35,17 @@ def check(network: Network) -> None:
     law = _boundary(_law_behind(network.stem, DATA))
     for unit in network.units:
         law = _unit_law(unit, law)
+
+
+def _check_single_precision(network: Network) -> None:
+    """Refuse single precision where 1 - r sinks below its rounding: in plain nets."""
+    for unit in network.units:
+        layers = unit[0].branch if isinstance(unit[0], Residual) else unit
+        if not any(isinstance(layer, BatchNorm) for layer in layers):
+            raise ValueError(
+                "dtype float32 needs a BatchNorm in every unit: without, correlations tend to 1 and single "
+                "precision loses what is left of the signal; use float64."
+            )
 
 
 def _boundary(law: str) -> str:
@@ -93,14 +104,16 @@ class State:
     law: str = DATA
     overlap: Overlap | None = None
 
-    def copy(self) -> State:
-        """A state of its own memory, for the shortcut of a residual unit."""
-        return State(None, self.signal.copy(), self.noise.copy(), dict(self.known), self.law, self.overlap)
+    def copy(self, memory: np.ndarray | None) -> State:
+        """A state of its own memory, for the shortcut of a residual unit; blocks in `memory` if they fit."""
+        signal = self.signal.copy(memory)
+        return State(None, signal, self.noise.copy(), dict(self.known), self.law, self.overlap)
 
-    def form(self, tile: int | None) -> None:
+    def form(self, tile: int | None, dtype) -> None:
         """Form the covariance of the images, if no layer has done so."""
         if self.signal is None:
-            self.signal = Covariance.from_features(self.images, 1.0 / self.images.shape[-1], tile=tile)
+            factor = 1.0 / self.images.shape[-1]
+            self.signal = Covariance.from_features(self.images, factor, tile=tile, dtype=dtype)
             self.known = image_moments(self.images)
             self.images = None
 
@@ -127,6 +140,8 @@ class InfiniteWidth:
     convolution : {"auto", "direct", "fft"}
     rank : int, optional
         Leading eigenpairs for batch norm (`batch_norm.normalise`).
+    dtype : {"float64", "float32"}
+        Precision in which the signal's covariance is stored.
     tile : int, optional
         Points to a block of a fully connected net, a divisor of their number.
 
@@ -138,7 +153,7 @@ class InfiniteWidth:
 
     def __init__(
         self, network: Network, images: np.ndarray, *, every: int = 1, reff_locs=("act",),
-        convolution: str = "auto", rank: int | None = None, tile: int | None = None,
+        convolution: str = "auto", rank: int | None = None, dtype: str = "float64", tile: int | None = None,
     ):  # fmt: skip
         check(network)
         if convolution not in METHODS:
@@ -147,6 +162,10 @@ class InfiniteWidth:
             raise ValueError(f"rank must be a positive whole number, not {rank!r}.")
         if not set(reff_locs) <= set(LOCS):
             raise ValueError(f"reff_locs may name {', '.join(LOCS)}, not {', '.join(reff_locs)}.")
+        if dtype not in DTYPES:
+            raise ValueError(f"dtype must be one of {', '.join(DTYPES)}, not {dtype!r}.")
+        if dtype == "float32":
+            _check_single_precision(network)
         self.network = network
         self.images = images
         self.at_input = input_log_variances(images)
@@ -155,6 +174,7 @@ class InfiniteWidth:
         self.convolution = convolution
         self.rank = rank
         self.tile = tile
+        self.dtype = np.dtype(dtype)
         self._blas = ThreadpoolController()
 
     def __iter__(self) -> Iterator[Station]:
@@ -177,11 +197,12 @@ class InfiniteWidth:
             for _ in self._walk(state):
                 pass
         self.depths = depths
-        state.form(self.tile)
+        state.form(self.tile, self.dtype)
         return state.signal.dense(), state.noise.grid
 
     def _start(self) -> State:
         self._error = 0.0
+        self._memory: np.ndarray | None = None
         self._vectors: dict = {}  # eigenvectors of the layer before, by place, to start the next from
         noise = NoiseCovariance.white(*self.images.shape[:3])
         overlap = Overlap.of_images(self.images) if self.network.has(BatchNorm) else None
@@ -206,11 +227,12 @@ class InfiniteWidth:
                 state.law = _boundary(state.law)
 
     def _residual(self, state: State, unit: Residual, depth: int, wanted: dict) -> Iterator[Station]:
-        state.form(self.tile)
-        skip = state.copy()
+        state.form(self.tile, self.dtype)
+        skip = state.copy(self._memory)
         yield from self._through(state, unit.branch, depth, wanted)
         yield from self._through(skip, unit.shortcut, depth, {}, place="shortcut")
         maps.merge(state.signal, state.noise, skip.signal, skip.noise)
+        self._memory = skip.signal.blocks  # for the next unit: fresh memory costs more than the copy
         state.law = GAUSSIAN if state.law == skip.law == GAUSSIAN else MIXED
         state.overlap = skip.overlap  # the branch has fresh weights and lost its own at a ReLU
         # Of a sum that is not Gaussian the diagonal gives no more than second moments.
@@ -261,7 +283,7 @@ class InfiniteWidth:
             state.overlap = state.overlap.convolved(conv)
         if state.signal is None:
             state.signal = maps.first_convolution(
-                state.images, state.noise, conv, self.convolution, self.tile
+                state.images, state.noise, conv, self.convolution, self.tile, self.dtype
             )
             state.images, state.known = None, {}
             return state.marginals()
@@ -287,7 +309,7 @@ class InfiniteWidth:
         """Take a station where the signal stands."""
         moments = state.marginals().moments()
         if wanted.pop(loc):
-            state.form(self.tile)
+            state.form(self.tile, self.dtype)
             signal = state.signal
             value = self._leading(signal.centred_product, signal.points, ("signal", loc))
             moments["reff_signal"] = float(np.divide(signal.centred_diagonal.sum(), value))

@@ -13,7 +13,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from .covariance import Covariance, NoiseCovariance, pairs, tile_size
+from .covariance import Covariance, NoiseCovariance, gather_row_sums, pairs, tile_size, workers
 from .layers import Conv
 from .moments import log, log_mean
 
@@ -86,7 +86,12 @@ def patches(images: np.ndarray, conv: Conv) -> np.ndarray:
 
 
 def first_convolution(
-    images: np.ndarray, noise: NoiseCovariance, conv: Conv, method: str = "auto", tile: int | None = None
+    images: np.ndarray,
+    noise: NoiseCovariance,
+    conv: Conv,
+    method: str = "auto",
+    tile: int | None = None,
+    dtype=np.float64,
 ) -> Covariance:
     """Convolution of the images, as a Gram matrix of patches: no covariance at their full size.
 
@@ -96,7 +101,7 @@ def first_convolution(
     noise : overwritten
     conv, method
         As for `convolve`.
-    tile : int, optional
+    tile, dtype
         As for `Covariance.from_features`.
     """
     parts = patches(images, conv)
@@ -104,7 +109,7 @@ def first_convolution(
         noise.log_scale += log(conv.gain * share_of_taps(conv))
     else:
         _convolve_noise(noise, conv, method)
-    return Covariance.from_features(parts, conv.gain / parts.shape[-1], conv.bias_variance, tile)
+    return Covariance.from_features(parts, conv.gain / parts.shape[-1], conv.bias_variance, tile, dtype)
 
 
 def share_of_taps(conv: Conv) -> float:
@@ -112,27 +117,10 @@ def share_of_taps(conv: Conv) -> float:
     return float(convolve_diagonal(np.ones(1), (1, 1, 1), conv)[0])
 
 
-def gather_row_sums(sums: np.ndarray, images: int) -> np.ndarray:
-    """Gather the kernels' by-product, (pairs, 2, size), into row sums over all points, in a fixed order."""
-    first, second = pairs(images)
-    out = np.zeros((images, sums.shape[2]))
-    np.add.at(out, first, sums[:, 0])
-    other = first != second
-    np.add.at(out, second[other], sums[other, 1])
-    return out.ravel()
-
-
-def roots_and_inverses(variances: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Square roots and their inverses, the inverse of 0 being 0."""
-    roots = np.sqrt(variances)
-    return roots, np.divide(1.0, roots, out=np.zeros_like(roots), where=roots > 0)
-
-
-def workers() -> int:
-    """Interleaved lists of blocks for the kernels: one per thread."""
-    import numba
-
-    return numba.get_num_threads()
+def roots_and_inverses(variances: np.ndarray, dtype=np.float64) -> tuple[np.ndarray, np.ndarray]:
+    """Square roots and their inverses, the inverse of 0 being 0, in the precision of the blocks."""
+    roots = np.sqrt(variances).astype(dtype)
+    return roots, np.divide(1.0, roots, out=np.zeros_like(roots), where=roots >= np.finfo(dtype).tiny)
 
 
 def halve(signal: Covariance, noise: NoiseCovariance, after: np.ndarray) -> dict:
@@ -183,7 +171,7 @@ def _rectify(signal, noise, scale: float, bias: float, tally: bool = True) -> tu
     before = np.zeros((first.size if tally else 0, 2, size))
     after = np.zeros((first.size, 2, size))
     mask = mask_target(signal, noise)
-    roots, inverses = roots_and_inverses(signal.diagonal)
+    roots, inverses = roots_and_inverses(signal.diagonal, signal.blocks.dtype)
     kernels.rectify(
         signal.blocks, first, second, scale, bias, roots, inverses, mask, before, after, workers()
     )  # fmt: skip
@@ -216,7 +204,8 @@ def _convolve_blocks(source, first, second, grid, conv, factor, bias, method, ac
 
     _, height, width = grid
     new_size = conv.output_size(height) * conv.output_size(width)
-    target = source if new_size == source.shape[1] else np.empty((len(source), new_size, new_size))
+    shape = (len(source), new_size, new_size)
+    target = source if new_size == source.shape[1] else np.empty(shape, source.dtype)
     before = np.zeros((len(source) if tally else 0, 2, new_size))
     after = np.zeros((len(source) if activation else 0, 2, new_size))
     scale = factor * conv.gain / conv.kernel_size**2
@@ -233,7 +222,7 @@ def _convolve_blocks(source, first, second, grid, conv, factor, bias, method, ac
             target, first, second, scale, bias, roots, inverses, mask, before, after, workers()
         )  # fmt: skip
         return target, (before, after)
-    nothing = np.empty(0)
+    nothing = np.empty(0, source.dtype)
     roots, inverses, mask = activation or (nothing, nothing, np.empty((0, 0, 0)))
     kernels.convolve(
         source, target, first, second, conv.padded_index(height), conv.padded_index(width), width,
@@ -333,7 +322,10 @@ def convolve(
             row_sums = signal.row_sums = scale * signal.row_sums + bias * signal.points
     else:
         first, second = pairs(old_grid[0])
-        activation = (*roots_and_inverses(signal.diagonal), mask_target(signal, noise)) if activate else None
+        activation = None
+        if activate:
+            roots = roots_and_inverses(signal.diagonal, signal.blocks.dtype)
+            activation = (*roots, mask_target(signal, noise))
         signal.blocks, (before, after) = _convolve_blocks(
             signal.blocks, first, second, old_grid, conv, factor, bias, method, activation,
             tally=detail or not activate,
@@ -349,7 +341,7 @@ def convolve(
 def _retile(signal: Covariance) -> None:
     """Regroup points once every image has come down to one position."""
     size = tile_size(signal.points)
-    full = signal.dense() * math.exp(-signal.log_scale)
+    full = (signal.dense() * math.exp(-signal.log_scale)).astype(signal.blocks.dtype)
     signal.grid = (signal.points // size, size, 1)
     cut = full.reshape(signal.grid[0], size, signal.grid[0], size).swapaxes(1, 2)
     signal.blocks = np.ascontiguousarray(cut[pairs(signal.grid[0])])
@@ -370,14 +362,14 @@ def merge(signal: Covariance, noise: NoiseCovariance, skip: Covariance, skip_noi
             f"A residual branch gives {noise.grid[0]}x{noise.grid[1]} positions and its shortcut "
             f"{skip_noise.grid[0]}x{skip_noise.grid[1]}; give the shortcut a Conv of the same stride."
         )
+    from .kernels import blocks as kernels
+
     noise.separate()
     skip_noise.separate()
     for one, other in ((signal, skip), (noise, skip_noise)):
         top = max(one.log_scale, other.log_scale)
         mine, theirs = math.exp(one.log_scale - top), math.exp(other.log_scale - top)
-        one.blocks *= mine
-        other.blocks *= theirs
-        one.blocks += other.blocks
+        kernels.combine(one.blocks, mine, other.blocks, theirs)
         one.log_scale = top
         if one is signal:
             signal.diagonal = mine * signal.diagonal + theirs * skip.diagonal

@@ -27,6 +27,13 @@ CALLS = {
     "every is zero": (lambda: scan(NET, IMAGES, every=0), "every must be a positive whole number, not 0"),
     "every is a float": (lambda: scan(NET, IMAGES, every=1.5), "every must be a positive whole number"),
     "every is a bool": (lambda: scan(NET, IMAGES, every=True), "every must be a positive whole number"),
+    "precision is unknown": (lambda: scan(NET, IMAGES, dtype="half"), "dtype must be one of float64"),
+    "precision of a simulation": (
+        lambda: scan(NET, IMAGES, method="sampled", dtype="float32"), 'dtype belongs to method="infinite"',
+    ),
+    "rank of a simulation": (
+        lambda: scan(NET, IMAGES, method="sampled", rank=4), 'rank belongs to method="infinite"',
+    ),
     "station is unknown": (lambda: scan(NET, IMAGES, reff_locs=("actt",)), "reff_locs must be"),
     "stations are a string": (lambda: scan(NET, IMAGES, reff_locs="act"), "reff_locs must be a sequence"),
     "threads is zero": (lambda: scan(NET, IMAGES, threads=0), "threads must be a whole number from 1"),

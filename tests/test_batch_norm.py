@@ -91,3 +91,36 @@ def test_batch_norm_by_leading_pairs_is_close_to_the_dense_formula():
         for name, value in exact.moments().items():
             assert station.moments()[name] == pytest.approx(value, abs=bound)
     assert np.abs(approximate[0][0] - dense).max() > 1e-9  # the shortcut was taken
+
+
+def test_the_rank_follows_the_spectrum():
+    """As many pairs as have their share of the trace, between the bounds, whatever it starts from."""
+    rng = np.random.default_rng(0)
+    basis = np.linalg.qr(rng.standard_normal((448, 448)) - 1e-3)[0]
+    for leading in (3, 30, 100):
+        values = np.r_[np.full(leading, 1.0), np.geomspace(1e-2, 1e-3, 448 - leading)]
+        features = (basis * np.sqrt(values)).reshape(7, 8, 8, 448)
+        signal = Covariance.from_features(features, 1.0)
+        expected = min(max(leading, batch_norm.LEAST_RANK), batch_norm.MOST_RANK)
+        cold = batch_norm.spectrum(signal, None, None)
+        warm = batch_norm.spectrum(signal, cold.block, None)
+        assert cold.values.size in (expected, expected - 1)  # centring takes one direction
+        assert warm.values.size == cold.values.size
+        assert cold.block.shape[1] <= batch_norm.MOST_RANK + batch_norm.SPARE
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_the_error_of_the_bulk_bounds_that_of_the_damped_covariance(seed):
+    rng = np.random.default_rng(seed)
+    features = rng.standard_normal((6, 8, 8, 400)) * np.geomspace(1.0, 0.01, 400)
+    signal = Covariance.from_features(features, 1 / 400)
+    centred = signal.centred_product(np.eye(384))
+    found = batch_norm.spectrum(signal, None, 16)
+    damping = 2.0 / np.trace(centred)
+    exact = centred @ np.linalg.inv(np.eye(384) + damping * centred)
+    factor = found.bulk_damping(np.array([damping]))[0]
+    low = (found.vectors * found.values) @ found.vectors.T
+    ours = (centred - low) * np.outer(factor, factor)
+    ours += (found.vectors * (found.values / (1 + damping * found.values))) @ found.vectors.T
+    error = np.linalg.norm(ours - exact) / np.linalg.norm(exact)
+    assert 0.05 * found.bulk_error(damping) < error < 1.5 * found.bulk_error(damping)

@@ -105,3 +105,25 @@ def test_one_position_per_image_is_tiled():
     assert tiles.grid == (4, 24, 1)
     assert tiles.blocks.shape == (10, 24, 24)
     np.testing.assert_allclose(whole.dense(), tiles.dense(), rtol=1e-12)
+
+
+@pytest.mark.parametrize("size", [(3, 2, 2), (1, 4, 3)])
+def test_diagonal_of_the_square(size):
+    signal, _, full, _ = state(0, size)
+    full = naive.flat(full)
+    centred = full - full.mean(0) - full.mean(1)[:, None] + full.mean()
+    np.testing.assert_allclose(signal.centred_square_diagonal(), np.diag(centred @ centred), rtol=1e-12)
+
+
+def test_leading_pairs_stop_when_the_block_is_invariant():
+    products = []
+
+    def product(block):
+        products.append(block.shape)
+        return np.linspace(1.0, 2.0, 40)[:, None] * block
+
+    start = np.eye(40)[:, -4:]
+    leading_pairs(product, start, 4, 5, residual=1e-3)
+    assert len(products) == 1
+    leading_pairs(product, start + 0.1, 4, 5, residual=1e-3)
+    assert len(products) == 6

@@ -31,7 +31,7 @@ ALLOWED = {
     "results": {"moments", "verdict", "files", "plot"},
     "files": {"results"},
     "plot": {"results", "files", "layers", "verdict", "families"},
-    "scanning": {"data", "layers", "moments", "results", "infinite_width", "sampling"},
+    "scanning": {"covariance", "data", "layers", "moments", "results", "infinite_width", "sampling"},
     "verification": {"data", "layers", "moments", "results", "scanning"},
 }
 

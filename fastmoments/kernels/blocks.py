@@ -17,7 +17,11 @@ With r the correlation of two pre-activations and u = 1 - |r|, the arc-cosine ke
 
 where A(u) = acos(1-u) / u^(1/2) and H(u) = (sqrt(u(2-u)) - (1-u) acos(1-u)) / u^(3/2) are analytic
 on [0, 1] (the nearest singularity is u = 2), so that polynomials of degree 17 and 15 give them to a
-few units in the last place, with neither a branch nor a cancellation at r = 1 or r = -1.
+few units in the last place, with neither a branch nor a cancellation at r = 1 or r = -1. In single
+precision degree 8 and 7 do.
+
+The signal's blocks are of double or single precision, and every array that stands beside them in a
+loop over their elements has the same; the noise and all sums are of double precision.
 """
 
 from __future__ import annotations
@@ -25,9 +29,9 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import prange
+from numba import prange, types
 
-from .jit import helper, jit
+from .jit import chosen_by_type, helper, jit
 
 # Indices that are sums are unsigned: of a signed one numba must ask whether it counts from the end,
 # and the loop would not vectorise.
@@ -40,7 +44,7 @@ HALF_PI = 0.5 * math.pi
 INVERSE_2PI = 0.5 / math.pi
 
 
-def _polynomials() -> tuple[np.ndarray, np.ndarray]:
+def _polynomials(*degrees: int) -> list[list[float]]:
     """Coefficients in u of A and H, interpolated in Chebyshev nodes of [0, 1] from the power series.
 
     acos(1-u) = sqrt(2u) sum_n binom(2n, n) / (8^n (2n+1)) u^n  and  sqrt(u(2-u)) = sqrt(2u) sqrt(1-u/2).
@@ -52,17 +56,20 @@ def _polynomials() -> tuple[np.ndarray, np.ndarray]:
     root = -math.sqrt(2.0) * central / (2 * n - 1)
     lens = (root - arc + np.r_[0.0, arc[:-1]])[1:]
     fits = []
-    for series, degree in ((arc, 17), (lens, 15)):
+    for series, degree in zip((arc, lens), degrees, strict=True):
         nodes = 0.5 - 0.5 * np.cos(math.pi * (np.arange(degree + 1) + 0.5) / (degree + 1))
         values = np.polynomial.polynomial.polyval(nodes, series)
         fit = np.polynomial.Chebyshev.fit(nodes, values, degree, domain=[0.0, 1.0])
-        fits.append(fit.convert(kind=np.polynomial.Polynomial, domain=[-1, 1], window=[-1, 1]).coef)
-    return fits[0], fits[1]
+        fits.append(fit.convert(kind=np.polynomial.Polynomial, domain=[-1, 1], window=[-1, 1]).coef.tolist())
+    return fits
 
 
-_ARC, _LENS = _polynomials()
-A0, A1, A2, A3, A4, A5, A6, A7, A8, A9, A10, A11, A12, A13, A14, A15, A16, A17 = (float(c) for c in _ARC)
-H0, H1, H2, H3, H4, H5, H6, H7, H8, H9, H10, H11, H12, H13, H14, H15 = (float(c) for c in _LENS)
+_ARC, _LENS = _polynomials(17, 15)
+A0, A1, A2, A3, A4, A5, A6, A7, A8, A9, A10, A11, A12, A13, A14, A15, A16, A17 = _ARC
+H0, H1, H2, H3, H4, H5, H6, H7, H8, H9, H10, H11, H12, H13, H14, H15 = _LENS
+_ARC, _LENS = _polynomials(8, 7)
+B0, B1, B2, B3, B4, B5, B6, B7, B8 = map(np.float32, _ARC)
+I0, I1, I2, I3, I4, I5, I6, I7 = map(np.float32, _LENS)
 
 
 @helper()
@@ -80,8 +87,7 @@ def _copy(source, out):
 
 
 @helper()
-def _arc(u):
-    """A(u). Estrin's scheme: short chains of dependent operations keep the pipelines full."""
+def _double_arc(u):
     u2 = u * u
     u4 = u2 * u2
     u8 = u4 * u4
@@ -91,8 +97,21 @@ def _arc(u):
 
 
 @helper()
-def _lens(u):
-    """H(u), likewise."""
+def _single_arc(u):
+    u2 = u * u
+    u4 = u2 * u2
+    low = ((B0 + B1 * u) + (B2 + B3 * u) * u2) + ((B4 + B5 * u) + (B6 + B7 * u) * u2) * u4
+    return low + (B8 * u4) * u4
+
+
+@chosen_by_type({types.float32: _single_arc, types.float64: _double_arc})
+def _arc(u):
+    """A(u). Estrin's scheme: short chains of dependent operations keep the pipelines full."""
+    return _double_arc(u)
+
+
+@helper()
+def _double_lens(u):
     u2 = u * u
     u4 = u2 * u2
     u8 = u4 * u4
@@ -102,25 +121,41 @@ def _lens(u):
 
 
 @helper()
+def _single_lens(u):
+    u2 = u * u
+    return ((I0 + I1 * u) + (I2 + I3 * u) * u2) + ((I4 + I5 * u) + (I6 + I7 * u) * u2) * (u2 * u2)
+
+
+@chosen_by_type({types.float32: _single_lens, types.float64: _double_lens})
+def _lens(u):
+    """H(u), likewise."""
+    return _double_lens(u)
+
+
+@helper()
 def _rectify_row(row, factor, inverse, roots, inverses, right, out, line):
     """out[line, b] = 2 pi factor roots_b k1(r_b) with r_b = row_b inverse inverses_b.
 
     For the points b of a block, of which `right` is the first.
     """
+    real = row.dtype.type
+    pi, one, zero = real(math.pi), real(1.0), real(0.0)
     for b in range(U(row.size)):
         r = row[b] * (inverse * inverses[right + b])
-        u = max(1.0 - abs(r), 0.0)
-        out[line, b] = (factor * roots[right + b]) * (math.pi * max(r, 0.0) + u * math.sqrt(u) * _lens(u))
+        u = max(one - abs(r), zero)
+        out[line, b] = (factor * roots[right + b]) * (pi * max(r, zero) + u * math.sqrt(u) * _lens(u))
 
 
 @helper()
 def _mask_row(row, factor, inverse, inverses, right, out):
     """out_b = 2 pi factor k0(r_b), likewise."""
+    real = row.dtype.type
+    half_pi, one, zero = real(HALF_PI), real(1.0), real(0.0)
     for b in range(U(row.size)):
         r = row[b] * (inverse * inverses[right + b])
-        u = max(1.0 - abs(r), 0.0)
-        arc = HALF_PI - math.sqrt(u) * _arc(u)  # asin |r|
-        out[b] = factor * (HALF_PI + math.copysign(arc, r))
+        u = max(one - abs(r), zero)
+        arc = half_pi - math.sqrt(u) * _arc(u)  # asin |r|
+        out[b] = factor * (half_pi + math.copysign(arc, r))
 
 
 @helper(reassociate=True)
@@ -139,12 +174,13 @@ def _activate(row, left, right, roots, inverses, noise, mask, out, line):
 
     `left` is the point of the row, `right` the first point of its columns.
     """
-    factor, inverse = INVERSE_2PI * roots[left], inverses[left]
+    unit = row.dtype.type(INVERSE_2PI)
+    factor, inverse = unit * roots[left], inverses[left]
     _rectify_row(row, factor, inverse, roots, inverses, right, out, line)
     if left == right + line:
         out[line, line] = 0.5 * roots[left] * roots[left]  # r = 1 exactly, never through the rounded r
         if noise.size:
-            _mask_row(row, INVERSE_2PI, inverse, inverses, right, mask)
+            _mask_row(row, unit, inverse, inverses, right, mask)
             mask[line] = 0.5
             for b in range(row.size):
                 noise[line, b] *= mask[b]
@@ -156,10 +192,10 @@ def rectify(blocks, first, second, scale, bias, roots, inverses, noise, before, 
 
     Parameters
     ----------
-    blocks : float64 (pairs, size, size)
+    blocks : (pairs, size, size)
         K, overwritten by the covariance of the activations.
     first, second : int64 (pairs,)
-    roots, inverses : float64 (points,)
+    roots, inverses : (points,)
         Square root of the diagonal of ``scale * K + bias``, and its inverse (0 for 0).
     noise : float64 (images, size, size)
         Noise covariance of each image, multiplied by k0; empty when it is not wanted.
@@ -168,8 +204,9 @@ def rectify(blocks, first, second, scale, bias, roots, inverses, noise, before, 
         empty when it is not wanted.
     """
     pairs, size, _ = blocks.shape
+    real = blocks.dtype.type
     for worker in prange(workers):
-        rows, mask = np.empty((1, size)), np.empty(size)
+        rows, mask = np.empty((1, size), blocks.dtype), np.empty(size, blocks.dtype)
         row = rows[0]
         nothing = np.empty((0, 0))
         for p in range(worker, pairs, workers):
@@ -178,7 +215,7 @@ def rectify(blocks, first, second, scale, bias, roots, inverses, noise, before, 
             left, right = U(first[p] * size), U(second[p] * size)
             for a in range(U(size)):
                 for b in range(size):
-                    row[b] = scale * block[a, b] + bias
+                    row[b] = real(scale) * block[a, b] + real(bias)
                 if before.size:
                     _tally(rows, U(0), before[p], a)
                 _activate(row, left + a, right, roots, inverses, masked, mask, block, a)
@@ -245,8 +282,8 @@ def convolve(
 
     Parameters
     ----------
-    source : float64 (pairs, size, size)
-    target : float64 (pairs, new size, new size)
+    source : (pairs, size, size)
+    target : (pairs, new size, new size)
         May be `source` when the sizes agree.
     pad_h, pad_w : int64
         Position behind each padded one along height and width, or -1 (`Conv.padded_index`).
@@ -266,12 +303,13 @@ def convolve(
     new_height = (pad_h.size - 1 - reach) // stride + 1
     new_width = (pad_w.size - 1 - reach) // stride + 1
     padded = pad_w.size
+    real = source.dtype.type
     for worker in prange(workers):
-        block = np.empty((size, size))
-        compact = np.empty((width, new_height * width))
-        sums = np.empty((width, new_height * padded))
-        total = np.empty(new_height * padded)
-        rows, mask = np.empty((1, new_size)), np.empty(new_size)
+        block = np.empty((size, size), source.dtype)
+        compact = np.empty((width, new_height * width), source.dtype)
+        sums = np.empty((width, new_height * padded), source.dtype)
+        total = np.empty(new_height * padded, source.dtype)
+        rows, mask = np.empty((1, new_size), source.dtype), np.empty(new_size, source.dtype)
         row = rows[0]
         nothing = np.empty((0, 0))
         for p in range(worker, pairs, workers):
@@ -288,7 +326,7 @@ def convolve(
                     for b1 in range(U(new_height)):
                         to, start = b1 * U(new_width), b1 * U(padded)
                         for b2 in range(U(new_width)):
-                            row[to + b2] = total[start + b2 * U(stride)] * scale + bias
+                            row[to + b2] = total[start + b2 * U(stride)] * real(scale) + real(bias)
                     a = U(a1 * new_width + a2)
                     if before.size:
                         _tally(rows, U(0), before[p], a)
@@ -321,17 +359,17 @@ def normalise(
 
     Parameters
     ----------
-    blocks : float64 (pairs, size, size)
+    blocks : (pairs, size, size)
         Covariance before batch norm, not centred; overwritten.
-    means : float64 (points,)
+    means : (points,)
         Row mean of the covariance minus half its grand mean, so that S = K - means_p - means_q.
-    vectors : float64 (points, rank)
+    vectors : (points, rank)
         Eigenvectors u_k of S in columns.
-    values : float64 (rank,)
-    damped : float64 (nodes, rank)
-    bulk, roots, inverses : float64 (nodes, points)
+    values : (rank,)
+    damped : (nodes, rank)
+    bulk, roots, inverses : (nodes, points)
         Damping of the bulk B; square root of the diagonal of S_s and its inverse.
-    weights : float64 (nodes,)
+    weights : (nodes,)
     mask_nodes : int
         The last `mask_nodes` nodes serve the noise, those before them the signal.
     activate : bool
@@ -343,12 +381,13 @@ def normalise(
     nodes, rank = damped.shape
     signal_nodes = nodes - mask_nodes
     height = min(PANEL, size)
+    real = blocks.dtype.type
     for worker in prange(workers):
-        scaled = np.empty((height, rank))
-        partner = np.empty((rank, size))
-        bulk_part, damped_part = np.empty((height, size)), np.empty((height, size))
-        out, mask = np.empty((height, size)), np.empty((height, size))
-        row, line = np.empty(size), np.empty((1, size))
+        scaled = np.empty((height, rank), blocks.dtype)
+        partner = np.empty((rank, size), blocks.dtype)
+        panels = np.empty((4, height, size), blocks.dtype)
+        bulk_part, damped_part, out, mask = panels[0], panels[1], panels[2], panels[3]
+        row, line = np.empty(size, blocks.dtype), np.empty((1, size), blocks.dtype)
         part = line[0]
         for p in range(worker, pairs, workers):
             block = blocks[p]
@@ -385,15 +424,15 @@ def normalise(
                                 out[a, b] += weight * row[b]
                         elif s < signal_nodes:
                             root = roots[s, left + a]
-                            amplitude = weight * INVERSE_2PI * root
+                            amplitude = weight * real(INVERSE_2PI) * root
                             _rectify_row(row, amplitude, inverse, roots[s], inverses[s], right, line, U(0))
                             if same:
-                                part[top + a] = 0.5 * weight * root * root
+                                part[top + a] = real(0.5) * weight * root * root
                             for b in range(size):
                                 out[a, b] += part[b]
                         else:
-                            _mask_row(row, weight * INVERSE_2PI, inverse, inverses[s], right, part)
-                            part[top + a] = 0.5 * weight
+                            _mask_row(row, weight * real(INVERSE_2PI), inverse, inverses[s], right, part)
+                            part[top + a] = real(0.5) * weight
                             for b in range(size):
                                 mask[a, b] += part[b]
                 for a in range(skip, U(height)):
@@ -411,13 +450,13 @@ def multiply(blocks, index, vectors, out):
 
     Parameters
     ----------
-    blocks : float64 (pairs, size, size)
+    blocks : (pairs, size, size)
     index : int64 (images, images)
         Which block holds a pair of images; the transpose of the one below the diagonal.
-    vectors, out : float64 (images, size, count)
+    vectors, out : (images, size, count)
     """
     for i in prange(index.shape[0]):
-        total, product = out[i], np.empty(out.shape[1:])
+        total, product = out[i], np.empty(out.shape[1:], out.dtype)
         _clear(total)
         for j in range(index.shape[1]):
             block = blocks[index[i, j]]
@@ -428,3 +467,38 @@ def multiply(blocks, index, vectors, out):
             for a in range(product.shape[0]):
                 for k in range(product.shape[1]):
                     total[a, k] += product[a, k]
+
+
+@jit()
+def combine(blocks, factor, others, share):
+    """``factor * blocks + share * others``, in place."""
+    real = blocks.dtype.type
+    for p in prange(blocks.shape[0]):
+        for a in range(blocks.shape[1]):
+            for b in range(blocks.shape[2]):
+                blocks[p, a, b] = real(factor) * blocks[p, a, b] + real(share) * others[p, a, b]
+
+
+@jit()
+def sum_squares(blocks, first, second, means, sums, workers):
+    """Row and column sums of the squares of each centred block, ``K_pq - means_p - means_q``.
+
+    Parameters
+    ----------
+    blocks : (pairs, size, size)
+    first, second : int64 (pairs,)
+    means : (points,)
+    sums : float64 (pairs, 2, size)
+        Zero on entry.
+    """
+    pairs, size, _ = blocks.shape
+    for worker in prange(workers):
+        rows = np.empty((1, size), blocks.dtype)
+        for p in range(worker, pairs, workers):
+            block = blocks[p]
+            left, right = U(first[p] * size), U(second[p] * size)
+            for a in range(U(size)):
+                for b in range(U(size)):
+                    centred = block[a, b] - means[left + a] - means[right + b]
+                    rows[0, b] = centred * centred
+                _tally(rows, U(0), sums[p], a)
