@@ -61,6 +61,10 @@ class Commands(click.Group):
         except BrokenPipeError:  # the reader, such as head, has seen enough
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             ctx.exit(BROKEN_PIPE)
+        except OSError as problem:
+            if not str(problem).startswith("Cannot write"):
+                raise
+            raise Failure(str(problem), FAILED) from None
         except MemoryError:
             raise Failure("There is not enough memory; use fewer or smaller images.", FAILED) from None
         except ArithmeticError as problem:

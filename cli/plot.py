@@ -38,7 +38,8 @@ def load_scans(path: Path) -> list[Scan]:
 def command(result, output, quiet):
     """Draw a saved scan or comparison.
 
-    RESULT is a .json or .npz file of `fastmoments scan`, or a .json file of `fastmoments compare`.
+    RESULT is a .json or .npz file of `fastmoments scan`, the .partial file of one that still runs or was
+    interrupted, or a .json file of `fastmoments compare`.
     """
     refuse_unwritable(output, PLOT_ENDINGS)
     draw(load_scans(result), output, quiet)

@@ -19,20 +19,38 @@ from .progress import Progress
 @options.data_options("fashion-mnist", 8)
 @options.engine_options(every=1)
 @options.output_options(npz=True)
+@click.option("--resume", is_flag=True, help="Go on with the interrupted scan whose --output this is.")
 @options.plot_option
 @options.fail_option
 @click.pass_context
-def command(ctx, form, output, plot, fail_if, quiet, **given):
+def command(ctx, form, output, resume, plot, fail_if, quiet, **given):
     """Follow signal and noise through one net.
 
     FAMILY is vanilla, residual, bn_ff or bn_res; --spec reads any stack of layers from a TOML file.
     The table shows about ten depths; JSON and CSV hold all that --every records.
+
+    While it runs, OUTPUT.partial holds the stations as they come, which `fastmoments plot` reads; beside
+    it a checkpoint is kept, from which --resume goes on to the same numbers.
     """
     form = chosen_format(form, output, npz=True)
+    if resume and output is None:
+        raise click.UsageError("--resume goes on with the scan of --output FILE; name the file.")
     network, images = options.chosen_network(ctx), options.chosen_images(ctx)
-    with Progress(network.depth, quiet) as progress:
-        progress.begin(network.name)
-        result = scan(network, images, progress=progress, **options.engine(ctx))
+    journal = None if output is None else output.with_name(output.name + ".partial")
+    if journal is not None and journal.exists() and not resume:
+        raise click.UsageError(
+            f"{journal} holds an interrupted scan; go on with --resume, or delete it to begin anew."
+        )
+    try:
+        with Progress(network.depth, quiet) as progress:
+            progress.begin(network.name)
+            result = scan(
+                network, images, progress=progress, journal=journal, resume=resume, **options.engine(ctx)
+            )
+    except (KeyboardInterrupt, OSError, ArithmeticError):
+        if journal is not None and journal.exists() and not quiet:
+            click.echo(f"{journal} holds what is done; --resume goes on from there.", err=True)
+        raise
     if form == "npz":
         result.save(output)
     else:
@@ -42,6 +60,8 @@ def command(ctx, form, output, plot, fail_if, quiet, **given):
             "csv": lambda: csv_text(result.rows()),
         }
         deliver(forms, form, output)
+    if journal is not None:
+        journal.unlink(missing_ok=True)
     if plot is not None:
         draw([result], plot, quiet)
     options.check_labels([result], fail_if)

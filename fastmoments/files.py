@@ -12,7 +12,8 @@ from pathlib import Path
 
 import numpy as np
 
-from .results import Curve, Scan, judged
+from . import journal
+from .results import Curve, Scan, assembled, judged
 
 ENDINGS = (".json", ".npz", ".csv")
 
@@ -96,8 +97,10 @@ def save(scan: Scan, path) -> None:
 
 
 def load(path) -> Scan:
-    """Read a scan from a .json or .npz file (`Scan.load`)."""
-    ending = checked_ending(path, (".json", ".npz"))
+    """Read a scan from a .json or .npz file, or from the .partial journal of one (`Scan.load`)."""
+    ending = checked_ending(path, (".json", ".npz", ".partial"))
+    if ending == ".partial":
+        return _interrupted(path)
     try:
         if ending == ".json":
             return from_dict(json.loads(Path(path).read_text()))
@@ -115,6 +118,19 @@ def load(path) -> Scan:
         raise ValueError(f"There is no file {path}.") from None
     except (OSError, KeyError, TypeError, AttributeError, ValueError, zipfile.BadZipFile, EOFError):
         raise ValueError(f"{path} is not a scan saved by fastmoments, or it is damaged.") from None
+
+
+def _interrupted(path) -> Scan:
+    """What the journal of a scan holds: the depths it has reached, or the random nets that are complete."""
+    described, stations = journal.read(path)
+    if not stations:
+        raise ValueError(f"{path} does not hold a station yet.")
+    if described["nets"] is not None:
+        last = max(station.net for station in stations)
+        if last and last + 1 < described["nets"]:
+            stations = [station for station in stations if station.net < last]
+        described["nets"] = max(station.net for station in stations) + 1
+    return assembled(described, stations, sorted({station.depth for station in stations}))
 
 
 def from_dict(described: dict) -> Scan:

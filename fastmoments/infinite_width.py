@@ -7,8 +7,9 @@ batch norm and, for large batches, the bulk of its spectrum (`Station.error` est
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 from threadpoolctl import ThreadpoolController
@@ -109,6 +110,33 @@ class State:
         signal = self.signal.copy(memory)
         return State(None, signal, self.noise.copy(), dict(self.known), self.law, self.overlap)
 
+    def taken(self) -> tuple[dict, dict]:
+        """Arrays and plain values of the state, the inverse of `State.restored`."""
+        signal, noise = self.signal, self.noise
+        arrays = {
+            "signal": signal.blocks, "diagonal": signal.diagonal, "row_sums": signal.row_sums,
+            "noise": noise.blocks,
+        }  # fmt: skip
+        if self.overlap is not None:
+            arrays |= {"overlap": self.overlap.features, "sources": self.overlap.sources}
+        described = {
+            "grid": signal.grid, "log_scales": [signal.log_scale, noise.log_scale],
+            "noise_grid": noise.grid, "images": noise.images, "known": self.known, "law": self.law,
+        }  # fmt: skip
+        return arrays, described
+
+    @classmethod
+    def restored(cls, arrays: dict, described: dict) -> State:
+        """A state from its arrays and plain values."""
+        log_scale, log_noise_scale = described["log_scales"]
+        signal = Covariance(
+            arrays["signal"], tuple(described["grid"]), log_scale, arrays["diagonal"], arrays["row_sums"]
+        )
+        noise_grid = tuple(described["noise_grid"])
+        noise = NoiseCovariance(arrays["noise"], described["images"], noise_grid, log_noise_scale)
+        overlap = Overlap(arrays["overlap"], arrays["sources"]) if "overlap" in arrays else None
+        return cls(None, signal, noise, described["known"], described["law"], overlap)
+
     def form(self, tile: int | None, dtype) -> None:
         """Form the covariance of the images, if no layer has done so."""
         if self.signal is None:
@@ -175,11 +203,24 @@ class InfiniteWidth:
         self.rank = rank
         self.tile = tile
         self.dtype = np.dtype(dtype)
+        #: Called between units with their number and a function that gives the state (`taken`).
+        self.checkpoint: Callable[[int, Callable[[], tuple[dict, dict]]], None] | None = None
+        self._resumed: tuple[int, dict, dict] | None = None
         self._blas = ThreadpoolController()
+
+    def resume(self, depth: int, arrays: dict, described: dict) -> None:
+        """At the next iteration go on behind unit `depth` from what `checkpoint` was given."""
+        self._resumed = depth, arrays, described
 
     def __iter__(self) -> Iterator[Station]:
         """Yield the stations, layer by layer; every iteration begins anew."""
-        walk = self._walk(self._start())
+        state, done = self._start(), 0
+        if self._resumed is not None:
+            (done, arrays, described), self._resumed = self._resumed, None
+            state = State.restored(arrays, described)
+            self._error = described["error"]
+            self._vectors = {tuple(at): arrays[f"vectors{i}"] for i, at in enumerate(described["places"])}
+        walk = self._walk(state, done)
         while True:
             # The kernels are the one level of parallelism; BLAS works on single blocks between them,
             # and a fixed number of its threads keeps the numbers the same to the last bit.
@@ -208,12 +249,21 @@ class InfiniteWidth:
         overlap = Overlap.of_images(self.images) if self.network.has(BatchNorm) else None
         return State(self.images, None, noise, overlap=overlap)
 
-    def _walk(self, state: State) -> Iterator[Station]:
-        yield from self._through(state, self.network.stem, 0, {})
-        state.law = _boundary(state.law)
+    def _taken(self, state: State) -> tuple[dict, dict]:
+        arrays, described = state.taken()
+        vectors = {place: found for place, found in self._vectors.items() if found is not None}
+        arrays |= {f"vectors{i}": found for i, found in enumerate(vectors.values())}
+        return arrays, described | {"error": self._error, "places": list(vectors)}
+
+    def _walk(self, state: State, done: int = 0) -> Iterator[Station]:
+        if not done:
+            yield from self._through(state, self.network.stem, 0, {})
+            state.law = _boundary(state.law)
         if 0 in self.depths:
             yield self._station(state, 0, "input", {"input": True})
-        for depth, unit in enumerate(self.network.units, 1):
+        for depth, unit in enumerate(self.network.units[done:], done + 1):
+            if self.checkpoint is not None and depth - 1 > done:
+                self.checkpoint(depth - 1, partial(self._taken, state))
             wanted = {}
             if depth in self.depths:
                 locs = unit_locs(unit)

@@ -177,7 +177,7 @@ class Scan:
 
     @staticmethod
     def load(path) -> Scan:
-        """Read a scan that was saved as .json or .npz.
+        """Read a scan that was saved as .json or .npz, or what the .partial journal of one holds.
 
         Raises
         ------
@@ -244,6 +244,17 @@ def gather(stations: list[Station], depths: list[int], nets: int | None):
             at = values[name]
             moments[name] = {loc: _curve(at[loc], nets) for loc in locs if loc in at}
     return np.array(depths, dtype=np.int64), locs, moments
+
+
+def assembled(described: dict, stations: list[Station], depths: list[int]) -> Scan:
+    """The scan that stations make, of a net and images in plain values (the fields of `Scan`)."""
+    depth, locs, moments = gather(stations, depths, described["nets"])
+    provenance = dict(described["provenance"])
+    if described["method"] == "infinite":
+        provenance["layer_error"] = max(station.error for station in stations)
+    fields = {name: described[name] for name in ("architecture", "method", "width", "nets", "data")}
+    verdict = judged(depth, moments, described["data"]["points"])
+    return Scan(**fields, depth=depth, locs=locs, moments=moments, verdict=verdict, provenance=provenance)
 
 
 def _increments(log_chi: dict[str, np.ndarray], locs: tuple[str, ...]) -> dict:

@@ -34,7 +34,7 @@ _NORMAL, _GATHER, _GRAM_LIMIT = 500, 100, 4096
 
 def sampled(
     network: Network, images: np.ndarray, *, width: int, nets: int, seed: int = 0, every: int = 1,
-    draw: str = "auto", reff_locs=("act",),
+    draw: str = "auto", reff_locs=("act",), first: int = 0,
 ) -> Iterator[Station]:  # fmt: skip
     """Simulate random nets and yield their stations, net after net, in walking order.
 
@@ -60,6 +60,8 @@ def sampled(
     reff_locs : sequence of str
         Where effective ranks are taken. A unit that has none of these stations is measured at its
         last.
+    first : int
+        Net to begin with, to go on after an interruption.
 
     Returns
     -------
@@ -103,7 +105,9 @@ def sampled(
         raise ValueError("images must hold at least two points, or nothing varies: give two images.")
     at_input = input_log_variances(images)
     depths = frozenset(recorded_depths(network.depth, every))
-    return _stations(network, images, width, nets, seed, depths, draw, frozenset(reff_locs), at_input)
+    return _stations(
+        network, images, width, range(first, nets), seed, depths, draw, frozenset(reff_locs), at_input
+    )
 
 
 @dataclass
@@ -308,9 +312,9 @@ def _taps(conv: Conv, images: np.ndarray, fill=0) -> Iterator[np.ndarray]:
 
 
 def _stations(network, images, width, nets, seed, depths, how, reff_locs, at_input) -> Iterator[Station]:
-    root = np.random.SeedSequence(seed)
-    for net in range(nets):
-        rng = np.random.default_rng(root.spawn(1)[0])
+    for net in nets:
+        # The child that SeedSequence(seed).spawn gives this net, without its predecessors.
+        rng = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(net,)))
         flow, error = Flow.start(images, rng), 0.0
         for depth, loc, locs in _walk(network, flow, Draw(rng, width, how), depths):
             ranked = loc in (reff_locs.intersection(locs) or {locs[-1]})

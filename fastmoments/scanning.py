@@ -5,6 +5,8 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from contextlib import contextmanager
+from functools import partial
+from hashlib import sha256
 
 import numpy as np
 
@@ -12,9 +14,10 @@ from . import __version__
 from .covariance import DTYPES
 from .data import as_images
 from .data import normalise as normalised
+from .journal import Journal
 from .layers import LOCS, Conv, Network
 from .moments import Station, recorded_depths
-from .results import Scan, gather, judged
+from .results import Scan, assembled
 
 METHODS = ("infinite", "sampled")
 
@@ -38,6 +41,8 @@ def scan(
     dtype: str = "float64",
     draw: str = "auto",
     threads: int | None = None,
+    journal=None,
+    resume: bool = False,
     progress: Callable[[Station], None] | None = None,
 ) -> Scan:
     """Compute the moments of signal and noise over the depth of a net.
@@ -66,6 +71,12 @@ def scan(
         memory and about half the time, and is refused for nets that have a unit without batch norm.
     threads : int, optional
         All cores if left out. The numbers do not depend on it at infinite width.
+    journal : path, optional
+        File in which stations stand as they come, so that a scan that is interrupted loses little:
+        `Scan.load` reads it (name it .partial). Beside it a checkpoint of the engine, every minute or
+        so, until the scan is complete.
+    resume : bool
+        Continue from the journal, to the same numbers; without one begin it.
     progress : callable, optional
         Called with every `moments.Station` as it comes.
 
@@ -77,7 +88,9 @@ def scan(
     ------
     ValueError
         In one sentence, if an argument is out of range, the images do not vary, or the net is not
-        covered by the method.
+        covered by the method; or if the journal is of another scan, or there and `resume` is False.
+    OSError
+        If the journal cannot be written; what it holds stays.
     """
     if not isinstance(network, Network):
         raise ValueError(f"network must be a fastmoments Network, not {type(network).__name__}.")
@@ -101,9 +114,11 @@ def scan(
             if given:
                 raise ValueError(f'{name} belongs to method="infinite"; the sampled engine has none.')
         width, nets = (256 if width is None else width), (10 if nets is None else nets)
-        engine = sampled(
-            network, values, width=width, nets=nets, seed=seed, every=every, draw=draw, reff_locs=reff_locs
-        )
+        engine = partial(
+            sampled, network, values, width=width, nets=nets, seed=seed, every=every, draw=draw,
+            reff_locs=reff_locs,
+        )  # fmt: skip
+        engine()  # refuses what is wrong with them before anything is written
     else:
         from .infinite_width import InfiniteWidth
 
@@ -113,47 +128,70 @@ def scan(
         engine = InfiniteWidth(
             network, values, every=every, reff_locs=reff_locs, convolution=convolution, rank=rank, dtype=dtype
         )
-    start = time.perf_counter()
-    # Small products gain nothing from a second BLAS thread, whose waiting costs much on a busy machine.
-    blas = threads if (width or 0) * values[..., 0].size >= BLAS_VALUES else 1
-    with limited_threads(threads, blas):
-        stations = []
-        for station in engine:
-            stations.append(station)
-            if progress is not None:
-                progress(station)
-    seconds = time.perf_counter() - start
     height, width_after = _size_behind_stem(network, values.shape)
-    points = values.shape[0] * height * width_after
-    depth, locs, moments = gather(stations, recorded_depths(network.depth, every), nets)
-    provenance = {
-        "fastmoments": __version__,
-        **_versions(),
-        "seconds": round(seconds, 3),
-        "threads": threads,
-        "dtype": "float32" if method == "sampled" else dtype,
-    }
-    if method == "infinite":
-        provenance["layer_error"] = max(station.error for station in stations)
-    return Scan(
-        architecture=network.architecture(),
-        method=method,
-        width=width,
-        nets=nets,
-        data={
+    described = {
+        "architecture": network.architecture(),
+        "method": method,
+        "width": width,
+        "nets": nets,
+        "data": {
             "source": images.source,
             "images": values.shape[0],
             "height": height,
             "width": width_after,
-            "points": points,
+            "points": values.shape[0] * height * width_after,
             "seed": images.seed,
         },
-        depth=depth,
-        locs=locs,
-        moments=moments,
-        verdict=judged(depth, moments, points),
-        provenance=provenance,
-    )
+        "provenance": {
+            "fastmoments": __version__,
+            **_versions(),
+            "dtype": "float32" if method == "sampled" else dtype,
+        },
+    }
+    start = time.perf_counter()
+    # Small products gain nothing from a second BLAS thread, whose waiting costs much on a busy machine.
+    blas = threads if (width or 0) * values[..., 0].size >= BLAS_VALUES else 1
+    with limited_threads(threads, blas):
+        if journal is None:
+            stations = _collected(engine() if callable(engine) else engine, progress)
+        else:
+            options = {
+                "every": every, "reff_locs": sorted(reff_locs), "convolution": convolution, "rank": rank,
+                "seed": seed, "draw": draw, "values": sha256(np.ascontiguousarray(values)).hexdigest(),
+            }  # fmt: skip
+            with Journal(journal, described | {"options": options}, resume) as kept:
+                stations = _continued(engine, kept, progress)
+    described["provenance"] |= {"seconds": round(time.perf_counter() - start, 3), "threads": threads}
+    return assembled(described, stations, recorded_depths(network.depth, every))
+
+
+def _collected(engine, progress, journal: Journal | None = None) -> list[Station]:
+    stations = []
+    for station in engine:
+        stations.append(station)
+        if journal is not None:
+            journal.append(station)
+        if progress is not None:
+            progress(station)
+    return stations
+
+
+def _continued(engine, journal: Journal, progress) -> list[Station]:
+    """All stations of a scan, of which a journal may hold the first ones already."""
+    if callable(engine):  # random nets: those that are complete need not be simulated again
+        net = max((station.net for station in journal.stations), default=0)
+        done = journal.keep(lambda station: station.net < net)
+        return done + _collected(engine(first=net), progress, journal)
+    found = journal.restored()
+    if found is None:
+        journal.keep(lambda station: False)
+    else:
+        engine.resume(*found)
+    done = journal.keep(lambda station: 0 < station.depth <= found[0]) if found else []
+    engine.checkpoint = journal.checkpoint
+    stations = done + _collected(engine, progress, journal)
+    journal.remove_state()
+    return stations
 
 
 def kernel(network: Network, images, *, normalise: bool = True, threads: int | None = None) -> np.ndarray:

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from importlib.util import find_spec
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -288,6 +289,7 @@ WRONG = [
     (["scan", "bn_ff", "--width", 64], ('width belongs to method="sampled"',)),
     (["scan", "bn_ff", "--nets", 3], ('nets belongs to method="sampled"',)),
     (["scan", "bn_ff", "--method", "sampled", "--width", 0], ("--width",)),
+    (["scan", "bn_ff", "--resume"], ("--resume goes on with the scan of --output FILE",)),
     (["scan", "bn_ff", "--dtype", "float16"], ("'float16' is not one of", "float32")),
     (["scan", "vanilla", "--dtype", "float32"], ("float32 needs a BatchNorm in every unit",)),
     (["scan", "bn_ff", "--rank", 0], ("--rank", "x>=1")),
@@ -395,8 +397,35 @@ def test_interrupt_of_a_process(tmp_path):
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=30)
     assert process.returncode == 130
-    assert errors == "Stopped.\n"
-    assert os.listdir(tmp_path) == []
+    assert errors == "x.json.partial holds what is done; --resume goes on from there.\nStopped.\n"
+    assert os.listdir(tmp_path) == ["x.json.partial"]
+
+
+def test_an_interrupted_scan_is_drawn_and_resumed(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    command = ["scan", "bn_ff", *SMALL, "--output", "x.json", "--quiet"]
+    run(*command)
+    whole = json.loads(Path("x.json").read_text())
+    assert os.listdir(tmp_path) == ["x.json"]
+    monkeypatch.setattr("fastmoments.cli.progress.Progress.__call__", _interrupt)
+    monkeypatch.setattr("fastmoments.journal.CHECKPOINT_SECONDS", 0.0)
+    run(*command, code=130)
+    assert json.loads(Path("x.json").read_text()) == whole  # what was there before stays
+    monkeypatch.undo()
+    monkeypatch.chdir(tmp_path)
+    assert "go on with --resume, or delete it" in run(*command, code=2).stderr
+    if find_spec("matplotlib"):
+        run("plot", "x.json.partial", "--output", "x.png")
+    run(*command, "--resume")
+    found = json.loads(Path("x.json").read_text())
+    del whole["provenance"]["seconds"], found["provenance"]["seconds"]
+    assert found == whole
+    assert not list(tmp_path.glob("*.partial*"))
+
+
+def _interrupt(self, station):
+    if station.depth == 3:
+        raise KeyboardInterrupt
 
 
 def test_reader_that_has_seen_enough():

@@ -29,9 +29,19 @@ ALLOWED = {
     "infinite_width": {"batch_norm", "covariance", "fft", "layers", "maps", "moments", "overlap"},
     "sampling": {"layers", "moments"},
     "results": {"moments", "verdict", "files", "plot"},
-    "files": {"results"},
+    "journal": {"moments"},
+    "files": {"journal", "results"},
     "plot": {"results", "files", "layers", "verdict", "families"},
-    "scanning": {"covariance", "data", "layers", "moments", "results", "infinite_width", "sampling"},
+    "scanning": {
+        "covariance",
+        "data",
+        "journal",
+        "layers",
+        "moments",
+        "results",
+        "infinite_width",
+        "sampling",
+    },
     "verification": {"data", "layers", "moments", "results", "scanning"},
 }
 
