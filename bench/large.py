@@ -1,0 +1,90 @@
+"""The published size on this machine: 64 images at 16x16 positions, every family: `python -m bench.large`.
+
+M = 16,384 points, to depth 200 (500 residual units), 100 stations, all moments. Each scan is a process of its own
+that is timed by the clock; its peak of memory stands beside it. With several seeds the curves are averaged over
+their batches of images. Scans are kept in --folder and not computed again, so the benchmark can be stopped and
+goes on where it was.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+
+import fastmoments as fm
+
+from .common import FASTMOMENTS, arguments, child, deliver, table
+
+DEPTHS = {"vanilla": 200, "residual": 500, "bn_ff": 200, "bn_res": 500}
+PADDINGS = {"vanilla": "symmetric"}  # as the recording
+SHOWN = {200: (10, 30, 50, 100, 200), 500: (10, 50, 100, 200, 500)}
+
+
+def scanned(family: str, seed: int, given, folder: Path) -> tuple[fm.Scan, dict]:
+    """Scan one family on one batch, or read what an earlier run left; with seconds and peak of memory."""
+    dtype = given.dtype if family.startswith("bn") else "float64"
+    output = folder / f"{family}-{dtype}-{seed}{given.suffix}.json"
+    cost = output.with_suffix(".cost")
+    if not cost.exists():
+        depth = DEPTHS[family]
+        command = [
+            FASTMOMENTS, "scan", family, "--depth", depth, "--every", depth // 100, "--images", given.images,
+            "--count", given.count, "--seed", seed, "--padding", PADDINGS.get(family, "periodic"),
+            "--dtype", dtype, "--threads", given.threads, "--output", output, "--resume",
+        ]  # fmt: skip
+        command += ["--rank", given.rank] if given.rank else []
+        done = child(command)
+        cost.write_text(json.dumps({"seconds": done.seconds, "peak_gb": done.peak / 2**30}))
+    return fm.Scan.load(output), json.loads(cost.read_text())
+
+
+def main() -> None:
+    """Scan, then show the costs and the curves."""
+    parser = arguments(__doc__, repeats=1)
+    parser.add_argument("--images", required=True, help="a file of 32x32 images, such as CIFAR-10")
+    parser.add_argument("--count", type=int, default=64)
+    parser.add_argument("--families", default=",".join(DEPTHS))
+    parser.add_argument("--seeds", default="0")
+    parser.add_argument("--dtype", default="float32", help="of the nets with batch norm")
+    parser.add_argument("--rank", type=int, help="fixed rank of batch norm")
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--folder", type=Path, default=Path("large"))
+    given = parser.parse_args()
+    given.suffix = f"-rank{given.rank}" if given.rank else ""
+    given.folder.mkdir(exist_ok=True)
+    costs, rows = [], []
+    for family in given.families.split(","):
+        scans = []
+        for seed in map(int, given.seeds.split(",")):
+            scan, cost = scanned(family, seed, given, given.folder)
+            scans.append(scan)
+            law = scan.verdict.to_dict()
+            costs.append(
+                {
+                    "family": family, "seed": seed, "dtype": scan.provenance["dtype"],
+                    "points": scan.data["points"], "minutes": cost["seconds"] / 60, "peak GB": cost["peak_gb"],
+                    "layer error": scan.provenance["layer_error"], "verdict": scan.verdict.label,
+                    "law": f"{law['sensitivity']['law']} {law['sensitivity']['rate']:.3g}",
+                }
+            )  # fmt: skip
+        curves = {
+            "ln chi": [scan["log_chi"] for scan in scans],
+            "r_eff": [scan["reff_signal"] for scan in scans],
+            "mu4": [scan["mu4_signal"] for scan in scans],
+            "nu1": [scan["nu1_abs_signal"] for scan in scans],
+        }
+        for depth in SHOWN[DEPTHS[family]]:
+            at = int(np.searchsorted(scans[0].depth, depth))
+            row = {"family": family, "depth": depth, "batches": len(scans)}
+            rows.append(row | {name: float(np.mean(curve, 0)[at]) for name, curve in curves.items()})
+    form = {"family": "", "seed": "d", "dtype": "", "points": "d", "minutes": ".2f", "peak GB": ".2f"}
+    table(costs, form | {"layer error": ".1e", "verdict": "", "law": ""})
+    form = {"family": "", "depth": "d", "batches": "d", "ln chi": ".3f", "r_eff": ".3f"}
+    table(rows, form | {"mu4": ".4g", "nu1": ".4g"})
+    deliver(given.json, costs=costs, curves=rows)
+
+
+if __name__ == "__main__":
+    main()
