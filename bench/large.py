@@ -1,9 +1,9 @@
 """The published size on this machine: 64 images at 16x16 positions, every family: `python -m bench.large`.
 
-M = 16,384 points, to depth 200 (500 residual units), 100 stations, all moments. Each scan is a process of its own
-that is timed by the clock; its peak of memory stands beside it. With several seeds the curves are averaged over
-their batches of images. Scans are kept in --folder and not computed again, so the benchmark can be stopped and
-goes on where it was.
+M = 16,384 points, to depth 200 (500 residual units), 100 stations, all moments. Each scan is a process of its
+own that is timed by the clock; its peak of memory stands beside it. With several seeds the curves are averaged
+over their batches of images. Scans are kept in --folder and not computed again, so the benchmark can be stopped
+and goes on where it was.
 """
 
 from __future__ import annotations
@@ -64,7 +64,8 @@ def main() -> None:
             costs.append(
                 {
                     "family": family, "seed": seed, "dtype": scan.provenance["dtype"],
-                    "points": scan.data["points"], "minutes": cost["seconds"] / 60, "peak GB": cost["peak_gb"],
+                    "points": scan.data["points"], "minutes": cost["seconds"] / 60,
+                    "peak GB": cost["peak_gb"],
                     "layer error": scan.provenance["layer_error"], "verdict": scan.verdict.label,
                     "law": f"{law['sensitivity']['law']} {law['sensitivity']['rate']:.3g}",
                 }
