@@ -1,9 +1,8 @@
 """The published size on this machine: 64 images at 16x16 positions, every family: `python -m bench.large`.
 
-M = 16,384 points, to depth 200 (500 residual units), 100 stations, all moments. Each scan is a process of its
-own that is timed by the clock; its peak of memory stands beside it. With several seeds the curves are averaged
-over their batches of images. Scans are kept in --folder and not computed again, so the benchmark can be stopped
-and goes on where it was.
+M = 16,384 points, to depth 200 (500 residual units), 100 stations, all moments. Each scan is a process of
+its own, timed by the clock, with its peak of memory. With several seeds the curves are averaged over their
+batches of images. Scans are kept in --folder and not computed again: stopped, it goes on where it was.
 """
 
 from __future__ import annotations

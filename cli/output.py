@@ -116,6 +116,14 @@ def number(value, log: float | None = None) -> str:
     return "-" if value is None or not math.isfinite(value) else f"{value:.4g}"
 
 
+def duration(seconds: float) -> str:
+    """A time in the unit that suits it, in two digits: it is an estimate."""
+    for unit, size in (("hours", 3600.0), ("minutes", 60.0), ("seconds", 1.0)):
+        if seconds >= 2.0 * size:
+            return f"{seconds / size:.2g} {unit}"
+    return f"{max(seconds, 0.1):.1g} seconds"
+
+
 def spread(depth: np.ndarray, rows: int = 10) -> list[int]:
     """Indices of about so many depths, evenly spread, the first and the last among them."""
     return np.unique(np.linspace(0, depth.size - 1, rows).round().astype(int)).tolist()

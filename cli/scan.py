@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import click
 
+from fastmoments.costs import estimate, free_memory, in_units
 from fastmoments.files import csv_text
 from fastmoments.scanning import scan
 
 from . import options
 from .describe import scan_table
-from .output import chosen_format, deliver, draw, json_text
+from .output import chosen_format, deliver, draw, duration, json_text
 from .progress import Progress
 
 
@@ -20,10 +21,11 @@ from .progress import Progress
 @options.engine_options(every=1)
 @options.output_options(npz=True)
 @click.option("--resume", is_flag=True, help="Go on with the interrupted scan whose --output this is.")
+@click.option("--dry-run", is_flag=True, help="Say how much memory and time it takes, and stop.")
 @options.plot_option
 @options.fail_option
 @click.pass_context
-def command(ctx, form, output, resume, plot, fail_if, quiet, **given):
+def command(ctx, form, output, resume, dry_run, plot, fail_if, quiet, **given):
     """Follow signal and noise through one net.
 
     FAMILY is vanilla, residual, bn_ff or bn_res; --spec reads any stack of layers from a TOML file.
@@ -36,6 +38,9 @@ def command(ctx, form, output, resume, plot, fail_if, quiet, **given):
     if resume and output is None:
         raise click.UsageError("--resume goes on with the scan of --output FILE; name the file.")
     network, images = options.chosen_network(ctx), options.chosen_images(ctx)
+    if dry_run:
+        click.echo(_estimated(network, images, options.engine(ctx)), nl=False)
+        return
     journal = None if output is None else output.with_name(output.name + ".partial")
     if journal is not None and journal.exists() and not resume:
         raise click.UsageError(
@@ -65,3 +70,23 @@ def command(ctx, form, output, resume, plot, fail_if, quiet, **given):
     if plot is not None:
         draw([result], plot, quiet)
     options.check_labels([result], fail_if)
+
+
+def _estimated(network, images, given: dict) -> str:
+    """What the scan takes, in a sentence.
+
+    Raises
+    ------
+    click.UsageError
+        If it is not an analytic one.
+    """
+    if given["method"] != "infinite":
+        raise click.UsageError("--dry-run estimates scans at infinite width; leave out --method.")
+    names = ("every", "reff_locs", "dtype", "threads")
+    found = estimate(network, images, **{name: given[name] for name in names})
+    free = free_memory()
+    known = f" of {in_units(free)} free" if free is not None else ""
+    return (
+        f"{network.name}: {found.points} points, depth {network.depth}; takes about "
+        f"{in_units(found.bytes)} of memory{known}, and {duration(found.seconds)}, compilation apart.\n"
+    )

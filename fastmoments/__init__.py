@@ -11,6 +11,7 @@ _HOMES = {
     "layers": ("Conv", "ReLU", "BatchNorm", "Residual", "Network"),
     "families": ("vanilla", "residual", "bn_ff", "bn_res", "FAMILIES"),
     "data": ("load_images", "Images"),
+    "costs": ("estimate", "Estimate"),
     "results": ("Scan",),
     "scanning": ("scan", "kernel"),
     "spec": ("load_network",),

@@ -38,17 +38,6 @@ def check(network: Network) -> None:
         law = _unit_law(unit, law)
 
 
-def _check_single_precision(network: Network) -> None:
-    """Refuse single precision where 1 - r sinks below its rounding: in plain nets."""
-    for unit in network.units:
-        layers = unit[0].branch if isinstance(unit[0], Residual) else unit
-        if not any(isinstance(layer, BatchNorm) for layer in layers):
-            raise ValueError(
-                "dtype float32 needs a BatchNorm in every unit: without, correlations tend to 1 and single "
-                "precision loses what is left of the signal; use float64."
-            )
-
-
 def _boundary(law: str) -> str:
     """A station stands between units, so a ReLU there no longer knows the batch norm before it."""
     return MIXED if law == NORMALISED else law
@@ -192,8 +181,11 @@ class InfiniteWidth:
             raise ValueError(f"reff_locs may name {', '.join(LOCS)}, not {', '.join(reff_locs)}.")
         if dtype not in DTYPES:
             raise ValueError(f"dtype must be one of {', '.join(DTYPES)}, not {dtype!r}.")
-        if dtype == "float32":
-            _check_single_precision(network)
+        if dtype == "float32" and not network.normalised:
+            raise ValueError(
+                "dtype float32 needs a BatchNorm in every unit: without, correlations tend to 1, and single "
+                "precision loses what is left of the signal; use float64."
+            )
         self.network = network
         self.images = images
         self.at_input = input_log_variances(images)

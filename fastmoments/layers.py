@@ -225,6 +225,12 @@ class Network:
             flat.update(dict.fromkeys(parts))
         return tuple(flat)
 
+    @property
+    def normalised(self) -> bool:
+        """Whether every unit holds a batch norm, in its branch if it is residual."""
+        stacks = (unit[0].branch if isinstance(unit[0], Residual) else unit for unit in set(self.units))
+        return all(any(isinstance(layer, BatchNorm) for layer in stack) for stack in stacks)
+
     def has(self, kind: type) -> bool:
         """Whether any layer is of that kind."""
         return any(isinstance(layer, kind) for layer in self.distinct)

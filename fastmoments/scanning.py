@@ -11,6 +11,7 @@ from hashlib import sha256
 import numpy as np
 
 from . import __version__
+from .costs import refuse_what_does_not_fit
 from .covariance import DTYPES
 from .data import as_images
 from .data import normalise as normalised
@@ -88,7 +89,8 @@ def scan(
     ------
     ValueError
         In one sentence, if an argument is out of range, the images do not vary, or the net is not
-        covered by the method; or if the journal is of another scan, or there and `resume` is False.
+        covered by the method; if it needs more memory than is free; or if the journal is of another
+        scan, or there and `resume` is False.
     OSError
         If the journal cannot be written; what it holds stays.
     """
@@ -128,6 +130,7 @@ def scan(
         engine = InfiniteWidth(
             network, values, every=every, reff_locs=reff_locs, convolution=convolution, rank=rank, dtype=dtype
         )
+        refuse_what_does_not_fit(network, values.shape, dtype)
     height, width_after = _size_behind_stem(network, values.shape)
     described = {
         "architecture": network.architecture(),

@@ -16,7 +16,7 @@ from click.testing import CliRunner
 import fastmoments as fm
 from fastmoments import cli
 from fastmoments.cli import COMMANDS, main
-from fastmoments.cli.output import joined_csv, number, spread, text_table
+from fastmoments.cli.output import duration, joined_csv, number, spread, text_table
 from fastmoments.families import FAMILIES
 from fastmoments.layers import Network
 from fastmoments.scanning import scan
@@ -91,6 +91,20 @@ def test_scan_json_is_the_scan_of_the_library():
     for described in (values, wanted):
         del described["provenance"]["seconds"]
     assert values == wanted
+
+
+def test_dry_run_computes_nothing(monkeypatch, tmp_path):
+    monkeypatch.setattr("fastmoments.infinite_width.InfiniteWidth.__iter__", None)
+    said = run("scan", "bn_ff", *SMALL, "--dry-run", "--output", tmp_path / "x.json").stdout
+    assert said.startswith("bn_ff: 64 points, depth 4; takes about 2")
+    assert " MB of memory" in said and "seconds, compilation apart." in said
+    assert os.listdir(tmp_path) == []
+
+
+def test_durations():
+    assert [duration(s) for s in (0.01, 1.4, 70.0, 500.0, 9e4)] == [
+        "0.1 seconds", "1 seconds", "70 seconds", "8.3 minutes", "25 hours",
+    ]  # fmt: skip
 
 
 def test_effective_ranks_where_they_are_asked_for():
@@ -289,6 +303,7 @@ WRONG = [
     (["scan", "bn_ff", "--width", 64], ('width belongs to method="sampled"',)),
     (["scan", "bn_ff", "--nets", 3], ('nets belongs to method="sampled"',)),
     (["scan", "bn_ff", "--method", "sampled", "--width", 0], ("--width",)),
+    (["scan", "bn_ff", "--dry-run", "--method", "sampled"], ("--dry-run estimates scans at infinite width",)),
     (["scan", "bn_ff", "--resume"], ("--resume goes on with the scan of --output FILE",)),
     (["scan", "bn_ff", "--dtype", "float16"], ("'float16' is not one of", "float32")),
     (["scan", "vanilla", "--dtype", "float32"], ("float32 needs a BatchNorm in every unit",)),

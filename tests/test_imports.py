@@ -30,11 +30,13 @@ ALLOWED = {
     "sampling": {"layers", "moments"},
     "results": {"moments", "verdict", "files", "plot"},
     "journal": {"moments"},
+    "costs": {"covariance", "data", "layers", "moments"},
     "files": {"journal", "results"},
     "plot": {"results", "files", "layers", "verdict", "families"},
     "scanning": {
         "covariance",
         "data",
+        "costs",
         "journal",
         "layers",
         "moments",
