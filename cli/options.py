@@ -21,7 +21,7 @@ from .output import FORMATS, PLOT_ENDINGS, refuse_unwritable
 LABELS = {label: label for label in (ONE_DIMENSIONAL, EXPLODING, WELL_BEHAVED)}
 LABELS |= {"one-dimensional": ONE_DIMENSIONAL, "exploding": EXPLODING}
 
-_PRESET = ("depth", "kernel_size", "padding", "res_depth", "epsilon", "input_conv")
+_PRESET = ("depth", "kernel_size", "padding", "res_depth", "epsilon", "input_conv", "gain", "scale")
 _POSITIVE = click.IntRange(min=1)
 
 
@@ -69,6 +69,8 @@ def preset_options(depth: int):
         click.option("--res-depth", type=_POSITIVE, default=2, help="Layers in a residual branch."),
         click.option("--epsilon", type=_Finite(min=0), default=1e-3, help="Added to the batch variance."),
         click.option("--input-conv/--no-input-conv", default=True, help="Begin with a strided convolution."),
+        click.option("--gain", type=_Finite(min=0, min_open=True), default=2.0, help="2: He."),
+        click.option("--scale", type=_Finite(min=0), default=1.0, help="Factor on residual branches."),
     )
 
 

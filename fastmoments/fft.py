@@ -39,7 +39,7 @@ def chosen(method: str, conv: Conv, height: int, width: int) -> bool:
     rows, columns, _, _ = _torus(conv, height, width)
     growth = (rows.size * columns.size / (height * width)) ** 2
     transformed = FFT_PER_ELEMENT * growth + FFT_PER_BLOCK / (height * width) ** 2
-    return transformed < DIRECT_BASE + DIRECT_PER_TAP * 2 * conv.kernel_size
+    return transformed < DIRECT_BASE + DIRECT_PER_TAP * 2 * conv.kernel_size * len(conv.tap_factors[0])
 
 
 def convolve(source: np.ndarray, target: np.ndarray, conv: Conv, height: int, width: int) -> None:
@@ -63,7 +63,7 @@ def convolve(source: np.ndarray, target: np.ndarray, conv: Conv, height: int, wi
     profile = np.zeros(shape)
     steps = np.arange(conv.kernel_size) * conv.dilation
     at = np.ix_((steps - before_h) % shape[0], (steps - before_w) % shape[1])
-    np.add.at(profile, at, 1.0)
+    np.add.at(profile, at, conv.tap_weights)
     transfer = np.conj(scipy.fft.rfft2(profile))
 
     out_h = np.arange(conv.output_size(height)) * conv.stride

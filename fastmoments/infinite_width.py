@@ -273,6 +273,8 @@ class InfiniteWidth:
         skip = state.copy(self._memory)
         yield from self._through(state, unit.branch, depth, wanted)
         yield from self._through(skip, unit.shortcut, depth, {}, place="shortcut")
+        state.signal.log_scale += 2.0 * log(unit.scale)
+        state.noise.log_scale += 2.0 * log(unit.scale)
         maps.merge(state.signal, state.noise, skip.signal, skip.noise)
         self._memory = skip.signal.blocks  # for the next unit: fresh memory costs more than the copy
         state.law = GAUSSIAN if state.law == skip.law == GAUSSIAN else MIXED

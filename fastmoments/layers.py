@@ -50,6 +50,9 @@ class Conv:
         What stands beyond the border: the opposite side, nothing, or the mirror image with the edge
         repeated (numpy's "symmetric"). The output has ceil(size / stride) positions; of an odd
         amount of padding the extra position stands behind (TensorFlow's rule).
+    tap_variances : sequence of k sequences of k numbers, optional
+        Profile of the kernel: the variance of its weights by tap (row, column), up to a common factor, so
+        that `gain` keeps its meaning. Left out, all taps are alike.
 
     Raises
     ------
@@ -63,6 +66,7 @@ class Conv:
     stride: int = 1
     padding: str = "periodic"
     dilation: int = 1
+    tap_variances: tuple | None = None
 
     def __post_init__(self):
         for name in ("kernel_size", "stride", "dilation"):
@@ -71,6 +75,26 @@ class Conv:
         _finite("Conv", "bias_variance", self.bias_variance, positive=False)
         if self.padding not in PADDINGS:
             raise ValueError(f"Conv: padding must be one of {', '.join(PADDINGS)}, not {self.padding!r}.")
+        if self.tap_variances is not None:
+            object.__setattr__(self, "tap_variances", _profile(self.tap_variances, self.kernel_size))
+
+    @cached_property
+    def tap_weights(self) -> np.ndarray:
+        """Variance of each tap's weights relative to their mean, shape (kernel_size, kernel_size)."""
+        if self.tap_variances is None:
+            return np.ones((self.kernel_size, self.kernel_size))
+        profile = np.array(self.tap_variances)
+        return profile / profile.mean()
+
+    @cached_property
+    def tap_factors(self) -> tuple[np.ndarray, np.ndarray]:
+        """`tap_weights` as a sum of products of (down, across) the image, each of shape (terms, k)."""
+        if self.tap_variances is None:
+            return np.ones((1, self.kernel_size)), np.ones((1, self.kernel_size))
+        left, values, right = np.linalg.svd(self.tap_weights)
+        terms = np.count_nonzero(values > 1e-15 * values[0])
+        roots = np.sqrt(values[:terms])[:, None]
+        return roots * left.T[:terms], roots * right[:terms]
 
     @property
     def pointwise(self) -> bool:
@@ -123,6 +147,20 @@ class BatchNorm:
         _finite("BatchNorm", "epsilon", self.epsilon, positive=False)
 
 
+def _profile(given, size: int) -> tuple:
+    """A kernel's profile as a tuple of tuples."""
+    wrong = f"Conv: tap_variances must be {size} rows of {size} non-negative numbers, not all of them 0"
+    try:
+        profile = np.array(given, dtype=np.float64)
+    except (TypeError, ValueError):
+        raise ValueError(f"{wrong}, not {given!r}.") from None
+    if profile.shape != (size, size):
+        raise ValueError(f"{wrong}; it got an array of shape {profile.shape}.")
+    if not np.isfinite(profile).all() or profile.min() < 0 or profile.max() == 0:
+        raise ValueError(f"{wrong}, not {profile.tolist()}.")
+    return tuple(map(tuple, profile.tolist()))
+
+
 def _stack(owner: str, layers, *, inside: tuple[type, ...]) -> tuple:
     try:
         layers = tuple(layers)
@@ -137,7 +175,7 @@ def _stack(owner: str, layers, *, inside: tuple[type, ...]) -> tuple:
 
 @dataclass(frozen=True)
 class Residual:
-    """A residual unit: ``shortcut(x) + branch(x)``.
+    """A residual unit: ``shortcut(x) + scale * branch(x)``.
 
     Parameters
     ----------
@@ -145,17 +183,21 @@ class Residual:
         At least one Conv, so that the branch carries fresh weights.
     shortcut : sequence of Conv, ReLU, BatchNorm
         Empty for the identity.
+    scale : float
+        Factor on the branch; 0 shuts it off (SkipInit).
 
     Raises
     ------
     ValueError
-        If the branch holds no Conv, or anything else than layers.
+        If the branch holds no Conv, or anything else than layers, or the scale is negative or not finite.
     """
 
     branch: tuple
     shortcut: tuple = ()
+    scale: float = 1.0
 
     def __post_init__(self):
+        _finite("Residual", "scale", self.scale, positive=False)
         simple = (Conv, ReLU, BatchNorm)
         object.__setattr__(self, "branch", _stack("Residual: branch", self.branch, inside=simple))
         object.__setattr__(self, "shortcut", _stack("Residual: shortcut", self.shortcut, inside=simple))
@@ -260,9 +302,13 @@ def describe(layer) -> dict:
         table = {"type": "Residual", "branch": [describe(part) for part in layer.branch]}
         if layer.shortcut:
             table["shortcut"] = [describe(part) for part in layer.shortcut]
+        if layer.scale != 1.0:
+            table["scale"] = layer.scale
         return table
     defaults = {field.name: field.default for field in fields(layer)}
     changed = {name: value for name, value in asdict(layer).items() if value != defaults[name]}
+    if "tap_variances" in changed:
+        changed["tap_variances"] = [list(row) for row in changed["tap_variances"]]
     return {"type": type(layer).__name__, **changed}
 
 

@@ -56,24 +56,28 @@ def marginals(signal: Covariance, noise: NoiseCovariance, known: dict) -> Margin
 def convolve_diagonal(diagonal: np.ndarray, grid: tuple[int, int, int], conv: Conv) -> np.ndarray:
     """Mean over the taps of a field over points, such as the diagonal of a covariance."""
     images, height, width = grid
-    total = diagonal.reshape(images, height, width)
-    for axis, size in ((1, height), (2, width)):
-        index, out = conv.padded_index(size), conv.output_size(size)
-        padded = np.take(total, index, axis=axis)
-        shape = [1, 1, 1]
-        shape[axis] = index.size
-        padded = padded * (index >= 0).reshape(shape)
-        stop = (out - 1) * conv.stride + 1
-        taps = [
-            np.take(padded, np.arange(t * conv.dilation, t * conv.dilation + stop, conv.stride), axis=axis)
-            for t in range(conv.kernel_size)
-        ]
-        total = sum(taps)
+    total = 0.0
+    for factors in zip(*conv.tap_factors, strict=True):
+        part = diagonal.reshape(images, height, width)
+        for axis, size, weights in zip((1, 2), (height, width), factors, strict=True):
+            index, out = conv.padded_index(size), conv.output_size(size)
+            padded = np.take(part, index, axis=axis)
+            shape = [1, 1, 1]
+            shape[axis] = index.size
+            padded = padded * (index >= 0).reshape(shape)
+            stop = (out - 1) * conv.stride + 1
+            starts = range(0, conv.kernel_size * conv.dilation, conv.dilation)
+            seen = [np.take(padded, np.arange(t, t + stop, conv.stride), axis=axis) for t in starts]
+            part = sum(weight * tap for weight, tap in zip(weights, seen, strict=True))
+        total = total + part
     return total.ravel() / conv.kernel_size**2
 
 
-def patches(images: np.ndarray, conv: Conv) -> np.ndarray:
-    """Images (n, h, w, c) cut into the patches a convolution sees, (n, h', w', k k c)."""
+def patches(images: np.ndarray, conv: Conv, weights: np.ndarray | None = None) -> np.ndarray:
+    """Images (n, h, w, c) cut into the patches a convolution sees, (n, h', w', k k c).
+
+    Each tap's part is multiplied by its number in `weights` (k, k), if there are some.
+    """
     indices, outs = [], []
     for size in images.shape[1:3]:
         indices.append(conv.padded_index(size))
@@ -82,6 +86,8 @@ def patches(images: np.ndarray, conv: Conv) -> np.ndarray:
     padded = padded * (indices[0] >= 0)[:, None, None] * (indices[1] >= 0)[:, None]
     steps = np.arange(conv.kernel_size) * conv.dilation
     parts = [padded[:, outs[0] + s][:, :, outs[1] + t] for s in steps for t in steps]
+    if weights is not None:
+        parts = [weight * part for weight, part in zip(weights.ravel(), parts, strict=True)]
     return np.concatenate(parts, axis=-1)
 
 
@@ -104,7 +110,7 @@ def first_convolution(
     tile, dtype
         As for `Covariance.from_features`.
     """
-    parts = patches(images, conv)
+    parts = patches(images, conv, None if conv.tap_variances is None else np.sqrt(conv.tap_weights))
     if noise.grid == (1, 1):
         noise.log_scale += log(conv.gain * share_of_taps(conv))
     else:
@@ -226,7 +232,7 @@ def _convolve_blocks(source, first, second, grid, conv, factor, bias, method, ac
     roots, inverses, mask = activation or (nothing, nothing, np.empty((0, 0, 0)))
     kernels.convolve(
         source, target, first, second, conv.padded_index(height), conv.padded_index(width), width,
-        _tap_runs(conv, height, width), conv.stride, conv.dilation, scale, bias,
+        _tap_runs(conv, height, width), *conv.tap_factors, conv.stride, conv.dilation, scale, bias,
         activation is not None, roots, inverses, mask, before, after, workers(),
     )  # fmt: skip
     return target, (before, after)
@@ -270,8 +276,9 @@ def convolve(
 ) -> tuple[Marginals, dict]:
     """Convolution, and the ReLU behind it if `activate`, in place.
 
-    K'_pq = gain / k^2 sum_t K_(p+t),(q+t) + bias_variance, the same tap on both sides and always
-    divided by k^2, also at a border padded with zeros; D likewise without bias. Exact at infinite width.
+    K'_pq = gain / k^2 sum_t v_t K_(p+t),(q+t) + bias_variance, the same tap on both sides, v its relative
+    variance, and always divided by k^2, also at a border padded with zeros; D likewise without bias. Exact
+    at infinite width.
 
     Parameters
     ----------

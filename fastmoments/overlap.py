@@ -53,7 +53,8 @@ class Overlap:
         if self.features.shape[-1] * conv.kernel_size**2 > MAX_FEATURES:
             return None
         return Overlap(
-            patches(self.features, conv) * (conv.gain / conv.kernel_size**2), patches(self.sources, conv)
+            patches(self.features, conv, conv.gain / conv.kernel_size**2 * conv.tap_weights),
+            patches(self.sources, conv),
         )
 
     def shares(self, vectors: np.ndarray) -> tuple[np.ndarray, float]:

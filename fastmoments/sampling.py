@@ -221,10 +221,14 @@ def _(layer: Conv, flow: Flow, draw: Draw) -> None:
 
 
 def _by_weights(conv: Conv, pair: np.ndarray, bias_deviation: float, draw: Draw) -> np.ndarray:
-    """Draw the weights (variance 1 / fan in) and biases of a convolution and apply them."""
+    """Draw the weights (mean variance 1 / fan in) and biases of a convolution and apply them."""
     fan_in = conv.kernel_size**2 * pair.shape[-1]
     weights = draw.rng.standard_normal((fan_in, draw.width), dtype=np.float32)
-    weights *= np.float32(fan_in**-0.5)
+    if conv.tap_variances is None:
+        weights *= np.float32(fan_in**-0.5)
+    else:
+        deviations = np.sqrt(np.repeat(conv.tap_weights.ravel(), pair.shape[-1]) / fan_in)
+        weights *= deviations[:, None].astype(np.float32)
     flat = convolve(conv, pair.reshape(-1, *pair.shape[2:]), weights)
     output = flat.reshape(2, -1, *flat.shape[1:])
     if bias_deviation > 0:
@@ -255,7 +259,8 @@ def _patch_gram(conv: Conv, gram: np.ndarray, images: int, height: int, width: i
     outside = place.size  # one more row and column, of zeros, stands for the padding
     gram = np.pad(gram, (0, 1))
     seen = [tap.ravel() for tap in _taps(conv, place, fill=outside)]
-    return sum(gram[np.ix_(rows, rows)] for rows in seen) / len(seen)
+    weights = conv.tap_weights.ravel() / len(seen)
+    return sum(weight * gram[np.ix_(rows, rows)] for weight, rows in zip(weights, seen, strict=True))
 
 
 def _factor(covariance: np.ndarray) -> np.ndarray:
@@ -356,6 +361,7 @@ def _through(unit: tuple, flow: Flow, draw: Draw) -> Iterator[str]:
     if residual:
         for layer in residual.shortcut:
             forward(layer, skip, draw)
+        flow.log_scale += log(residual.scale)
         flow.add(skip)
         yield "merge"
 

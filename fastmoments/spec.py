@@ -131,7 +131,8 @@ def _entry(table, where: str) -> list:
     if kind == "Residual":
         if "branch" not in given:
             raise ValueError(f"{where} (Residual) needs a branch, an array of layers.")
-        given = {key: tuple(_stack(value, f"{where}.{key}")) for key, value in given.items()}
+        stacks = given.keys() & {"branch", "shortcut"}
+        given |= {key: tuple(_stack(given[key], f"{where}.{key}")) for key in stacks}
     try:
         return [TYPES[kind](**given)]
     except ValueError as problem:

@@ -22,7 +22,10 @@ def pad_amounts(size, conv):
 
 
 def convolve(full, conv):
-    """K'_pq = gain / k^2 sum_t K_(p+t),(q+t) + bias variance, by padding and summing tap by tap."""
+    """K'_pq = gain sum_t v_t K_(p+t),(q+t) / sum_t v_t + bias variance, by padding, tap by tap."""
+    size = conv.kernel_size
+    profile = np.ones((size, size)) if conv.tap_variances is None else np.array(conv.tap_variances)
+    profile = profile / profile.sum()
     n, h, w = full.shape[:3]
     (oh, top, bottom), (ow, left, right) = pad_amounts(h, conv), pad_amounts(w, conv)
     # A kernel beyond the image (stride) leaves nothing to pad, so the padded array is cut as it needs.
@@ -33,8 +36,8 @@ def convolve(full, conv):
         for t in range(conv.kernel_size):
             rows = slice(s * conv.dilation, s * conv.dilation + (oh - 1) * conv.stride + 1, conv.stride)
             columns = slice(t * conv.dilation, t * conv.dilation + (ow - 1) * conv.stride + 1, conv.stride)
-            total += padded[:, rows, columns][:, :, :, :, rows, columns]
-    return conv.gain / conv.kernel_size**2 * total + conv.bias_variance
+            total += profile[s, t] * padded[:, rows, columns][:, :, :, :, rows, columns]
+    return conv.gain * total + conv.bias_variance
 
 
 def flat(full):

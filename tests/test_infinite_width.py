@@ -281,3 +281,46 @@ def test_a_rectified_signal_is_rectified_once():
 def test_wrong_options(options, words):
     with pytest.raises(ValueError, match=words):
         InfiniteWidth(fm.vanilla(2), images(), **options)
+
+
+@pytest.mark.parametrize("family", [fm.residual, fm.bn_res])
+def test_the_scale_of_a_branch_counts_squared(family):
+    """K = K_skip + scale^2 K_branch: of one unit all follows from two scales."""
+    batch = images()
+    shut, full = (fm.kernel(family(1, scale=scale), batch) for scale in (0.0, 1.0))
+    half = fm.kernel(family(1, scale=0.5), batch)
+    np.testing.assert_allclose(half, shut + 0.25 * (full - shut), rtol=1e-12)
+    np.testing.assert_allclose(shut, fm.kernel(family(0), batch), rtol=1e-12)
+    assert family(1, scale=1.0) == family(1)
+
+
+def test_a_shut_branch_changes_nothing_at_any_depth():
+    scan = fm.scan(fm.bn_res(300, scale=0.0), images(), every=50)
+    np.testing.assert_allclose(scan["chi"], scan["chi"][0], rtol=1e-12)
+    np.testing.assert_allclose(scan["mu2_signal"], scan["mu2_signal"][0], rtol=1e-12)
+    assert np.isfinite(scan["reff_signal"]).all()
+
+
+def test_gain_scales_the_signal():
+    double, quadruple = (fm.scan(fm.vanilla(5, gain=gain), images()) for gain in (2.0, 4.0))
+    np.testing.assert_allclose(
+        quadruple["nu2_signal"] / double["nu2_signal"], 2.0 ** np.arange(1, 6), rtol=1e-12
+    )
+    np.testing.assert_allclose(quadruple["chi"], double["chi"], rtol=1e-12)
+
+
+def test_profiles_in_a_net_agree_by_both_ways_and_with_uniform_taps():
+    def net(profile):
+        conv = fm.Conv(3, tap_variances=profile, padding="symmetric")
+        stem = fm.Conv(3, gain=1.0, stride=2, tap_variances=profile, padding="zeros")
+        return fm.Network([conv, fm.BatchNorm(), fm.ReLU()] * 3, stem=[stem])
+
+    profile = [[1.0, 2.0, 1.0], [0.0, 4.0, 0.5], [1.0, 0.3, 0.0]]
+    batch = images(0, (4, 10, 10, 3))
+    ways = [fm.scan(net(profile), batch, convolution=way) for way in ("direct", "fft")]
+    for name, at in ways[0].moments.items():
+        for loc, curve in at.items():
+            np.testing.assert_allclose(ways[1][name, loc], curve.mean, rtol=1e-9)
+    uniform, plain = fm.scan(net(np.ones((3, 3))), batch), fm.scan(net(None), batch)
+    np.testing.assert_allclose(uniform["chi"], plain["chi"], rtol=1e-12)
+    assert abs(ways[0]["chi"][-1] / plain["chi"][-1] - 1.0) > 1e-3

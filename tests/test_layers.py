@@ -91,3 +91,40 @@ def test_wrong_parameters_are_refused_in_one_sentence(make, words):
     with pytest.raises(ValueError, match=words) as caught:
         make()
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"tap_variances": [[1.0, 2.0]]},
+        {"tap_variances": np.zeros((3, 3))},
+        {"tap_variances": -np.ones((3, 3))},
+        {"tap_variances": np.full((3, 3), np.inf)},
+        {"tap_variances": "gauss"},
+        {"tap_variances": [[1, 2], [3]]},
+        {"tap_variances": np.ones((5, 5))},
+    ],
+)
+def test_profiles_that_are_none(wrong):
+    with pytest.raises(ValueError, match="tap_variances must be 3 rows of 3 non-negative numbers"):
+        Conv(**wrong)
+
+
+@pytest.mark.parametrize("scale", [-0.5, np.nan, np.inf, "1", None])
+def test_scales_that_are_none(scale):
+    with pytest.raises(ValueError, match="scale must be a finite non-negative number"):
+        Residual([Conv()], scale=scale)
+
+
+@given(st.integers(0, 2**32 - 1), st.integers(1, 5), st.integers(1, 5))
+def test_a_profile_is_the_sum_of_its_products(seed, size, rank):
+    rng = np.random.default_rng(seed)
+    profile = rng.random((size, rank)) @ rng.random((rank, size))
+    conv = Conv(size, tap_variances=profile)
+    down, across = conv.tap_factors
+    assert len(down) <= min(rank, size) or np.linalg.matrix_rank(profile) < len(down)
+    np.testing.assert_allclose(np.einsum("rs,rt->st", down, across), conv.tap_weights, atol=1e-13)
+    assert conv.tap_weights.mean() == pytest.approx(1.0)
+    np.testing.assert_allclose(conv.tap_weights * profile.mean(), profile)
+    assert hash(conv) == hash(Conv(size, tap_variances=profile.tolist()))
+    np.testing.assert_allclose(Conv(size, tap_variances=np.full((size, size), 7.0)).tap_weights, 1.0)

@@ -6,7 +6,11 @@ from fastmoments.layers import PADDINGS, BatchNorm, Conv, Network, ReLU, Residua
 from fastmoments.spec import load_network, network_from_dict
 
 positive = st.floats(1e-6, 1e6, allow_nan=False)
-convs = st.builds(
+profiles = st.none() | st.lists(st.integers(1, 9), min_size=3, max_size=3).map(
+    lambda row: [row, row[::-1], row]
+)
+weighted = st.builds(Conv, tap_variances=profiles)
+convs = weighted | st.builds(
     Conv,
     kernel_size=st.integers(1, 7),
     gain=positive,
@@ -18,8 +22,8 @@ convs = st.builds(
 simple = convs | st.just(ReLU()) | st.builds(BatchNorm, epsilon=st.just(0.0) | positive)
 stacks = st.lists(simple, max_size=3).map(tuple)
 residuals = st.builds(
-    lambda before, conv, after, shortcut: Residual((*before, conv, *after), shortcut),
-    stacks, convs, stacks, stacks,
+    lambda before, conv, after, shortcut, scale: Residual((*before, conv, *after), shortcut, scale),
+    stacks, convs, stacks, stacks, st.just(1.0) | st.floats(0.0, 2.0),
 )  # fmt: skip
 networks = st.builds(
     lambda period, repeat, stem, name: Network(period * repeat, stem, name),
@@ -46,7 +50,7 @@ def toml(value) -> str:
 
 @pytest.mark.parametrize("repeat", [1, 7])
 def test_file_is_read(tmp_path, repeat):
-    unit = Residual((BatchNorm(0.5), ReLU(), Conv(5, padding="zeros")), (Conv(1),))
+    unit = Residual((BatchNorm(0.5), ReLU(), Conv(5, padding="zeros")), (Conv(1),), scale=0.25)
     network = Network((unit, Conv(dilation=2)) * repeat, (Conv(stride=2, gain=1.0),), "wide")
     path = tmp_path / "net.toml"
     path.write_text("\n".join(f"{key} = {toml(value)}" for key, value in network.architecture().items()))

@@ -127,3 +127,18 @@ def test_verdicts_are_right_as_often_as_stated():
     tests = [small(network, seed=seed, depths=[1]) for seed in range(40)]
     beyond = np.mean([[abs(row.z) > 1.714 for row in test.rows] for test in tests], axis=0)
     assert np.all(beyond < 0.1 + 4 * math.sqrt(0.1 * 0.9 / 40))
+
+
+PROFILE = [[1.0, 2.0, 1.0], [0.0, 4.0, 0.5], [1.0, 0.3, 0.0]]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("draw", ["weights", "gram"])
+def test_scales_and_profiles_agree_with_sampling(draw, monkeypatch):
+    """A scaled residual branch and weighted taps, wherever the infinite-width engine knows them."""
+    monkeypatch.setitem(verification.scan.__kwdefaults__, "draw", draw)
+    conv = layers.Conv(3, tap_variances=PROFILE, padding="zeros")
+    unit = layers.Residual([layers.BatchNorm(), layers.ReLU(), conv], scale=0.6)
+    stem = layers.Conv(3, gain=1.0, stride=2, tap_variances=PROFILE, padding="symmetric")
+    images = data.load_images("synthetic:8x8x3", 3, seed=0)
+    assert verify(layers.Network([unit] * 3, stem=[stem]), images, widths=(64, 128, 256), nets=40).agrees

@@ -223,8 +223,8 @@ def rectify(blocks, first, second, scale, bias, roots, inverses, noise, before, 
 
 
 @helper()
-def _sum_taps_along_height(block, row, runs, out):
-    """out[a2, (b1, b2)] = sum_t K[(row_t, a2), (b1 + t, b2)] for the rows `row` of the padded height.
+def _sum_taps_along_height(block, row, runs, weights, out):
+    """out[a2, (b1, b2)] = sum_t weights_t K[(row_t, a2), (b1 + t, b2)], rows `row` of the padded height.
 
     `runs[t]` cuts the shift of the second point by tap t into contiguous pieces (to, from, count).
     """
@@ -233,12 +233,12 @@ def _sum_taps_along_height(block, row, runs, out):
     for t in range(runs.shape[0]):
         if row[t] < 0:
             continue
-        line = U(row[t]) * width
+        line, weight = U(row[t]) * width, block.dtype.type(weights[t])
         for piece in range(runs.shape[1]):
             to, start, count = runs[t, piece, 0], runs[t, piece, 1], runs[t, piece, 2]
             for a2 in range(width):
                 for q in range(count):
-                    out[a2, to + q] += block[line + a2, start + q]
+                    out[a2, to + q] += weight * block[line + a2, start + q]
 
 
 @helper()
@@ -259,26 +259,24 @@ def _pad_width(sums, pad_w, out):
 
 
 @helper()
-def _sum_taps_along_width(sums, columns, dilation, total):
-    """total[(b1, j)] = sum_t sums[columns_t, (b1, j + t)] over the padded rows of the last axis."""
-    for q in range(total.size):
-        total[q] = 0.0
+def _sum_taps_along_width(sums, columns, dilation, weights, total):
+    """total[(b1, j)] += sum_t weights_t sums[columns_t, (b1, j + t)] over padded rows of the last axis."""
     for t in range(U(columns.size)):
         if columns[t] >= 0:
-            column, shift = U(columns[t]), t * U(dilation)
+            column, shift, weight = U(columns[t]), t * U(dilation), sums.dtype.type(weights[t])
             for q in range(U(total.size) - shift):
-                total[q] += sums[column, q + shift]
+                total[q] += weight * sums[column, q + shift]
 
 
 @jit()
 def convolve(
-    source, target, first, second, pad_h, pad_w, width, runs, stride, dilation, scale, bias,
+    source, target, first, second, pad_h, pad_w, width, runs, down, across, stride, dilation, scale, bias,
     activate, roots, inverses, noise, before, after, workers,
 ):  # fmt: skip
     """``scale`` times the sum over taps of K, plus ``bias``; then, if asked, the ReLU: one visit.
 
     The k x k sum of K[(a + t), (b + t)], the same tap on both sides, separates into one along the
-    height and one along the width.
+    height and one along the width; a weighted one into several such pairs.
 
     Parameters
     ----------
@@ -291,6 +289,8 @@ def convolve(
         Positions along the width before the convolution.
     runs : uint64 (taps, pieces, 3)
         Contiguous pieces (to, from, count) of the shift by each tap along the height.
+    down, across : float64 (terms, taps)
+        Weights of the taps along height and width, whose products, summed over the terms, are theirs.
     stride, dilation : int
     activate : bool
         Whether the ReLU follows; if not, `roots`, `inverses`, `noise` and `after` are not used.
@@ -298,7 +298,7 @@ def convolve(
         As for `rectify`, in the sizes of the result.
     """
     pairs, size, _ = source.shape
-    taps, new_size = runs.shape[0], target.shape[1]
+    taps, terms, new_size = runs.shape[0], down.shape[0], target.shape[1]
     reach = (taps - 1) * dilation
     new_height = (pad_h.size - 1 - reach) // stride + 1
     new_width = (pad_w.size - 1 - reach) // stride + 1
@@ -307,7 +307,7 @@ def convolve(
     for worker in prange(workers):
         block = np.empty((size, size), source.dtype)
         compact = np.empty((width, new_height * width), source.dtype)
-        sums = np.empty((width, new_height * padded), source.dtype)
+        sums = np.empty((terms, width, new_height * padded), source.dtype)
         total = np.empty(new_height * padded, source.dtype)
         rows, mask = np.empty((1, new_size), source.dtype), np.empty(new_size, source.dtype)
         row = rows[0]
@@ -318,11 +318,15 @@ def convolve(
             masked = noise[first[p]] if first[p] == second[p] and noise.size else nothing
             left, right = U(first[p] * new_size), U(second[p] * new_size)
             for a1 in range(new_height):
-                _sum_taps_along_height(block, pad_h[a1 * stride :: dilation], runs, compact)
-                _pad_width(compact, pad_w, sums)
+                for term in range(terms):
+                    _sum_taps_along_height(block, pad_h[a1 * stride :: dilation], runs, down[term], compact)
+                    _pad_width(compact, pad_w, sums[term])
                 for a2 in range(new_width):
                     columns = pad_w[a2 * stride : a2 * stride + reach + 1 : dilation]
-                    _sum_taps_along_width(sums, columns, dilation, total)
+                    for q in range(total.size):
+                        total[q] = 0.0
+                    for term in range(terms):
+                        _sum_taps_along_width(sums[term], columns, dilation, across[term], total)
                     for b1 in range(U(new_height)):
                         to, start = b1 * U(new_width), b1 * U(padded)
                         for b2 in range(U(new_width)):
