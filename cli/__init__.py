@@ -19,6 +19,7 @@ COMMANDS = {
     "compare": "Set the four families side by side.",
     "scan": "Follow signal and noise through one net.",
     "verify": "Test the analytic moments against simulated nets.",
+    "sweep": "Scan every combination of parameters.",
     "plot": "Draw a saved scan or comparison.",
     "doctor": "Check the installation and say what it runs on.",
 }

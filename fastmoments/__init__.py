@@ -15,6 +15,7 @@ _HOMES = {
     "results": ("Scan",),
     "scanning": ("scan", "kernel"),
     "spec": ("load_network",),
+    "sweeping": ("sweep", "Sweep"),
     "verification": ("verify",),
 }
 _HOME = {name: module for module, names in _HOMES.items() for name in names}

@@ -45,6 +45,11 @@ ALLOWED = {
         "sampling",
     },
     "verification": {"data", "layers", "moments", "results", "scanning"},
+    "grid": {"data", "families", "layers", "results", "scanning"},
+    "dispatch": set(),
+    "ledger": set(),
+    "sweeping": {"dispatch", "files", "grid", "ledger", "plot_sweep"},
+    "plot_sweep": {"grid", "plot", "verdict"},
 }
 
 

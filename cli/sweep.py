@@ -1,0 +1,218 @@
+"""`fastmoments sweep`."""
+
+from __future__ import annotations
+
+import sys
+import time
+from contextlib import contextmanager
+from pathlib import Path
+
+import click
+
+from fastmoments.dispatch import WorkersLost
+from fastmoments.files import checked_ending
+from fastmoments.grid import filled, load_grid, parameters
+from fastmoments.plot_sweep import axes_of
+from fastmoments.sweeping import ENDINGS, sweep
+
+from . import FAILED, Failure, options
+from .output import number, refuse_unwritable, text_table
+from .progress import _CLEAR
+
+_WIDTH = 30  # of the bar
+_SECONDS = 0.1  # between updates of the bar
+_LINES = 10  # of progress where there is no terminal
+
+#: What the help says of a parameter; the others stand there with their defaults alone.
+HELP = {
+    "family": "Of vanilla, residual, bn_ff, bn_res.",
+    "depth": "Layers or residual units.",
+    "kernel_size": "1: fully connected.",
+    "padding": "Of periodic, zeros, symmetric.",
+    "res_depth": "Layers in a residual branch.",
+    "epsilon": "Added to the batch variance.",
+    "input_conv": "true: begin with a strided convolution.",
+    "source": "fashion-mnist, synthetic:HxWxC, or files.",
+    "count": "How many images.",
+    "seed": "Draws images and random nets.",
+    "method": "infinite or sampled.",
+    "width": "Channels of sampled nets.",
+    "nets": "How many nets are sampled.",
+    "every": "Depths between recorded ones.",
+    "normalise": "Bring images to mean 0 and variance 1.",
+    "convolution": "auto, direct or fft.",
+    "rank": "Leading eigenpairs of batch norm.",
+    "draw": "auto, weights or gram.",
+}
+
+#: Names on the command line that differ, as in the other commands.
+SPELLED = {"source": "images"}
+
+#: Results in the table on stdout.
+SHOWN = ("verdict", "chi", "reff_signal", "mu4_signal", "error")
+
+
+def _listed(ctx, param, texts):
+    """The values in "a,b" and repetitions, as TOML would read them."""
+    return [_value(part.strip()) for text in texts for part in text.split(",")]
+
+
+def _value(text: str):
+    words = {"true": True, "false": False, "none": None}
+    if text.lower() in words:
+        return words[text.lower()]
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            pass
+    return text
+
+
+def _writable(ctx, param, path):
+    if path is not None:
+        checked_ending(path, ENDINGS)
+        refuse_unwritable(path)
+    return path
+
+
+def _parameter_options(command):
+    """One option for every parameter of a sweep."""
+    for name, default in reversed(parameters().items()):
+        shown = "all" if name == "family" else str(default).lower() if default is not None else None
+        words = " ".join(filter(None, (HELP.get(name), shown and f" [default: {shown}]")))
+        option = f"--{SPELLED.get(name, name).replace('_', '-')}"
+        command = click.option(
+            option, name, multiple=True, metavar="LIST", callback=_listed, help=words, show_default=False
+        )(command)
+    return command
+
+
+@click.command()
+@click.option("--grid", type=click.Path(path_type=Path), help="TOML file of lists; options replace its own.")
+@_parameter_options
+@click.option("--processes", type=click.IntRange(min=1), help="Of one thread each.  [default: one per core]")
+@click.option("--scheduler", metavar="ADDRESS", help="Run on the Dask cluster there instead.")
+@click.option(
+    "--output", type=click.Path(path_type=Path), callback=_writable,
+    help="File for the whole table: .csv or .parquet.",
+)  # fmt: skip
+@click.option("--resume", is_flag=True, help="Go on with OUTPUT.partial, if it is there.")
+@options.plot_option
+@click.option("--x", metavar="NAME", help="Parameter along the heat map.  [default: the longest list]")
+@click.option("--y", metavar="NAME", help="Parameter up the heat map.  [default: the next longest]")
+@click.option("--color", metavar="NAME", default="chi", help="Result that the heat map shows.")
+@options.quiet_option
+@click.pass_context
+def command(ctx, grid, processes, scheduler, output, resume, plot, x, y, color, quiet, **given):
+    """Scan every combination of parameters.
+
+    A LIST is values with commas between, such as 50,100; an option may be repeated. The result is a
+    table with a row per scan, at its last depth. What is finished stands in OUTPUT.partial until the
+    table is complete, so that a sweep that was stopped can go on with --resume.
+    """
+    lists = load_grid(grid) if grid is not None else {}
+    lists |= {name: values for name, values in given.items() if values}
+    if scheduler is not None and processes is not None:
+        raise click.UsageError("--scheduler and --processes: give one of them, not both.", ctx)
+    if resume and output is None:
+        raise click.UsageError("--resume needs --output, beside which the journal stands.", ctx)
+    if plot is not None:
+        axes_of(filled(lists), x, y, color)  # refused now rather than when all is computed
+    with _executor(scheduler) as executor, Bar(quiet) as bar:
+        try:
+            table = sweep(
+                lists, executor=executor, processes=processes, output=output, resume=resume, progress=bar
+            )
+        except WorkersLost as problem:
+            kept = f" What is finished is in {output}.partial: go on with --resume." if output else ""
+            raise Failure(f"{problem}{kept}", FAILED) from None
+    if output is None:
+        click.echo(_shown(table), nl=False)
+    failed = [error for error in table["error"] if error]
+    if plot is not None and len(failed) < len(table):
+        from fastmoments.plot import save_figure
+
+        save_figure(table.plot(x, y, color), plot)
+        if not quiet:
+            click.echo(f"The figure is in {plot}.", err=True)
+    if len(failed) == len(table):
+        raise Failure(f"All scans failed; the first: {failed[0]}", FAILED)
+    if failed and not quiet:
+        click.echo(f"{len(failed)} of {len(table)} scans failed; the column error says why.", err=True)
+
+
+@contextmanager
+def _executor(address: str | None):
+    """The executor of the Dask scheduler at an address; None without one."""
+    if address is None:
+        yield None
+        return
+    try:
+        from distributed import Client
+    except ImportError:
+        raise ImportError('--scheduler needs Dask: pip install "fastmoments[distributed]".') from None
+    try:
+        client = Client(address, timeout=10, set_as_default=False)
+    except (OSError, ValueError, TypeError) as problem:  # TimeoutError is an OSError
+        words = " ".join(str(problem).split()).rstrip(".")
+        raise Failure(f"There is no Dask scheduler at {address}: {words}.", FAILED) from None
+    with client:
+        yield client.get_executor()
+
+
+def _shown(table) -> str:
+    """What was swept and the main results, aligned."""
+    swept = [name for name, values in table.grid.items() if len(values) > 1] or ["family", "depth"]
+    shown = [name for name in SHOWN if name != "error" or any(table["error"])]
+
+    def cell(row, name):
+        if name == "chi":
+            return number(float("inf") if row["chi"] is None else row["chi"], row["log_chi"] or 0.0)
+        value = row[name]
+        return "-" if value is None else number(value) if isinstance(value, float) else str(value)
+
+    return text_table([[*swept, *shown]], [[cell(row, name) for name in (*swept, *shown)] for row in table])
+
+
+class Bar:
+    """How many scans are done, on stderr: a bar on a terminal, a few plain lines elsewhere."""
+
+    def __init__(self, quiet: bool):
+        self.quiet = quiet
+        self.live = not quiet and sys.stderr.isatty()
+        self._start, self._first, self._next, self._step = 0.0, 0, 0.0, 0
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *problem):
+        if self.live:
+            click.echo(_CLEAR, nl=False, err=True)
+
+    def __call__(self, done: int, number: int, row: dict | None) -> None:
+        """Take note of a scan; the first call has none and begins the count."""
+        if self.quiet:
+            return
+        now = time.monotonic()
+        if row is None:
+            self._start, self._first = now, done
+        if self.live:
+            if row is None or now >= self._next or done == number:
+                self._next = now + _SECONDS
+                filled = _WIDTH * done // number
+                left = self._left(done, number, now)
+                bar = f"[{'#' * filled}{'.' * (_WIDTH - filled)}] {done} of {number} scans{left}"
+                click.echo(f"{_CLEAR}{bar}", nl=False, err=True)
+        elif row is None or done == number or _LINES * done // number > self._step:
+            resumed = f", {done} of them from the journal" if row is None and done else ""
+            click.echo(
+                f"{number} scans{resumed} ..." if row is None else f"{done} of {number} scans", err=True
+            )
+            self._step = _LINES * done // number
+
+    def _left(self, done: int, number: int, now: float) -> str:
+        if done == self._first or done == number:
+            return ""
+        seconds = round((now - self._start) / (done - self._first) * (number - done))
+        return f", {seconds // 3600}:{seconds // 60 % 60:02d}:{seconds % 60:02d} left"
