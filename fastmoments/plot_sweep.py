@@ -101,8 +101,9 @@ def plot_sweep(sweep, x: str | None = None, y: str | None = None, color: str = "
     width, height = min(width, 9.0), min(height, 6.0)
     shape = _arranged(len(panels), width)
     # Room for the heading, for the colours, and below for the marks.
-    size = max(shape[1] * width + 1.2, 6.0), shape[0] * height + 1.5
-    with _page(*size, f"{color} over {x} and {y}", _facts(sweep)) as figure:
+    facts = _facts(sweep)
+    size = max(shape[1] * width + 1.2, 0.6 + 0.075 * len("  .  ".join(facts))), shape[0] * height + 1.5
+    with _page(*size, f"{color} over {x} and {y}", facts) as figure:
         grid = figure.subplots(*shape, squeeze=False)
         finite = [value for value in values.values() if value is not None]
         norm = _norm(min(finite), max(finite), log)
@@ -119,7 +120,7 @@ def plot_sweep(sweep, x: str | None = None, y: str | None = None, color: str = "
             _label(axes.yaxis, y, up, outer=index % shape[1] == 0)
         for axes in list(grid.flat)[len(panels) :]:
             axes.set_axis_off()
-        bar = figure.colorbar(image, ax=list(grid.flat), label=label, pad=0.02)
+        bar = figure.colorbar(image, ax=list(grid.flat), label=label, pad=0.02, aspect=20 * shape[0])
         _ticks(bar.ax.yaxis)
         _legend(figure, {row["verdict"] for row in sweep.rows} - {None})
     return figure
@@ -192,7 +193,10 @@ def _panel(axes, cells, verdicts, norm, words):
 def _label(axis, name: str, values: list, *, outer: bool) -> None:
     """The values of a parameter along an outer axis, thinned out where they would not fit."""
     places = range(0, len(values), math.ceil(len(values) / 14))
-    axis.set_ticks(places, [_text(values[place]) if outer else "" for place in places])
+    texts = [f"{value:.3g}" if isinstance(value, float) else _text(value) for value in values]
+    if len(set(texts)) < len(texts):  # three digits do not tell them apart
+        texts = [_text(value) for value in values]
+    axis.set_ticks(places, [texts[place] if outer else "" for place in places])
     axis.set_label_text(name if outer else "")
 
 

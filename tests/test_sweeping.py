@@ -371,6 +371,22 @@ def test_processes_are_deaf_to_interrupts():
     assert set(handlers.values()) == {signal.SIG_IGN}
 
 
+def test_one_process_for_each_core_but_no_more_than_scans(monkeypatch):
+    assert 1 <= dispatch.cores() <= os.cpu_count()
+    numbers = []
+
+    def spied(function, items, processes, warm):
+        numbers.append(processes)
+        return dispatch.in_this_process(function, items)
+
+    monkeypatch.setattr(sweeping, "on_processes", spied)
+    monkeypatch.setattr(sweeping, "cores", lambda: 3)
+    fm.sweep({**SMALL, "depth": 2})  # four scans
+    fm.sweep({**SMALL, "depth": 2}, processes=100)
+    fm.sweep({**SMALL, "depth": 2, "family": "vanilla", "epsilon": 0})  # one: in this process
+    assert numbers == [3, 4]
+
+
 def test_warming_up_takes_one_tiny_scan_of_a_kind(monkeypatch):
     small = []
     monkeypatch.setattr(grid, "compute", lambda item, version: small.append(item))
