@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from workers import doubled
 
 import fastmoments as fm
-from fastmoments import grid, sweeping
+from fastmoments import dispatch, grid, sweeping
 from fastmoments.dispatch import ATTEMPTS, Lost, WorkersLost, on_executor, on_processes
 from fastmoments.grid import compute, expand, filled, key, parameters
 

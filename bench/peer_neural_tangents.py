@@ -1,0 +1,69 @@
+"""The other side of `bench.peers`: run where neural-tangents is installed, it answers JSON lines.
+
+A line in asks for one covariance, {"net", "stack", "depth", "images", "keep"}; a line out says how many
+seconds the call took, and whether it was the first of its function, which compiles. `keep` names a file
+for the covariance.
+"""
+
+import json
+import sys
+import time
+
+import jax
+import numpy as np
+
+jax.config.update("jax_enable_x64", True)
+
+from neural_tangents import stax  # noqa: E402
+
+FUNCTIONS = {}
+CONVOLUTIONS = {"vanilla": 1, "residual": 2}
+
+
+def conv():
+    """He's 3x3 convolution with circular padding."""
+    return stax.Conv(1, (3, 3), padding="CIRCULAR", W_std=2.0**0.5)
+
+
+def layer(net):
+    """One layer of a plain net, or one unit of two layers of a residual one."""
+    if net == "vanilla":
+        return stax.serial(stax.Relu(), conv())
+    branch = stax.serial(stax.Relu(), conv(), stax.Relu(), conv())
+    return stax.serial(stax.FanOut(2), stax.parallel(stax.Identity(), branch), stax.FanInSum())
+
+
+def function(net, stack, depth):
+    """The compiled kernel of a net; a convolution first, so that what meets the ReLU is Gaussian."""
+    if (net, stack, depth) not in FUNCTIONS:
+        if stack == "serial":
+            layers = stax.serial(*[layer(net)] * depth)
+        else:  # two at a time: every convolution transposes their layout, and a loop must keep it
+            layers = stax.repeat(stax.serial(layer(net), layer(net)), depth // 2)
+        _, _, kernel = stax.serial(conv(), layers)
+        FUNCTIONS[net, stack, depth] = jax.jit(lambda x: kernel(x, None, get="nngp"))
+    return FUNCTIONS[net, stack, depth]
+
+
+def main():
+    """Answer until the input ends."""
+    for line in sys.stdin:
+        task = json.loads(line)
+        images = np.load(task["images"])
+        key = task["net"], task["stack"], task["depth"]
+        first = key not in FUNCTIONS
+        run = function(*key)
+        start = time.perf_counter()
+        full = run(images)
+        full.block_until_ready()
+        seconds = time.perf_counter() - start
+        if task["keep"]:
+            # (n, n, h, h, w, w), height and width exchanged by every convolution, as (n, h, w, n, h, w).
+            odd = (1 + task["depth"] * CONVOLUTIONS[task["net"]]) % 2
+            order = (0, 4, 2, 1, 5, 3) if odd else (0, 2, 4, 1, 3, 5)
+            np.save(task["keep"], np.transpose(np.asarray(full), order))
+        print(json.dumps({"seconds": seconds, "first": first}), flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,180 @@
+"""Infinite width against neural-tangents, on the same net and images: `python -m bench.peers`.
+
+Plain nets (3x3 circular convolution, ReLU) and residual ones without batch norm; both compute the whole
+covariance over images and positions in float64, on two threads. First it is checked that they give the same
+numbers. Steady state is the time at one depth less that at another, by their difference; theirs is compiled
+with `stax.repeat`. What the first call takes beyond a later one is compilation: of `stax.repeat`, which is a
+loop, and of `stax.serial`, which is not. neural-tangents runs in an environment of its own, made at the first
+run in --env.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+from threadpoolctl import threadpool_limits
+
+import fastmoments as fm
+from fastmoments.infinite_width import InfiniteWidth
+from fastmoments.layers import Conv, Network, ReLU, Residual
+from fastmoments.scanning import limited_threads
+
+from .common import arguments, deliver, quartiles, table
+
+PINS = ("neural-tangents==0.6.5", "jax==0.5.3", "jaxlib==0.5.3")
+SCRIPT = Path(__file__).with_name("peer_neural_tangents.py")
+SERIAL_DEPTH = 10
+
+
+def environment(folder: Path) -> Path:
+    """The interpreter of an environment that has the peer, made if it is not there."""
+    python = folder / "bin" / "python"
+    if not (folder / "ready").exists():
+        print(f"making an environment with {', '.join(PINS)} in {folder} ...", file=sys.stderr)
+        subprocess.run([sys.executable, "-m", "venv", folder], check=True)
+        subprocess.run([python, "-m", "pip", "install", "--quiet", *PINS], check=True)
+        (folder / "ready").touch()
+    return python
+
+
+class Peer:
+    """The process in which neural-tangents computes; a context manager."""
+
+    def __init__(self, python: Path, folder: Path):
+        self.folder = folder
+        self.process = subprocess.Popen(
+            [python, SCRIPT], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+            env=os.environ | {"JAX_PLATFORMS": "cpu"},
+        )  # fmt: skip
+
+    def __enter__(self) -> Peer:
+        """Give the peer."""
+        return self
+
+    def __exit__(self, *problem) -> None:
+        """End the process."""
+        self.process.stdin.close()
+        self.process.wait()
+
+    def seconds(
+        self, net: str, stack: str, depth: int, images: np.ndarray, keep: Path | None = None
+    ) -> float:
+        """Compute one covariance."""
+        path = self.folder / f"images{len(images)}.npy"
+        np.save(path, images)
+        task = {"net": net, "stack": stack, "depth": depth, "images": str(path), "keep": keep and str(keep)}
+        self.process.stdin.write(json.dumps(task) + "\n")
+        self.process.stdin.flush()
+        return json.loads(self.process.stdout.readline())["seconds"]
+
+
+def network(net: str, depth: int) -> Network:
+    """The net that the peer computes: a convolution, then (ReLU, Conv), or residual units of two of them."""
+    layers = (ReLU(), Conv()) if net == "vanilla" else (Residual([ReLU(), Conv(), ReLU(), Conv()]),)
+    return Network((Conv(), *layers * depth))
+
+
+def ours(net: str, depth: int, images: np.ndarray) -> tuple[float, InfiniteWidth]:
+    """Seconds to carry a covariance through the net, in the layout we store."""
+    engine = InfiniteWidth(network(net, depth), images, every=depth, reff_locs=())
+    start = time.perf_counter()
+    state = engine._start()
+    with threadpool_limits(1, user_api="blas"):
+        engine.depths = frozenset()
+        for _ in engine._walk(state):
+            pass
+    return time.perf_counter() - start, state
+
+
+def same_numbers(peer: Peer, net: str) -> float:
+    """The largest difference on a small case, relative to the largest entry."""
+    images = np.random.default_rng(0).standard_normal((3, 6, 6, 3))
+    kept = peer.folder / "kept.npy"
+    peer.seconds(net, "repeat", 4, images, kept)
+    theirs = np.load(kept)
+    full = InfiniteWidth(network(net, 4), images).final_covariance()[0].reshape(theirs.shape)
+    return float(np.abs(full - theirs).max() / np.abs(theirs).max())
+
+
+def measured(peer: Peer, net: str, images: np.ndarray, depths: tuple[int, int], repeats: int) -> dict:
+    """Steady state of both, interleaved, and what compilation takes."""
+    first = {depth: peer.seconds(net, "repeat", depth, images) for depth in depths}
+    serial = peer.seconds(net, "serial", SERIAL_DEPTH, images)
+    serial -= peer.seconds(net, "serial", SERIAL_DEPTH, images)
+    ours(net, depths[0], images)
+    found = []
+    for _ in range(repeats):
+        times = [[ours(net, d, images)[0], peer.seconds(net, "repeat", d, images)] for d in depths]
+        found.append(np.append(np.subtract(*times[::-1]) / (depths[1] - depths[0]), times[1][1]))
+    found = np.array(found)
+    points = images[..., 0].size
+    return {
+        "net": net, "points": points, "depths": list(depths),
+        "ours": quartiles(found[:, 0]), "theirs": quartiles(found[:, 1]),
+        "ratio": quartiles(found[:, 1] / found[:, 0]),
+        "ours, ns/entry": quartiles(found[:, 0] / points**2 * 1e9),
+        "theirs, ns/entry": quartiles(found[:, 1] / points**2 * 1e9),
+        "compile repeat": first[depths[1]] - float(np.median(found[:, 2])),
+        f"compile serial {SERIAL_DEPTH}": serial,
+    }  # fmt: skip
+
+
+def draw(rows: list[dict], path: Path) -> None:
+    """Seconds per layer of both against the number of points."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(6, 4), layout="constrained")
+    axes = figure.add_subplot(
+        xscale="log", yscale="log", xlabel="points M", ylabel="seconds per layer or unit"
+    )
+    for net, style in (("vanilla", "-"), ("residual", "--")):
+        mine = [row for row in rows if row["net"] == net]
+        for name, color in (("ours", "C0"), ("theirs", "C1")):
+            label = {"ours": "fastmoments", "theirs": "neural-tangents"}[name]
+            values = [row[name][1] for row in mine]
+            axes.plot([row["points"] for row in mine], values, style, color=color, marker="o",
+                      label=f"{label}, {net}")  # fmt: skip
+    axes.legend()
+    axes.grid(True, which="both", alpha=0.2)
+    figure.savefig(path, dpi=150)
+
+
+def main() -> None:
+    """Compare at every size."""
+    parser = arguments(__doc__, repeats=5)
+    parser.add_argument("--env", type=Path, default=Path.home() / ".cache" / "fastmoments-bench" / "nt")
+    parser.add_argument("--counts", default="1,4,16", help="images of 16x16 positions: 256 points each")
+    parser.add_argument("--depths", default="4,14", help="even numbers, between which steady state is taken")
+    parser.add_argument("--plot", type=Path, metavar="FILE", help="draw the comparison")
+    given = parser.parse_args()
+    depths = tuple(map(int, given.depths.split(",")))
+    rows = []
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        limited_threads(min(2, os.cpu_count())),
+        Peer(environment(given.env), Path(folder)) as peer,
+    ):
+        for net in ("vanilla", "residual"):
+            error = same_numbers(peer, net)
+            if error > 1e-10:
+                raise SystemExit(f"{net}: the covariances differ by {error:.1e}; nothing is compared.")
+            for count in map(int, given.counts.split(",")):
+                images = fm.load_images("synthetic:16x16x3", count, seed=0).array
+                rows.append(measured(peer, net, images, depths, given.repeats) | {"difference": error})
+    columns = {"net": "", "points": "d", "ours": ".4f", "theirs": ".4f", "ratio": ".1f"}
+    columns |= {"ours, ns/entry": ".2f", "theirs, ns/entry": ".1f", "compile repeat": ".1f"}
+    table(rows, columns | {f"compile serial {SERIAL_DEPTH}": ".1f", "difference": ".1e"})
+    if given.plot:
+        draw(rows, given.plot)
+    deliver(given.json, peers=rows)
+
+
+if __name__ == "__main__":
+    main()
