@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from fastmoments import families
 from fastmoments.data import normalise
@@ -18,6 +19,7 @@ from fastmoments.sampling import sampled
 FOLDER = Path(__file__).parent / "data" / "recorded"
 CIFAR = Path(__file__).parents[2] / "shared" / "data" / "cifar10_1024.npz"
 RECORDED_NETS = 200
+BATCHES = 16
 
 LOCS = {
     "bn_ff_fc_64": {"loc1": "input", "loc2": "conv", "loc3": "norm", "loc4": "act"},
@@ -55,17 +57,17 @@ def network(name, depth, **changes):
     return family(depth, **{**parameters, **changes})
 
 
-def batch(images, seed, *, flat, count=64):
-    """Images drawn anew for one simulation, normalised over the batch."""
-    chosen = np.random.default_rng([seed, 64]).choice(len(images), count, replace=False)
-    return normalise(images[chosen], fully_connected=flat)
+def batch(images, number, *, flat):
+    """One of `BATCHES` disjoint batches of the images, normalised."""
+    parts = np.random.default_rng(64).permutation(len(images)).reshape(BATCHES, -1)
+    return normalise(images[parts[number % BATCHES]], fully_connected=flat)
 
 
-def simulate(name, depth, nets, *, every, first=0, width=512, **options):
-    """Repeat a recorded experiment: {(depth, loc): {moment: values over nets}}."""
+def simulate(name, depth, nets, *, every, width=512, **options):
+    """Repeat a recorded experiment, net k on batch k: {(depth, loc): {moment: values over nets}}."""
     images, net = cifar(), network(name, depth)
     curves = {}
-    for seed in range(first, first + nets):
+    for seed in range(nets):
         inputs = batch(images, seed, flat=net.fully_connected)
         for station in sampled(net, inputs, width=width, nets=1, seed=seed, every=every, **options):
             at = curves.setdefault((station.depth, station.loc), {})
@@ -78,10 +80,11 @@ def z_scores(name, curves):
     """Standardised differences {(quantity, depth): z} of the means from a recording.
 
     Every recorded mean of a moment is compared at the depths simulated, linear or logarithmic. The
-    standard errors of both means are joined; of few nets the spread is taken from the recording.
-    Not in it is that 1,024 images stand for the whole of CIFAR-10: of most moments that error is
-    small, but of the effective rank of the signal at the first depths (0.18 at l = 2 of
-    bn_ff_fc_64, from eight parts of the images) it is larger than the others.
+    recording drew its images anew for every net from all of CIFAR-10; we have 1,024 of them, and nets
+    on the same images share what is peculiar to these. So the standard error of ours is that of the
+    means over the disjoint batches, each of several nets, and the difference is judged by Student's
+    law with Welch's degrees of freedom. Of fewer nets than batches the spread is taken from the
+    recording.
     """
     data = load(name)
     scores = {}
@@ -90,12 +93,22 @@ def z_scores(name, curves):
         for row, depth in enumerate(data["depth"]):
             at = curves.get((int(depth), LOCS[name][loc]))
             if at is not None:
-                ours = _values(at, moment)
-                spread = data[f"{key}/std"][row]
-                our_spread = ours.std(ddof=1) if len(ours) >= 20 else spread
-                error = np.hypot(spread / RECORDED_NETS**0.5, our_spread / len(ours) ** 0.5)
-                scores[key, int(depth)] = (ours.mean() - data[f"{key}/mean"][row]) / error
+                ours, spread = _values(at, moment), data[f"{key}/std"][row]
+                difference = ours.mean() - data[f"{key}/mean"][row]
+                theirs = spread**2 / RECORDED_NETS
+                if len(ours) < BATCHES:
+                    scores[key, int(depth)] = difference / np.sqrt(theirs + spread**2 / len(ours))
+                else:
+                    means = ours.reshape(-1, BATCHES).mean(0)
+                    scores[key, int(depth)] = _welch(difference, means.var(ddof=1) / BATCHES, theirs)
     return scores
+
+
+def _welch(difference, ours, theirs):
+    """The normal deviate as unlikely as a difference of means with these estimated variances."""
+    freedom = (ours + theirs) ** 2 / (ours**2 / (BATCHES - 1) + theirs**2 / (RECORDED_NETS - 1))
+    tail = stats.t.sf(abs(difference) / np.sqrt(ours + theirs), freedom)
+    return np.sign(difference) * stats.norm.isf(tail)
 
 
 def _values(moments, name):

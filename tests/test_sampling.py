@@ -397,7 +397,7 @@ def test_the_walk_is_lazy_silent_and_can_be_closed(capfd):
 # ---------------------------------------------------------------- the recorded experiments
 
 # Few depths, far apart, so that 3.5 standard errors mean something for their number (about 60 to 80 scores).
-REPEATED = {"bn_ff_fc_64": (200, 100, (2, 10, 50, 200)), "bn_res_fc": (100, 100, (5, 20, 100))}
+REPEATED = {"bn_ff_fc_64": (200, 96, (2, 10, 50, 200)), "bn_res_fc": (100, 96, (5, 20, 100))}
 
 
 @pytest.mark.slow
