@@ -10,10 +10,7 @@ run in --env.
 
 from __future__ import annotations
 
-import json
 import os
-import subprocess
-import sys
 import tempfile
 import time
 from pathlib import Path
@@ -27,41 +24,18 @@ from fastmoments.layers import Conv, Network, ReLU, Residual
 from fastmoments.scanning import limited_threads
 
 from .common import arguments, deliver, quartiles, table
+from .peer import ENVIRONMENTS, Peer, environment
 
 PINS = ("neural-tangents==0.6.5", "jax==0.5.3", "jaxlib==0.5.3")
-SCRIPT = Path(__file__).with_name("peer_neural_tangents.py")
 SERIAL_DEPTH = 10
 
 
-def environment(folder: Path) -> Path:
-    """The interpreter of an environment that has the peer, made if it is not there."""
-    python = folder / "bin" / "python"
-    if not (folder / "ready").exists():
-        print(f"making an environment with {', '.join(PINS)} in {folder} ...", file=sys.stderr)
-        subprocess.run([sys.executable, "-m", "venv", folder], check=True)
-        subprocess.run([python, "-m", "pip", "install", "--quiet", *PINS], check=True)
-        (folder / "ready").touch()
-    return python
-
-
-class Peer:
-    """The process in which neural-tangents computes; a context manager."""
+class NeuralTangents(Peer):
+    """The process in which neural-tangents computes."""
 
     def __init__(self, python: Path, folder: Path):
+        super().__init__(python, "peer_neural_tangents.py", JAX_PLATFORMS="cpu")
         self.folder = folder
-        self.process = subprocess.Popen(
-            [python, SCRIPT], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
-            env=os.environ | {"JAX_PLATFORMS": "cpu"},
-        )  # fmt: skip
-
-    def __enter__(self) -> Peer:
-        """Give the peer."""
-        return self
-
-    def __exit__(self, *problem) -> None:
-        """End the process."""
-        self.process.stdin.close()
-        self.process.wait()
 
     def seconds(
         self, net: str, stack: str, depth: int, images: np.ndarray, keep: Path | None = None
@@ -69,10 +43,7 @@ class Peer:
         """Compute one covariance."""
         path = self.folder / f"images{len(images)}.npy"
         np.save(path, images)
-        task = {"net": net, "stack": stack, "depth": depth, "images": str(path), "keep": keep and str(keep)}
-        self.process.stdin.write(json.dumps(task) + "\n")
-        self.process.stdin.flush()
-        return json.loads(self.process.stdout.readline())["seconds"]
+        return self.ask(net=net, stack=stack, depth=depth, images=path, keep=keep)["seconds"]
 
 
 def network(net: str, depth: int) -> Network:
@@ -93,7 +64,7 @@ def ours(net: str, depth: int, images: np.ndarray) -> tuple[float, InfiniteWidth
     return time.perf_counter() - start, state
 
 
-def same_numbers(peer: Peer, net: str) -> float:
+def same_numbers(peer: NeuralTangents, net: str) -> float:
     """The largest difference on a small case, relative to the largest entry."""
     images = np.random.default_rng(0).standard_normal((3, 6, 6, 3))
     kept = peer.folder / "kept.npy"
@@ -103,7 +74,9 @@ def same_numbers(peer: Peer, net: str) -> float:
     return float(np.abs(full - theirs).max() / np.abs(theirs).max())
 
 
-def measured(peer: Peer, net: str, images: np.ndarray, depths: tuple[int, int], repeats: int) -> dict:
+def measured(
+    peer: NeuralTangents, net: str, images: np.ndarray, depths: tuple[int, int], repeats: int
+) -> dict:
     """Steady state of both, interleaved, and what compilation takes."""
     first = {depth: peer.seconds(net, "repeat", depth, images) for depth in depths}
     serial = peer.seconds(net, "serial", SERIAL_DEPTH, images)
@@ -141,15 +114,18 @@ def draw(rows: list[dict], path: Path) -> None:
             values = [row[name][1] for row in mine]
             axes.plot([row["points"] for row in mine], values, style, color=color, marker="o",
                       label=f"{label}, {net}")  # fmt: skip
+    points = sorted({row["points"] for row in rows})
+    axes.set_xticks(points, map(str, points))
+    axes.minorticks_off()
     axes.legend()
-    axes.grid(True, which="both", alpha=0.2)
+    axes.grid(True, alpha=0.2)
     figure.savefig(path, dpi=150)
 
 
 def main() -> None:
     """Compare at every size."""
     parser = arguments(__doc__, repeats=5)
-    parser.add_argument("--env", type=Path, default=Path.home() / ".cache" / "fastmoments-bench" / "nt")
+    parser.add_argument("--env", type=Path, default=ENVIRONMENTS / "nt")
     parser.add_argument("--counts", default="1,4,16", help="images of 16x16 positions: 256 points each")
     parser.add_argument("--depths", default="4,14", help="even numbers, between which steady state is taken")
     parser.add_argument("--plot", type=Path, metavar="FILE", help="draw the comparison")
@@ -159,7 +135,7 @@ def main() -> None:
     with (
         tempfile.TemporaryDirectory() as folder,
         limited_threads(min(2, os.cpu_count())),
-        Peer(environment(given.env), Path(folder)) as peer,
+        NeuralTangents(environment(given.env, PINS), Path(folder)) as peer,
     ):
         for net in ("vanilla", "residual"):
             error = same_numbers(peer, net)
