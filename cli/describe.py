@@ -29,6 +29,9 @@ def how(scan: Scan) -> str:
     images = f"{data['images']} images of {data['source']}, {data['points']} points"
     if scan.method == "sampled":
         return f"{images}; sampled, {scan.nets} nets of width {scan.width}, mean +- deviation"
+    if scan.method == "finite":
+        drawn = f", {data['batches']} batches of {data['batch']}" if "batches" in data else ""
+        return f"{images}{drawn}; width {scan.width}, mean +- deviation over random nets"
     return f"{images}; infinite width"
 
 

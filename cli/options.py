@@ -91,8 +91,10 @@ def engine_options(every: int):
     return _together(
         click.option("--every", type=_POSITIVE, default=every, help="Depths between recorded ones."),
         click.option("--method", type=click.Choice(METHODS), default=METHODS[0]),
-        click.option("--width", type=_POSITIVE, help="Channels of sampled nets.  [default: 256]"),
+        click.option("--width", type=_POSITIVE, help="Channels of finite or sampled nets.  [default: 256]"),
         click.option("--nets", type=_POSITIVE, help="How many nets are sampled.  [default: 10]"),
+        click.option("--batch", type=_POSITIVE, help="Finite: images in a batch drawn from --count."),
+        click.option("--batches", type=_POSITIVE, help="Finite: how many batches.  [default: 8]"),
         click.option(
             "--reff-at", "reff_locs", type=click.Choice((*LOCS, "all")), multiple=True, default=("act",),
             callback=_locs, help="Station at which to take effective ranks, which cost most; repeatable.",
@@ -175,7 +177,19 @@ def chosen_images(ctx: click.Context):
 
 def engine(ctx: click.Context) -> dict:
     """The keyword arguments of `scan` that options give."""
-    names = ("method", "width", "nets", "seed", "every", "reff_locs", "dtype", "rank", "threads")
+    names = (
+        "method",
+        "width",
+        "nets",
+        "batch",
+        "batches",
+        "seed",
+        "every",
+        "reff_locs",
+        "dtype",
+        "rank",
+        "threads",
+    )
     return {name: ctx.params[name] for name in names}
 
 

@@ -21,7 +21,7 @@ from .data import load_images
 from .families import FAMILIES
 from .layers import Network
 from .results import MOMENTS, main_loc
-from .scanning import METHODS, scan
+from .scanning import METHODS, OWNERS, scan
 
 #: Items beyond which a typing error is likelier than a wish.
 LIMIT = 100_000
@@ -31,10 +31,16 @@ VERDICT = ("verdict", "law", "rate")
 TEXTS = ("verdict", "law", "error")
 
 #: What a method does not know; there the parameter is left out, and the item occurs once.
-FOREIGN = {"infinite": ("width", "nets", "draw"), "sampled": ("rank", "dtype", "convolution")}
+FOREIGN = {
+    "infinite": ("width", "nets", "draw"),
+    "finite": ("nets", "draw", "rank", "dtype", "convolution"),
+    "sampled": ("rank", "dtype", "convolution"),
+}
 
 # What `scan` takes and a table of scans has no column for.
-_NO_COLUMN = ("network", "images", "reff_locs", "threads", "journal", "resume", "progress", "seed")
+_NO_COLUMN = (
+    "network", "images", "reff_locs", "threads", "journal", "resume", "progress", "seed", "batch", "batches",
+)  # fmt: skip
 
 # Kernels of one process run one scan at a time: their threads, and the limits set on them, are global.
 _ONE_AT_A_TIME = threading.Lock()
@@ -86,8 +92,9 @@ def filled(grid) -> dict[str, list]:
             raise ValueError(f"unknown parameter {name!r}{hint}: a sweep has {', '.join(known)}.")
     lists = {name: _values(name, given.get(name, default), default) for name, default in known.items()}
     for name in ("width", "nets"):
-        if name in given and lists[name] != [None] and "sampled" not in lists["method"]:
-            raise ValueError(f'{name} belongs to method="sampled", which is not among the methods.')
+        if name in given and lists[name] != [None] and not set(OWNERS[name]) & set(lists["method"]):
+            owner = '" or "'.join(OWNERS[name])
+            raise ValueError(f'{name} belongs to method="{owner}", which is not among the methods.')
     return lists
 
 
@@ -206,7 +213,7 @@ def _network(item: dict) -> Network:
 def columns(lists: dict[str, list]) -> list[str]:
     """Names of the columns of a table, the same for all its rows."""
     moments = [*MOMENTS]
-    if "sampled" in lists["method"]:
+    if {"sampled", "finite"} & set(lists["method"]):
         moments = [name for moment in MOMENTS for name in (moment, f"{moment}_sigma")]
     return [*lists, *VERDICT, *moments, "layer_error", "error"]
 

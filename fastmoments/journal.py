@@ -144,7 +144,8 @@ def _unwritten(path: Path, problem: OSError) -> OSError:
 
 
 def _line(station: Station) -> str:
-    return json.dumps([station.depth, station.loc, station.net, station.error, station.moments])
+    values = [station.depth, station.loc, station.net, station.error, station.moments]
+    return json.dumps([*values, station.sigmas] if station.sigmas else values)
 
 
 def read(path) -> tuple[dict, list[Station]]:
@@ -162,8 +163,8 @@ def read(path) -> tuple[dict, list[Station]]:
         if header.pop("schema") != SCHEMA:
             raise KeyError
         for line in lines[:-1]:  # behind the last line break stands nothing, or half a line
-            depth, loc, net, error, moments = json.loads(line)
-            stations.append(Station(depth, loc, moments, net, error))
+            depth, loc, net, error, moments, *sigmas = json.loads(line)
+            stations.append(Station(depth, loc, moments, net, error, *sigmas))
     except FileNotFoundError:
         raise ValueError(f"There is no file {path}.") from None
     except (OSError, KeyError, TypeError, AttributeError, ValueError):

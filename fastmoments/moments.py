@@ -11,7 +11,7 @@ central moment; ``chi`` is normalised by its value on the images themselves.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -45,6 +45,9 @@ class Station:
         Which random net; 0 for analytic engines.
     error : float
         Largest estimate so far of the relative error of one layer; 0 where the map is exact.
+    sigmas : dict of str to float
+        Standard deviations of the moments over random nets, where an analytic engine knows them. The moments
+        are means over nets then.
     """
 
     depth: int
@@ -52,6 +55,7 @@ class Station:
     moments: dict[str, float]
     net: int = 0
     error: float = 0.0
+    sigmas: dict[str, float] = field(default_factory=dict)
 
 
 def recorded_depths(depth: int, every: int = 1) -> list[int]:

@@ -11,6 +11,13 @@ exact at a finite batch. Other degrees bring a power of s: s for degree four (mu
 only the eigenvalues of S, and the Lanczos recursion turns it into a Gauss rule in the variable
 x = c s / (1 + c s), c = 2 tr(S^2) / (M tr S), in which the integrands are almost polynomials.
 The trapezoidal rule on the grid converges exponentially: its own error is at rounding.
+
+At finite width S itself is the covariance of some number n of samples of a mean covariance T. Then, up to
+O(1/n^2), with t = 2 s / M (the deterministic equivalents of random matrix theory, e.g. Couillet and
+Debbah, 2011)
+
+    E S (I + t S)^(-1) = kappa T (I + t kappa T)^(-1),    1 / kappa = 1 + (t / n) tr T (I + t kappa T)^(-1),
+    E log det(I + t S) = log det(I + t kappa T) + n (kappa - 1 - log kappa).
 """
 
 from __future__ import annotations
@@ -51,21 +58,46 @@ class BatchNormWeight:
         M.
     epsilon : float
         In the units of S.
+    samples : float
+        n, of how many samples S is the covariance; the eigenvalues are those of its mean T.
     """
 
-    def __init__(self, eigenvalues, counts, points: int, epsilon: float):
+    def __init__(self, eigenvalues, counts, points: int, epsilon: float, samples: float = np.inf):
         self.eigenvalues = eigenvalues
         self.counts = counts
         self.points = points
         self.epsilon = epsilon
+        self.samples = samples
         trace = counts @ eigenvalues
         grid = np.arange(-GRID_REACH, GRID_REACH + GRID_STEP, GRID_STEP)
         self._s = np.exp(grid) / (trace / points + epsilon)
-        damping = 1.0 + np.outer(self._s, 2.0 / points * eigenvalues)
+        kappa = self.shrinkage(self._s)
+        damping = 1.0 + np.outer(kappa * self._s, 2.0 / points * eigenvalues)
         self._log_weight = -0.5 * np.log(damping) @ counts - epsilon * self._s
+        if samples < np.inf:
+            lost = (1.0 - 1.0 / damping) @ counts / samples  # 1 - kappa, without cancellation
+            self._log_weight += 0.5 * samples * (lost + np.log1p(-lost))
         self._share = counts * eigenvalues / trace
-        self._damped = self._share / damping
+        self._damped = self._share * kappa[:, None] / damping
         self._c = 2.0 * (counts @ eigenvalues**2) / (points * trace)
+
+    def shrinkage(self, s: np.ndarray) -> np.ndarray:
+        """The factor kappa at each s; 1 when S is known exactly."""
+        kappa = np.ones_like(s)
+        if self.samples == np.inf:
+            return kappa
+        t = 2.0 / self.points * np.outer(s, self.eigenvalues)
+        kappa = kappa * 0.0
+        # kappa + (1/n) sum t kappa lambda / (1 + t kappa lambda) = 1 is rising and concave: Newton's steps
+        # from 0 approach the root from below.
+        for _ in range(60):
+            damping = 1.0 + kappa[:, None] * t
+            excess = kappa + (kappa[:, None] * t / damping) @ self.counts / self.samples - 1.0
+            step = -excess / (1.0 + (t / damping**2) @ self.counts / self.samples)
+            kappa = kappa + step
+            if np.all(np.abs(step) <= 1e-14 * kappa):
+                break
+        return kappa
 
     def integral(self, power: float = 0.0) -> float:
         """Integral of ``s^power w(s)`` on the fine grid."""
@@ -100,7 +132,9 @@ class BatchNormWeight:
             at_x = np.clip(at_x, x[0], x[-1])
             weights = mass.sum() * vectors[0] ** 2
             nodes = at_x / (1.0 - at_x) / self._c
-            damped = self._share / (1.0 + np.outer(nodes, 2.0 / self.points * self.eigenvalues))
+            kappa = self.shrinkage(nodes)
+            damped = np.outer(kappa * nodes, 2.0 / self.points * self.eigenvalues)
+            damped = self._share * kappa[:, None] / (1.0 + damped)
             error = float(np.abs((weights / (1.0 - at_x)) @ damped - exact).sum() / exact.sum())
             if error <= tolerance:
                 break

@@ -29,7 +29,7 @@ class Curve:
         Over random nets; the value itself for analytic engines. NaN where it is not known, Inf
         beyond float64.
     sigma : float64, shape (depths,), or None
-        Standard deviation over random nets.
+        Standard deviation over random nets, sampled or of the finite-width theory.
     """
 
     mean: np.ndarray
@@ -49,9 +49,11 @@ class Scan:
     architecture : dict
         The net in plain values.
     method : str
-        "infinite" or "sampled".
-    width, nets : int or None
-        Of the sampled nets.
+        "infinite", "finite" or "sampled".
+    width : int or None
+        Channels, if they are finite in number.
+    nets : int or None
+        How many were sampled.
     data : dict
         Source, seed, number of images and of points, and their size behind the net's stem.
     depth : int64, shape (depths,)
@@ -99,7 +101,7 @@ class Scan:
     def standard_error(self, name: str, loc: str | None = None) -> np.ndarray:
         """Standard error of a sampled mean, shape (depths,); zero for analytic engines."""
         sigma = self.curve(name, loc).sigma
-        return np.zeros(self.depth.size) if sigma is None else sigma / math.sqrt(self.nets)
+        return np.zeros(self.depth.size) if self.nets is None else sigma / math.sqrt(self.nets)
 
     def __repr__(self) -> str:
         """Name, method, size and label on one line."""
@@ -112,13 +114,14 @@ class Scan:
     def rows(self) -> list[dict]:
         """One row per depth and station, with the moments taken there; what tables and CSV show."""
         table = []
+        deviating = any(curve.sigma is not None for at in self.moments.values() for curve in at.values())
         for index, depth in enumerate(self.depth.tolist()):
             for loc in self.locs:
                 row = {"depth": depth, "loc": loc}
                 for name, at in self.moments.items():
                     curve = at.get(loc)
                     row[name] = None if curve is None else _number(curve.mean[index])
-                    if self.nets is not None:
+                    if deviating:
                         sigma = None if curve is None or curve.sigma is None else curve.sigma[index]
                         row[f"{name}_sigma"] = _number(sigma)
                 table.append(row)
@@ -218,7 +221,7 @@ def _number(value) -> float | None:
 
 
 def gather(stations: list[Station], depths: list[int], nets: int | None):
-    """Curves from stations: over nets the mean and standard deviation, of one analytic net the values.
+    """Curves from stations: of sampled nets their mean and standard deviation, of engines what they say.
 
     Returns
     -------
@@ -230,20 +233,35 @@ def gather(stations: list[Station], depths: list[int], nets: int | None):
     index = {depth: i for i, depth in enumerate(depths)}
     shape = (max((station.net for station in stations), default=0) + 1, len(depths))
     values: dict[str, dict[str, np.ndarray]] = {}
+    sigmas: dict[str, dict[str, np.ndarray]] = {}
     for station in stations:
-        for name, value in station.moments.items():
-            at = values.setdefault(name, {})
-            at.setdefault(station.loc, np.full(shape, np.nan))[station.net, index[station.depth]] = value
-    with np.errstate(over="ignore"):
+        for table, found in ((values, station.moments), (sigmas, station.sigmas)):
+            for name, value in found.items():
+                at = table.setdefault(name, {})
+                at.setdefault(station.loc, np.full(shape, np.nan))[station.net, index[station.depth]] = value
+    with np.errstate(over="ignore", invalid="ignore"):
         for name in [name for name in values if name.startswith("log_")]:
-            values[name.removeprefix("log_")] = {loc: np.exp(array) for loc, array in values[name].items()}
+            linear = name.removeprefix("log_")
+            values[linear] = {loc: np.exp(array) for loc, array in values[name].items()}
+            if name in sigmas:
+                values[linear], sigmas[linear] = _lognormal(values[name], sigmas[name])
     values.update(_increments(values["log_chi"], locs))
     moments = {}
     for name in MOMENTS:
         if name in values:
-            at = values[name]
-            moments[name] = {loc: _curve(at[loc], nets) for loc in locs if loc in at}
+            at, over = values[name], sigmas.get(name, {})
+            moments[name] = {loc: _curve(at[loc], nets, over.get(loc)) for loc in locs if loc in at}
     return np.array(depths, dtype=np.int64), locs, moments
+
+
+def _lognormal(means: dict, sigmas: dict) -> tuple[dict, dict]:
+    """Mean and deviation of variables whose logarithms are Gaussian."""
+    linear, deviations = {}, {}
+    for loc, mean in means.items():
+        variance = sigmas[loc] ** 2
+        linear[loc] = np.exp(mean + 0.5 * variance)
+        deviations[loc] = linear[loc] * np.sqrt(np.expm1(variance))
+    return linear, deviations
 
 
 def assembled(described: dict, stations: list[Station], depths: list[int]) -> Scan:
@@ -273,9 +291,9 @@ def _increments(log_chi: dict[str, np.ndarray], locs: tuple[str, ...]) -> dict:
     return parts
 
 
-def _curve(values: np.ndarray, nets: int | None) -> Curve:
+def _curve(values: np.ndarray, nets: int | None, sigma: np.ndarray | None = None) -> Curve:
     if nets is None:
-        return Curve(values[0])
+        return Curve(values[0], None if sigma is None else sigma[0])
     with np.errstate(invalid="ignore", over="ignore"):
         sigma = values.std(axis=0, ddof=1) if nets > 1 else np.full(values.shape[1], np.nan)
         return Curve(values.mean(axis=0), sigma)

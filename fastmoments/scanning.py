@@ -20,7 +20,19 @@ from .layers import LOCS, Conv, Network
 from .moments import Station, recorded_depths
 from .results import Scan, assembled
 
-METHODS = ("infinite", "sampled")
+METHODS = ("infinite", "finite", "sampled")
+
+#: The options that not every method has, with the methods that do.
+OWNERS = {
+    "width": ("finite", "sampled"),
+    "nets": ("sampled",),
+    "batch": ("finite",),
+    "batches": ("finite",),
+    "rank": ("infinite",),
+    "dtype": ("infinite",),
+}
+
+_ENGINES = {"infinite": "infinite-width", "finite": "finite-width", "sampled": "sampled"}
 
 #: Values in the sampled signal, points times channels, from which on BLAS gets more than one thread.
 BLAS_VALUES = 2**18
@@ -33,6 +45,8 @@ def scan(
     method: str = "infinite",
     width: int | None = None,
     nets: int | None = None,
+    batch: int | None = None,
+    batches: int | None = None,
     seed: int = 0,
     every: int = 1,
     normalise: bool = True,
@@ -53,11 +67,19 @@ def scan(
     network : Network
     images : Images, or array_like of shape (n, h, w, c) or (n, h, w)
         A fully connected net flattens them.
-    method : {"infinite", "sampled"}
-        At infinite width, analytically; or by simulating random nets.
-    width, nets, seed, draw
-        Sampled only: channels (default 256), random nets (default 10), seed of their streams, and how
-        they are drawn (`sampling.sampled`).
+    method : {"infinite", "finite", "sampled"}
+        At infinite width, analytically; mean and standard deviation over random nets of a given width,
+        analytically (`finite_width.engine`: fully connected nets); or by simulating random nets.
+    width : int, optional
+        Finite and sampled: channels (default 256).
+    nets, draw
+        Sampled only: random nets (default 10), and how they are drawn (`sampling.sampled`).
+    batch, batches : int, optional
+        Finite only: so many batches (default 8) of so many of the images, drawn anew, each normalised by
+        itself. Their means are averaged and the variance between them is added. Left out, all images
+        are one batch.
+    seed : int
+        Of the random nets, or of the batches.
     every : int
         Depths between the recorded ones; the last is always recorded.
     normalise : bool
@@ -98,7 +120,14 @@ def scan(
         raise ValueError(f"network must be a fastmoments Network, not {type(network).__name__}.")
     if method not in METHODS:
         raise ValueError(f"method must be one of {', '.join(METHODS)}, not {method!r}.")
-    for name, value in (("every", every), ("width", width), ("nets", nets), ("rank", rank)):
+    for name, value in (
+        ("every", every),
+        ("width", width),
+        ("nets", nets),
+        ("rank", rank),
+        ("batch", batch),
+        ("batches", batches),
+    ):
         if value is not None or name == "every":
             _checked_whole(name, value, 1)
     _checked_whole("seed", seed, 0)
@@ -109,24 +138,31 @@ def scan(
     images = as_images(images)
     values = prepared(network, images.array, normalise)
     threads = _checked_threads(threads)
+    given = {"width": width, "nets": nets, "batch": batch, "batches": batches, "rank": rank}
+    given["dtype"] = None if dtype == DTYPES[0] else dtype
+    for name, value in given.items():
+        if value is not None and method not in OWNERS[name]:
+            owner = '" or "'.join(OWNERS[name])
+            raise ValueError(f'{name} belongs to method="{owner}"; the {_ENGINES[method]} engine has none.')
+    if method != "infinite" and width is None:
+        width = 256
     if method == "sampled":
         from .sampling import sampled
 
-        for name, given in (("rank", rank is not None), ("dtype", dtype != DTYPES[0])):
-            if given:
-                raise ValueError(f'{name} belongs to method="infinite"; the sampled engine has none.')
-        width, nets = (256 if width is None else width), (10 if nets is None else nets)
+        nets = 10 if nets is None else nets
         engine = partial(
             sampled, network, values, width=width, nets=nets, seed=seed, every=every, draw=draw,
             reff_locs=reff_locs,
         )  # fmt: skip
         engine()  # refuses what is wrong with them before anything is written
+    elif method == "finite":
+        from .finite_width.engine import FiniteWidth
+
+        drawn = _drawn(network, images.array, normalise, batch, batches, seed)
+        engine = FiniteWidth(network, drawn or [values], width=width, every=every)
     else:
         from .infinite_width import InfiniteWidth
 
-        for name, value in (("width", width), ("nets", nets)):
-            if value is not None:
-                raise ValueError(f'{name} belongs to method="sampled"; the infinite-width engine has none.')
         engine = InfiniteWidth(
             network, values, every=every, reff_locs=reff_locs, convolution=convolution, rank=rank, dtype=dtype
         )
@@ -142,8 +178,9 @@ def scan(
             "images": values.shape[0],
             "height": height,
             "width": width_after,
-            "points": values.shape[0] * height * width_after,
+            "points": (batch or values.shape[0]) * height * width_after,
             "seed": images.seed,
+            **({"batch": len(drawn[0]), "batches": len(drawn)} if method == "finite" and drawn else {}),
         },
         "provenance": {
             "fastmoments": __version__,
@@ -160,7 +197,8 @@ def scan(
         else:
             options = {
                 "every": every, "reff_locs": sorted(reff_locs), "convolution": convolution, "rank": rank,
-                "seed": seed, "draw": draw, "values": sha256(np.ascontiguousarray(values)).hexdigest(),
+                "seed": seed, "draw": draw, "batch": batch, "batches": batches,
+                "values": sha256(np.ascontiguousarray(values)).hexdigest(),
             }  # fmt: skip
             with Journal(journal, described | {"options": options}, resume) as kept:
                 stations = _continued(engine, kept, progress)
@@ -186,6 +224,9 @@ def _continued(engine, journal: Journal, progress) -> list[Station]:
         done = journal.keep(lambda station: station.net < net)
         return done + _collected(engine(first=net), progress, journal)
     found = journal.restored()
+    if not hasattr(engine, "checkpoint"):  # the finite-width engine takes too short for one
+        journal.keep(lambda station: False)
+        return _collected(engine, progress, journal)
     if found is None:
         journal.keep(lambda station: False)
     else:
@@ -232,6 +273,19 @@ def prepared(network: Network, array: np.ndarray, normalise: bool) -> np.ndarray
     if normalise:
         return normalised(array, fully_connected=network.fully_connected)
     return array.reshape(array.shape[0], 1, 1, -1) if network.fully_connected else array
+
+
+def _drawn(network, array, normalise, batch, batches, seed) -> list[np.ndarray]:
+    """Batches of images drawn anew, prepared one by one; none where all images are one batch."""
+    if batch is None:
+        if batches is not None:
+            raise ValueError("batches says how many batches to draw; say of how many images with batch.")
+        return []
+    if not 2 <= batch <= len(array):
+        raise ValueError(f"batch must be a whole number from 2 to the {len(array)} images, not {batch}.")
+    streams = np.random.SeedSequence(seed).spawn(8 if batches is None else batches)
+    chosen = [np.random.default_rng(stream).choice(len(array), batch, replace=False) for stream in streams]
+    return [prepared(network, array[each], normalise) for each in chosen]
 
 
 def _size_behind_stem(network: Network, shape) -> tuple[int, int]:

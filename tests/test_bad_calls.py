@@ -23,7 +23,7 @@ CALLS = {
     "network is a layer": (lambda: scan(Conv(), IMAGES), "network must be a fastmoments Network, not Conv"),
     "kernel of no net": (lambda: kernel(None, IMAGES), "network must be a fastmoments Network"),
     "verify of no net": (lambda: verify("bn_ff", IMAGES), "network must be a fastmoments Network"),
-    "unknown method": (lambda: scan(NET, IMAGES, method="finite"), "method must be one of infinite, sampled"),
+    "unknown method": (lambda: scan(NET, IMAGES, method="exact"), "one of infinite, finite, sampled, not"),
     "every is zero": (lambda: scan(NET, IMAGES, every=0), "every must be a positive whole number, not 0"),
     "every is a float": (lambda: scan(NET, IMAGES, every=1.5), "every must be a positive whole number"),
     "every is a bool": (lambda: scan(NET, IMAGES, every=True), "every must be a positive whole number"),

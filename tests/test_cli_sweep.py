@@ -246,7 +246,7 @@ def test_interrupt(uninterrupted, tmp_path):
         (["--family", "bnff"], ("family must be one of vanilla",)),
         (["--input-conv", "maybe"], ("input_conv must be true or false",)),
         (["--images", "fashion-mnst"], ("did you mean 'fashion-mnist'?",)),
-        (["--width", 64], ('width belongs to method="sampled"',)),
+        (["--width", 64], ('width belongs to method="finite" or "sampled"',)),
         (["--grid", "nowhere.toml"], ("Cannot read nowhere.toml: No such file",)),
         (["--grid", "bad.toml"], ("bad.toml is not TOML",)),
         (["--grid", "name.toml"], ("unknown parameter 'dept' (did you mean 'depth'?)",)),

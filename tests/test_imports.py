@@ -42,6 +42,7 @@ ALLOWED = {
         "moments",
         "results",
         "infinite_width",
+        "finite_width",
         "sampling",
     },
     "verification": {"data", "layers", "moments", "results", "scanning"},
@@ -71,6 +72,17 @@ def test_imports_go_one_way(path):
 def test_kernels_know_only_each_other():
     for path in (PACKAGE / "kernels").glob("*.py"):
         assert imported(path) <= {"jit"}
+
+
+def test_the_finite_width_theory_knows_no_engine():
+    """Of the package it knows layers, moments and the quadrature of batch norm."""
+    for path in (PACKAGE / "finite_width").glob("*.py"):
+        outside = {
+            node.module.split(".")[0]
+            for node in ast.walk(ast.parse(path.read_text()))
+            if isinstance(node, ast.ImportFrom) and node.level == 2 and node.module
+        }
+        assert outside <= {"layers", "moments", "quadrature", "batch_norm"}
 
 
 def loaded(code):

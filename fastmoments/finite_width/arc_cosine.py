@@ -1,0 +1,63 @@
+"""Expectations of two rectified Gaussians as functions of their correlation c.
+
+With u, v standard Gaussian, s = sqrt(1 - c^2) and theta = acos c (Cho and Saul, 2009; the odd one by the
+same integration):
+
+    k0  = E[1(u>0) 1(v>0)]          = (pi - theta) / 2 pi
+    k1  = E[relu(u) relu(v)]        = (s + (pi - theta) c) / 2 pi
+    J2  = E[relu(u)^2 relu(v)^2]    = (3 s c + (pi - theta) (1 + 2 c^2)) / 2 pi
+    M31 = E[relu(u)^3 relu(v)]      = s^3 / pi + 3 c (k0 + c s / 2 pi)
+
+These are for the small dense matrices of the finite-width theory, where clarity counts; the loops of the
+infinite-width engine have kernels of their own.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class ArcCosine:
+    """The expectations for an array of correlations.
+
+    Attributes
+    ----------
+    c, s : ndarray
+        Correlations, clipped to [-1, 1], and their sines.
+    k0, k1, j2, m31 : ndarray
+        As above.
+    """
+
+    c: np.ndarray
+    s: np.ndarray
+    k0: np.ndarray
+    k1: np.ndarray
+    j2: np.ndarray
+    m31: np.ndarray
+
+    @classmethod
+    def of(cls, correlation: np.ndarray) -> ArcCosine:
+        """All of them at once: one arc cosine."""
+        c = np.clip(correlation, -1.0, 1.0)
+        s = np.sqrt((1.0 - c) * (1.0 + c))
+        k0 = 0.5 - np.arccos(c) / (2.0 * math.pi)
+        sine = s / (2.0 * math.pi)
+        return cls(
+            c, s, k0,
+            k1=sine + k0 * c,
+            j2=3.0 * sine * c + k0 * (1.0 + 2.0 * c * c),
+            m31=2.0 * sine * s * s + 3.0 * c * (k0 + c * sine),
+        )  # fmt: skip
+
+
+def correlations(covariance: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Correlations, with a diagonal of exactly 1, and square roots of the diagonal."""
+    roots = np.sqrt(np.diag(covariance))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        c = np.nan_to_num(covariance / np.outer(roots, roots))
+    np.fill_diagonal(c, 1.0)
+    return np.clip(c, -1.0, 1.0), roots

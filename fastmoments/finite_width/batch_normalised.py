@@ -1,0 +1,443 @@
+"""Fully connected nets with batch norm in every layer, with and without skips, at finite width.
+
+Between two units a net is known by the population covariance T of its channels, x_c ~ N(0, T), and by how
+T fluctuates from net to net:
+
+* off the diagonal by a relative variance q of every pair, which does not accumulate with depth;
+* on the diagonal by whole factors, whose law diffuses (`diagonal_law`) and whose fluctuation V over nets
+  decides the deviations of mu4, nu1 and r_eff;
+* the covariance of signal and noise by zeta / N: the common part of the noise is normalised with the signal,
+  so that a batch norm passes (1 - 2 zeta / N) of its variance;
+* the noise's variances, whose logarithms diffuse, and the correlations of two points' noises, of mean
+  square r.
+
+A unit is a chain of (batch norm, ReLU, layer), added to its input or not; how fluctuations pass through it
+is in `coherence`. Orders: means to O(1/N) at any depth; deviations to leading order.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from ..layers import BatchNorm, Conv, Residual
+from .arc_cosine import ArcCosine, correlations
+from .coherence import Coherent
+from .diagonal_law import diffused
+from .law import Law
+from .matrices import centred, with_diagonal
+from .noise_rank import noise_rank, participation
+from .normalised import Normalised, normalised
+from .spectral_spread import spread
+
+
+@dataclass(frozen=True)
+class NoiseLaw:
+    """The noise's variances over points and nets.
+
+    Attributes
+    ----------
+    log_mean : float
+        Logarithm of E D.
+    alone, across : Coherent
+        Variance of log D_ii, and covariance of two points' logarithms.
+    whole : Coherent
+        Variance of the logarithm of mu2 of the noise.
+    coherence : Coherent
+        r.
+    overlap : Coherent
+        zeta.
+    """
+
+    log_mean: float
+    alone: Coherent
+    across: Coherent
+    whole: Coherent
+    coherence: Coherent
+    overlap: Coherent
+
+
+@dataclass(frozen=True)
+class Population:
+    """Where a net stands between two units.
+
+    Attributes
+    ----------
+    covariance : shape (M, M)
+        Mean of the centred T.
+    second : shape (M,)
+        Mean of the diagonal of T, not centred.
+    pairs : Coherent
+        q.
+    points : Coherent
+        V, shape (M, M), of log T_ii.
+    mean_points : Coherent
+        The mean of its diagonal if batch norm had no restoring force, which drives `diagonal_law`.
+    noise : NoiseLaw
+    overlap : shape (M, M), or None
+        What the channels' common first weights make signal and noise share: E C C' (`normalised`), until
+        a ReLU. What is left behind it is of the order of 1 / (features of the images) and dropped.
+    """
+
+    covariance: np.ndarray
+    second: np.ndarray
+    pairs: Coherent
+    points: Coherent
+    mean_points: Coherent
+    noise: NoiseLaw
+    overlap: np.ndarray | None = None
+
+
+@dataclass
+class _Layer:
+    """A layer of a branch on its way: what it does to fluctuations, and what it adds to them."""
+
+    through: Normalised
+    masks: float
+    pairs: float
+    alone: float
+    across: float
+    whole: float
+    coherence: float
+
+
+def of_images(images: np.ndarray, gain: float) -> Population:
+    """Channels behind a linear layer of the images (n, features): N(0, gain times their Gram matrix)."""
+    points, features = images.shape
+    gram = gain / features * (images @ images.T)
+    nothing = np.zeros((points, points))
+    noise = NoiseLaw(
+        math.log(gain),
+        alone=Coherent(0.0),  # the deviation of a single draw of the noise on the images is left out
+        across=Coherent(0.0),
+        whole=Coherent(0.0),
+        coherence=Coherent(1.0 / features),
+        overlap=Coherent(0.0),
+    )
+    covariance = centred(gram)
+    return Population(
+        covariance,
+        np.diag(gram).copy(),
+        Coherent(0.0),
+        Coherent(nothing, nothing),
+        Coherent(0.0),
+        noise,
+        gain / features * covariance,
+    )
+
+
+def resampled(before: Population, gain: float, width: int) -> Population:
+    """Behind one more linear layer, whose population is the Gram matrix of N channels."""
+    points, noise = len(before.covariance), before.noise
+    c, _ = correlations(before.covariance)
+    pairs = (1.0 + float((np.sum(c * c) - points) / max(points * (points - 1), 1))) / width
+    covariance = with_diagonal(before.covariance, diffused(np.diag(before.covariance), 2.0 / width))
+    r = noise.coherence.variance
+    return Population(
+        gain * covariance,
+        gain * before.second,
+        Coherent(before.pairs.variance + pairs),
+        Coherent(before.points.variance + 2.0 / width * np.eye(points), np.zeros((points, points))),
+        Coherent(before.mean_points.variance + 2.0 / width),
+        NoiseLaw(
+            noise.log_mean + math.log(gain),
+            alone=Coherent(noise.alone.variance + 2.0 / width),
+            across=Coherent(noise.across.variance + 2.0 * r / width),
+            whole=Coherent(noise.whole.variance + (2.0 / points + 2.0 * r) / width),
+            coherence=Coherent(r + 1.0 / width),
+            overlap=Coherent(noise.overlap.variance + 1.0 / width),
+        ),
+        gain**2 * before.overlap,
+    )
+
+
+def stations(network, images: np.ndarray, width: int, depths: frozenset, log_input: float) -> Iterator:
+    """Yield (depth, loc, laws) of every station wanted, in walking order.
+
+    Parameters
+    ----------
+    network : Network
+        Units of one kind (`engine.kind`).
+    images : shape (n, features)
+    width : int
+    depths : set of int
+    log_input : float
+        Logarithm of mu2 of the images, which normalises chi.
+    """
+    state = of_images(images, network.stem[0].gain) if network.stem else None
+    activation = None  # laws behind the last ReLU: the input of the next unit of a net without skips
+    for depth, unit in enumerate(network.units, 1):
+        residual = isinstance(unit[0], Residual)
+        layers = unit[0].branch if residual else unit
+        epsilons = [layer.epsilon for layer in layers if isinstance(layer, BatchNorm)]
+        gains = [layer.gain for layer in layers if isinstance(layer, Conv)]
+        wanted = depth in depths
+        walk = _Walk(width, log_input, depth, wanted, depth + 1 in depths)
+        if residual:
+            yield from walk.gaussian("input", state)
+            state = yield from walk.unit(state, epsilons, gains, unit[0].scale)
+            yield from walk.gaussian("merge", state)
+        else:
+            # The unit begins with its linear layer, whose input is the images, the stem or an activation.
+            if depth > 1:
+                if wanted:
+                    yield depth, "input", activation
+                state = _scaled(state, gains[0])
+            elif state is None:
+                state = of_images(images, gains[0])
+            else:
+                yield from walk.gaussian("input", state)
+                state = resampled(state, gains[0], width)
+            yield from walk.gaussian("conv", state)
+            state = yield from walk.unit(state, epsilons, [1.0], None)
+            activation = walk.activation
+
+
+def _scaled(state: Population, gain: float) -> Population:
+    """The population behind a linear layer of this gain, if it was one of gain 1."""
+    noise = replace(state.noise, log_mean=state.noise.log_mean + math.log(gain))
+    return replace(state, covariance=gain * state.covariance, second=gain * state.second, noise=noise)
+
+
+class _Walk:
+    """Through one unit, yielding its stations."""
+
+    def __init__(self, width: int, log_input: float, depth: int, wanted: bool, ahead: bool):
+        self.width, self.log_input, self.depth = width, log_input, depth
+        self.wanted, self.ahead = wanted, ahead
+        self.activation: dict | None = None
+
+    def _chi(self, noise: Law, signal: Law) -> Law:
+        mean = 0.5 * (noise.mean - signal.mean + self.log_input)
+        return Law(mean, 0.25 * (noise.variance + signal.variance))
+
+    def gaussian(self, loc: str, state: Population):
+        """The station where channels of the population are sampled."""
+        if not self.wanted:
+            return
+        covariance, noise, points = state.covariance, state.noise, len(state.covariance)
+        r, width = noise.coherence.variance, self.width
+        part = participation(points, noise.alone.variance - noise.across.variance)
+        source = (2.0 * part + 2.0 * (1.0 - part) * r) / width
+        mu2_noise = Law.logarithm(1.0, noise.whole.variance + source)
+        mu2_noise = Law(mu2_noise.mean + noise.log_mean, mu2_noise.variance)
+        variances, shares = np.diag(covariance), state.second / state.second.sum()
+        c = correlations(covariance)[0]
+        spectrum = float(np.sum(covariance**2) / np.trace(covariance) ** 2)
+        mu2 = Law.logarithm(float(variances.mean()), 2.0 * spectrum / width)
+        fluctuation = state.points.variance + 2.0 / width * c * c
+        fourth = variances**2 / np.sum(variances**2)
+        half = np.sqrt(state.second) / np.sum(np.sqrt(state.second))
+        laws = {
+            "log_nu1_abs_signal": Law.logarithm(
+                float(np.mean(np.sqrt(2.0 / math.pi * state.second))), 0.25 * half @ fluctuation @ half
+            ),
+            "log_nu2_signal": Law.logarithm(float(state.second.mean()), shares @ fluctuation @ shares),
+            "log_mu2_signal": mu2,
+            "log_mu4_signal": Law.logarithm(
+                float(3.0 * np.mean(variances**2)), 4.0 * fourth @ fluctuation @ fourth
+            ),
+            "log_mu2_noise": mu2_noise,
+            "log_chi": self._chi(mu2_noise, mu2),
+        }
+        yield self.depth, loc, laws
+
+    def unit(self, state: Population, epsilons: list, gains: list, scale: float | None):
+        """Carry a population through a unit; `scale` is None where there is no skip."""
+        width, points = self.width, len(state.covariance)
+        covariance, log_noise = state.covariance, state.noise.log_mean
+        noise = state.noise
+        pairs, overlap, r = state.pairs.variance, noise.overlap.variance, noise.coherence.variance
+        part = participation(points, noise.alone.variance - noise.across.variance)
+        layers, second = [], state.second
+        for number, (epsilon, gain) in enumerate(zip(epsilons, gains, strict=True)):
+            through = normalised(covariance, epsilon, pairs, state.overlap if number == 0 else None)
+            lost = through.shared * math.exp(-log_noise) + through.directions * overlap
+            log_noise += through.log_inverse + math.log1p(-min(lost, 0.5))
+            masks = math.sqrt(4.0 * through.squared_masks)
+            both = 4.0 * through.masks * through.inverse_square * (1.0 + 2.0 * r)
+            alone, across = 6.0 * through.inverse_square - 1.0, both - 1.0
+            layer = _Layer(
+                through, masks, through.spread / width, alone / width, across / width,
+                (part * alone + (1.0 - part) * across) / width, both / width,
+            )  # fmt: skip
+            layers.append(layer)
+            kernel = centred(through.kernel)
+            if number == 0:
+                observed = self._observed(state, layer, kernel)
+                if self.wanted or self.ahead:
+                    norm = self._normalised(state, layer, log_noise, part, r)
+                    before = norm["log_nu1_abs_signal"]
+                    self.activation = self._activated(state, layer, log_noise, kernel, before)
+                if self.wanted:
+                    yield self.depth, "norm", norm
+                    yield self.depth, "act", self.activation | self._ranks(state, layer, observed)
+                pairs, r = observed["pairs"], observed["coherence"]
+                overlap = noise.overlap.observed(through.overlap_memory, through.spread / width)
+                if scale is None:
+                    kernel = observed["covariance"]
+            else:
+                pairs = through.memory**2 * pairs + layer.pairs
+                overlap = through.overlap_memory**2 * overlap + through.spread / width
+                r = masks**2 * r + layer.coherence
+            log_noise += math.log(0.5 * gain)
+            covariance, second = gain * kernel, gain * np.diag(through.kernel)
+            if number == 0 and self.wanted and scale is not None:
+                yield from self._behind(state, layer, covariance, second, log_noise, observed)
+        return self._merged(state, layers, covariance, second, log_noise, scale)
+
+    def _observed(self, state: Population, layer: _Layer, kernel: np.ndarray) -> dict:
+        """Fluctuations of the Gram matrix of the first activations, as sampled."""
+        through = layer.through
+        fresh = through.fresh / self.width
+        crossed = through.response @ state.points.cross
+        fluctuation = through.response @ state.points.variance @ through.response.T
+        diffusion = float(np.mean(fresh)) + 2.0 * state.mean_points.cross
+        return {
+            "pairs": state.pairs.observed(through.memory, layer.pairs),
+            "coherence": state.noise.coherence.observed(layer.masks, layer.coherence),
+            "points": fluctuation + crossed + crossed.T + np.diag(fresh),
+            "covariance": with_diagonal(kernel, diffused(np.diag(kernel), diffusion)),
+        }
+
+    def _normalised(self, state, layer, log_noise, part, r) -> dict[str, Law]:
+        """The station behind batch norm."""
+        through, noise = layer.through, state.noise
+        alone, across = 3.0 * through.inverse_square - 1.0, through.inverse_square * (1.0 + 2.0 * r) - 1.0
+        source = (part * alone + (1.0 - part) * across) / self.width
+        variance = noise.whole.variance + 2.0 * noise.whole.cross * source / layer.whole + source
+        mu2_noise, mu2 = Law(log_noise - 0.5 * variance, variance), Law(math.log(through.level))
+        absolute, fourth = through.absolute_slope, through.fourth_slope
+        return {
+            "log_nu1_abs_signal": Law.logarithm(
+                through.absolute, absolute @ state.points.variance @ absolute
+            ),
+            "log_nu2_signal": mu2,
+            "log_mu2_signal": mu2,
+            "log_mu4_signal": Law.logarithm(through.fourth, fourth @ state.points.variance @ fourth),
+            "log_mu2_noise": mu2_noise,
+            "log_chi": self._chi(mu2_noise, mu2),
+        }
+
+    def _activated(self, state, layer, log_noise, kernel, before: Law) -> dict[str, Law]:
+        """The station behind the ReLU, without ranks; `before` is the law of nu1 before it."""
+        noise = state.noise
+        variance = noise.whole.variance + 2.0 * noise.whole.cross + layer.whole
+        mu2_noise = Law(log_noise - math.log(2.0) - 0.5 * variance, variance)
+        trace = float(np.trace(kernel))
+        spectrum = float(np.sum(kernel**2)) / trace**2
+        mu2 = Law.logarithm(trace / len(kernel), 2.0 * spectrum / self.width)
+        # The sum of squares is fixed by batch norm; only which half the ReLU keeps is random.
+        arc = ArcCosine.of(correlations(state.covariance)[0])
+        halves = max(float(np.mean(4.0 * arc.j2 - 1.0 - 2.0 * arc.c**2)), 0.0) / self.width
+        return {
+            "log_nu1_abs_signal": Law(before.mean - math.log(2.0), before.variance + halves),
+            "log_nu2_signal": Law.logarithm(0.5 * layer.through.level, halves),
+            "log_mu2_signal": mu2,
+            "log_mu2_noise": mu2_noise,
+            "log_chi": self._chi(mu2_noise, mu2),
+        }
+
+    def _ranks(self, state, layer, observed) -> dict[str, Law]:
+        """Effective ranks behind the ReLU."""
+        noise, covariance, pairs = state.noise, observed["covariance"], observed["pairs"]
+        values, vectors = np.linalg.eigh(covariance)
+        spectrum = spread(np.maximum(values, 0.0), len(values) * pairs)
+        rank = float(spectrum.sum() / spectrum[-1])
+        slope = vectors[:, -1] ** 2 - np.diag(covariance) / values.sum()
+        relative = 2.0 * pairs * (1.0 - 1.0 / rank) ** 2 + slope @ observed["points"] @ slope
+        differing = noise.alone.variance + 2.0 * noise.alone.cross + layer.alone
+        differing -= noise.across.variance + 2.0 * noise.across.cross + layer.across
+        earlier = observed["coherence"] - layer.coherence
+        rank_noise, deviation = noise_rank(len(values), self.width, differing, earlier)
+        return {"reff_signal": Law(rank, relative * rank**2), "reff_noise": Law(rank_noise, deviation**2)}
+
+    def _behind(self, state, layer, covariance, second, log_noise, observed):
+        """The station behind the first linear layer of a branch: fresh channels of the sampled kernel."""
+        noise = state.noise
+        sampled = NoiseLaw(
+            log_noise,
+            alone=Coherent(noise.alone.variance + 2.0 * noise.alone.cross + layer.alone),
+            across=Coherent(noise.across.variance + 2.0 * noise.across.cross + layer.across),
+            whole=Coherent(noise.whole.variance + 2.0 * noise.whole.cross + layer.whole),
+            coherence=Coherent(observed["coherence"]),
+            overlap=noise.overlap,
+        )
+        behind = Population(
+            covariance,
+            second,
+            Coherent(observed["pairs"]),
+            Coherent(observed["points"]),
+            Coherent(0.0),
+            sampled,
+        )
+        yield from self.gaussian("conv", behind)
+
+    def _merged(self, state, layers, branch, second, log_noise, scale) -> Population:
+        """The population behind a unit."""
+        noise = state.noise
+        if scale is None:
+            share = noise_share = 1.0
+            covariance, log_mean = branch, log_noise
+        else:
+            log_noise += 2.0 * math.log(scale) if scale > 0.0 else -math.inf
+            log_mean = float(np.logaddexp(noise.log_mean, log_noise))
+            noise_share = math.exp(log_noise - log_mean)
+            covariance = state.covariance + scale**2 * branch
+            share = float(scale**2 * np.trace(branch) / np.trace(covariance))
+            second = state.second + scale**2 * second
+        memories = [layer.through.memory for layer in layers]
+        fresh = [layer.through.fresh / self.width for layer in layers]
+        means, ones = [float(each.mean()) for each in fresh], [1.0] * len(layers)
+        mean_points = state.mean_points.merged(share, ones, means)
+        if scale is not None:
+            added = mean_points.variance - state.mean_points.variance
+            covariance = with_diagonal(covariance, diffused(np.diag(covariance), added))
+        variance, cross = _merged_points(
+            state.points, share, [each.through.response for each in layers], fresh
+        )
+        variance = _bounded(variance, float(np.log(np.maximum(np.diag(covariance), 1e-300)).var()))
+        overlaps = [layer.through.overlap_memory for layer in layers]
+        masks = [layer.masks for layer in layers]
+        sources = [layer.through.spread / self.width for layer in layers]
+        apart = math.sqrt((1.0 - share) * (1.0 - noise_share))
+        merged_noise = NoiseLaw(
+            log_mean,
+            alone=noise.alone.merged(noise_share, ones, [layer.alone for layer in layers]),
+            across=noise.across.merged(noise_share, ones, [layer.across for layer in layers]),
+            whole=noise.whole.merged(noise_share, ones, [layer.whole for layer in layers]),
+            coherence=noise.coherence.merged(noise_share, masks, [layer.coherence for layer in layers]),
+            overlap=noise.overlap.merged(math.sqrt(share * noise_share), overlaps, sources, stay=apart),
+        )
+        pairs = state.pairs.merged(share, memories, [layer.pairs for layer in layers])
+        kept = None if scale is None else state.overlap
+        return Population(
+            covariance, second, pairs, Coherent(variance, cross), mean_points, merged_noise, kept
+        )
+
+
+def _merged_points(points: Coherent, share: float, responses: list, fresh: list):
+    """`Coherent.merged` for the fluctuations of all points, whose memories are matrices."""
+    size = len(responses[0])
+    behind, own = np.eye(size), 0.0
+    for response, source in zip(responses[:0:-1], fresh[:0:-1], strict=True):
+        own = own + (behind * source) @ behind.T
+        behind = behind @ response
+    keep, through = (1.0 - share) * np.eye(size) + share * behind @ responses[0], share * behind
+    crossed = keep @ points.cross @ through.T
+    variance = keep @ points.variance @ keep.T + crossed + crossed.T
+    variance += (through * fresh[0]) @ through.T + share**2 * own
+    return variance, (1.0 - share) * (keep @ points.cross + through * fresh[0])
+
+
+def _bounded(variance: np.ndarray, bound: float) -> np.ndarray:
+    """Covariance over nets of log T_ii, each at most the variance of their law over points and nets.
+
+    Where the symmetry between points breaks, the linear response grows without bound; the law, which
+    is not linearised, does not.
+    """
+    factor = np.sqrt(np.minimum(1.0, bound / np.maximum(np.diag(variance), 1e-300)))
+    return variance * np.outer(factor, factor)

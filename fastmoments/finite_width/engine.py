@@ -1,0 +1,129 @@
+"""Engine: mean and deviation of the moments over random nets of a given width, without sampling.
+
+Which theory serves a net is decided here; the theories are in `plain` and `batch_normalised`. Their laws
+are of logarithms; what is linear in the results assumes a lognormal law.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+from threadpoolctl import ThreadpoolController
+
+from ..layers import BatchNorm, Conv, Network, ReLU, Residual
+from ..moments import Station, input_log_variances, recorded_depths
+from . import batch_normalised, plain
+from .law import Law, station_values
+
+PLAIN, BN_FF, BN_RES = "plain", "bn_ff", "bn_res"
+
+#: Width below which an expansion in 1 / width says nothing.
+LEAST_WIDTH = 32
+
+
+def kind(network: Network) -> str:
+    """Which theory covers a net.
+
+    Raises
+    ------
+    ValueError
+        In one sentence, if none does.
+    """
+    if not network.fully_connected:
+        raise ValueError(
+            'method="finite" covers fully connected nets (kernel_size=1), and this one has convolutions; '
+            'use method="infinite", or "sampled" for a given width.'
+        )
+    convolutions = network.convolutions()
+    if any(conv.bias_variance for conv in convolutions):
+        raise ValueError('method="finite" covers layers without bias; use method="sampled".')
+    if any(not isinstance(layer, Conv) for layer in network.stem) or len(network.stem) > 1:
+        raise ValueError('method="finite" covers a stem of one Conv; use method="sampled".')
+    kinds = {_kind_of_unit(unit) for unit in set(network.units)}
+    if not kinds:
+        return PLAIN
+    if len(kinds) != 1 or None in kinds:
+        raise ValueError(
+            'method="finite" covers stacks of (Conv, ReLU), of (Conv, BatchNorm, ReLU), or of residual units '
+            'whose branch repeats (BatchNorm, ReLU, Conv); use method="sampled".'
+        )
+    found = kinds.pop()
+    if found == BN_RES and not network.stem:
+        raise ValueError(
+            'method="finite" needs a Conv in the stem of a residual net, so that its channels are Gaussian.'
+        )
+    return found
+
+
+def _kind_of_unit(unit: tuple) -> str | None:
+    if isinstance(unit[0], Residual):
+        types = [type(layer) for layer in unit[0].branch]
+        repeats = len(types) // 3
+        whole = types == [BatchNorm, ReLU, Conv] * repeats and not unit[0].shortcut
+        return BN_RES if whole else None
+    types = [type(layer) for layer in unit]
+    return {(Conv, ReLU): PLAIN, (Conv, BatchNorm, ReLU): BN_FF}.get(tuple(types))
+
+
+class FiniteWidth:
+    """The stations of a net at finite width, as an iterable.
+
+    Parameters
+    ----------
+    network : Network
+        Fully connected; see `kind`.
+    batches : sequence of ndarray, shape (n, 1, 1, features)
+        Normalised images. Of several batches, means are averaged, and the variance of the means between
+        batches is added, as for a simulation that draws its images anew for every net.
+    width : int
+        Channels behind every layer.
+    every : int
+        Depths between stations.
+
+    Raises
+    ------
+    ValueError
+        If the net is not covered, the width is below `LEAST_WIDTH`, a parameter is out of range, or the
+        images do not vary.
+    """
+
+    def __init__(self, network: Network, batches, *, width: int, every: int = 1):
+        if width < LEAST_WIDTH:
+            raise ValueError(
+                f'method="finite" expands in 1 / width, which does not hold at width {width}: give at least '
+                f'{LEAST_WIDTH}, and of the order of the depth and of the points or more, or use "sampled".'
+            )
+        self.network, self.width = network, width
+        self.depths = frozenset(recorded_depths(network.depth, every))
+        self.walk = plain.stations if kind(network) == PLAIN else batch_normalised.stations
+        self.batches = [np.asarray(batch).reshape(len(batch), -1) for batch in batches]
+        if min(len(batch) for batch in self.batches) < 2:
+            raise ValueError('method="finite" needs at least two images in a batch.')
+        self.inputs = [input_log_variances(batch)[0] for batch in batches]
+        self._blas = ThreadpoolController()
+
+    def __iter__(self) -> Iterator[Station]:
+        """Yield the stations, layer by layer; every iteration begins anew."""
+        walks = [
+            self.walk(self.network, batch, self.width, self.depths, log_input)
+            for batch, log_input in zip(self.batches, self.inputs, strict=True)
+        ]
+        while True:
+            found = [next(walk, None) for walk in walks]
+            if found[0] is None:
+                return
+            depth, loc, _ = found[0]
+            moments, sigmas = station_values(_mixed([laws for _, _, laws in found]))
+            yield Station(depth, loc, moments, sigmas=sigmas)
+
+
+def _mixed(laws: list[dict[str, Law]]) -> dict[str, Law]:
+    """Laws over nets and batches, each batch as likely."""
+    mixed = {}
+    for name in laws[0]:
+        means = np.array([each[name].mean for each in laws])
+        between = float(means.var(ddof=1)) if len(means) > 1 else 0.0
+        within = float(np.mean([each[name].variance for each in laws]))
+        mixed[name] = Law(float(means.mean()), within + between)
+    return mixed

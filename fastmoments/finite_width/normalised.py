@@ -1,0 +1,217 @@
+"""Batch norm and ReLU of channels whose covariance is itself a sample: one step of the finite-width theory.
+
+The channels y of a layer are N(0, S) given S, the Gram matrix of N channels before. S fluctuates
+about its mean: off the diagonal by a relative variance q per pair, so that S acts like a covariance of
+1/q samples of the mean (`quadrature`), and on the diagonal by whole factors (`diagonal_law`). Everything
+here is for one batch of M points, M x M matrices, exact to O(1/N) but for the closure that all pairs have
+the same q.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..batch_norm import TOLERANCE
+from ..quadrature import BatchNormWeight
+from .arc_cosine import ArcCosine
+from .matrices import centred
+
+
+@dataclass(frozen=True)
+class Normalised:
+    """What a batch norm and the ReLU behind it make of a mean covariance S.
+
+    Attributes
+    ----------
+    log_inverse : float
+        Logarithm of E 1 / (q + eps): the factor on the noise variance.
+    shared : float
+        What the noise variance before batch norm loses to what it shares with the signal by the weights
+        of the first layer.
+    directions : float
+        The same for an overlap that is alike in all directions, in units of its variance; 2 for epsilon 0.
+    inverse_square : float
+        E (q + eps)^-2 / (E (q + eps)^-1)^2.
+    level, absolute, fourth : float
+        mu2, nu1 and mu4 behind batch norm.
+    absolute_slope, fourth_slope : shape (M,)
+        Derivatives of log nu1 and log mu4 by log S_ii.
+    kernel : shape (M, M)
+        E relu(z) relu(z)', not centred.
+    memory : float
+        f: how much of a relative fluctuation of S_ij, i != j, is left in the centred kernel.
+    overlap_memory : float
+        The same for the covariance of signal and noise.
+    masks, squared_masks : float
+        Means over pairs of k0 and k0^2.
+    kurtosis, spread : float
+        E z_i^4 / (E z_i^2)^2 over points; E z_i^2 z_j^2 / (E z^2)^2 over pairs: N times the relative
+        variance of a sampled S_ij.
+    response : shape (M, M)
+        d log S'_ii / d log S_kk of the diagonals, S' the centred kernel.
+    fresh : shape (M,)
+        N times the variance of log S'_ii given S: E a_i^4 / (E a_i^2)^2 - 1 of the centred activation a.
+    """
+
+    log_inverse: float
+    shared: float
+    directions: float
+    inverse_square: float
+    level: float
+    absolute: float
+    fourth: float
+    absolute_slope: np.ndarray
+    fourth_slope: np.ndarray
+    kernel: np.ndarray
+    memory: float
+    overlap_memory: float
+    masks: float
+    squared_masks: float
+    kurtosis: float
+    spread: float
+    response: np.ndarray
+    fresh: np.ndarray
+
+
+@dataclass(frozen=True)
+class _Mixture:
+    """The Gaussians of one quadrature rule: weights, kappa and t of its nodes, and the damped variances."""
+
+    weights: np.ndarray
+    kappa: np.ndarray
+    t: np.ndarray
+    variances: np.ndarray
+
+    @classmethod
+    def of(cls, weight: BatchNormWeight, vectors: np.ndarray, power: float, decay: float) -> _Mixture:
+        rule = weight.rule(power, decay, TOLERANCE)
+        kappa = weight.shrinkage(rule.nodes)
+        t = 2.0 / weight.points * rule.nodes * kappa
+        damped = kappa[:, None] * weight.eigenvalues / (1.0 + np.outer(t, weight.eigenvalues))
+        return cls(rule.weights, kappa, t, damped @ (vectors**2).T)
+
+
+def normalised(
+    covariance: np.ndarray, epsilon: float, pair_variance: float, overlap: np.ndarray | None = None
+) -> Normalised:
+    """Send a centred mean covariance through batch norm and ReLU.
+
+    Parameters
+    ----------
+    covariance : shape (M, M)
+        Mean of the centred covariance S.
+    epsilon : float
+        In the units of S.
+    pair_variance : float
+        q, relative variance of S_ij over nets; 0 at infinite width.
+    overlap : shape (M, M), optional
+        E C C', C the covariance of signal and noise that the first weights bring about, per noise point
+        (as `overlap` follows it at infinite width).
+
+    Raises
+    ------
+    ValueError
+        If epsilon is 0 and the batch has a rank below 3.
+    """
+    points = len(covariance)
+    values, vectors = np.linalg.eigh(covariance)
+    values = np.maximum(values, 0.0)
+    if epsilon == 0.0 and np.count_nonzero(values > 1e-10 * values[-1]) < 3:
+        raise ValueError(
+            "BatchNorm with epsilon 0 needs a batch of rank 3 or more, because the inverse batch variance "
+            "has no mean below that; use an epsilon above 0 or at least 4 different images."
+        )
+    samples = 1.0 / pair_variance if pair_variance > 0.0 else math.inf
+    weight = BatchNormWeight(values, np.ones(points), points, epsilon, samples)
+    inverse = weight.integral()
+    damping = weight.mean_damping(values)
+    shares = 0.0 if overlap is None else np.einsum("pk,pq,qk->k", vectors, overlap, vectors)
+    mix = _Mixture.of(weight, vectors, 0.0, 1.0)
+    variances = mix.weights @ mix.variances
+    level, diagonal = float(variances.mean()), np.diag(covariance)
+
+    damped = mix.kappa[:, None] * values / (1.0 + np.outer(mix.t, values))
+    pairs = (vectors * damped[:, None, :]) @ vectors.T
+    roots = np.sqrt(np.maximum(mix.variances, 1e-300))
+    scale = roots[:, :, None] * roots[:, None, :]
+    arc = ArcCosine.of(pairs / scale)
+    own = np.arange(points)
+    kernel = np.tensordot(mix.weights, scale * arc.k1, 1)
+    kernel[own, own] = 0.5 * variances
+    alone = 1.0 / (1.0 + np.outer(mix.t / mix.kappa, diagonal))  # damping of a point by itself
+    survives = np.tensordot(mix.weights, arc.k0 * alone[:, :, None] * alone[:, None, :], 1)
+    masks = np.tensordot(mix.weights / mix.weights.sum(), arc.k0, 1)
+    trace = float(np.trace(centred(kernel)))
+    memory = _off_diagonal(survives) * float(diagonal.sum()) / trace
+
+    absolute = _Mixture.of(weight, vectors, -0.5, 0.5)
+    fourth = _Mixture.of(weight, vectors, 1.0, 2.0)
+    first = math.sqrt(2.0) / math.pi * float(absolute.weights @ np.sqrt(absolute.variances).mean(1))
+    per_point = 3.0 * (fourth.weights @ fourth.variances**2)
+    mu4 = float(per_point.mean())
+    kurtosis = mu4 / level**2
+    fourth_ratio, slope = _centred_relu(np.sqrt(variances))
+    return Normalised(
+        log_inverse=math.log(inverse),
+        shared=float(np.sum(damping * shares)),
+        directions=float(damping @ values),
+        inverse_square=weight.integral(1.0) / inverse**2,
+        level=level,
+        absolute=first,
+        fourth=mu4,
+        absolute_slope=_slope(absolute, diagonal, 0.5),
+        fourth_slope=_slope(fourth, diagonal, 2.0),
+        kernel=kernel,
+        memory=memory,
+        overlap_memory=memory * math.sqrt(trace / (0.5 * points * level)),
+        masks=_off_diagonal(masks),
+        squared_masks=_off_diagonal(masks**2),
+        kurtosis=kurtosis,
+        spread=(points - kurtosis) / max(points - 1, 1),
+        response=slope[:, None] * _response(mix, diagonal),
+        fresh=fourth_ratio * per_point / (3.0 * variances**2) - 1.0,
+    )
+
+
+def _off_diagonal(matrix: np.ndarray) -> float:
+    """Mean over pairs of different points."""
+    points = len(matrix)
+    return float((matrix.sum() - np.trace(matrix)) / max(points * (points - 1), 1))
+
+
+def _centred_relu(roots: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """E a^4 / (E a^2)^2 and d log E a^2 / d log sigma^2 for a = relu(sigma g) - m, at every sigma.
+
+    m, the mean over the other points, is that of a Gaussian of their mean deviation.
+    """
+    moments = [1.0, 1.0 / math.sqrt(2.0 * math.pi), 0.5, math.sqrt(2.0 / math.pi), 1.5]  # of relu(g)
+    mean = float(roots.mean()) * moments[1]
+    first, second, third, fourth = (moments[k] * roots**k for k in (1, 2, 3, 4))
+    square = second - 2.0 * first * mean + mean**2
+    quartic = fourth - 4.0 * third * mean + 6.0 * second * mean**2 - 4.0 * first * mean**3 + mean**4
+    return quartic / square**2, (second - first * mean) / square
+
+
+def _slope(mix: _Mixture, diagonal: np.ndarray, power: float) -> np.ndarray:
+    """Derivatives by log S_kk of log int w mean_i (S_s)_ii^power, the points taken as independent.
+
+    A point's own variance changes by 1 / (1 + t S_kk) of it, and the weight w by - t S_kk / (1 + t S_kk) / 2.
+    """
+    t = mix.t[:, None] / mix.kappa[:, None] * diagonal
+    terms = mix.variances**power
+    own = power * terms / (1.0 + t) / terms.shape[1]
+    weight = -0.5 * t / (1.0 + t) * terms.mean(1, keepdims=True)
+    return mix.weights @ (own + weight) / float(mix.weights @ terms.mean(1))
+
+
+def _response(mix: _Mixture, diagonal: np.ndarray) -> np.ndarray:
+    """Derivatives by log S_kk of log int w (S_s)_ii, likewise."""
+    t = mix.t[:, None] / mix.kappa[:, None] * diagonal
+    share = mix.weights[:, None] * mix.variances
+    total = share.sum(0)
+    response = -0.5 * (share / total).T @ (t / (1.0 + t))
+    np.einsum("ii->i", response)[...] += (share / (1.0 + t)).sum(0) / total
+    return response

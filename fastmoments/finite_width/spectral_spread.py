@@ -1,0 +1,123 @@
+"""How sampling spreads a spectrum: the free multiplicative convolution with a Marchenko-Pastur law.
+
+The Gram matrix of N samples with a population covariance of M eigenvalues t_k, gamma = M / N, has a
+spectrum whose companion Stieltjes transform m solves (Silverstein, 1995)
+
+    x = -1/m + gamma mean_k t_k / (1 + t_k m).
+
+With w = 1/m = a - ib, x is real where b(a) > 0 solves gamma mean_k t_k^2 / ((t_k + a)^2 + b^2) = 1, whose
+left side falls with b: no iteration can fail. There
+
+    x = -a + gamma mean_k t_k (1 - t_k (t_k + a) / |t_k + w|^2),
+
+and the density of the M eigenvalues is b / (pi gamma |w|^2). Intervals of a with b > 0 are the separate
+parts of the spectrum, each of which holds as many eigenvalues as of the population (exact separation, Bai
+and Silverstein, 1999).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+#: Points of the curve b(a) on every part of the spectrum, and for each eigenvalue in it.
+LEAST_POINTS, POINTS = 48, 3
+#: A ratio up to which the spread, its square root, is rounding.
+LEAST_RATIO = 1e-12
+
+
+def spread(values: np.ndarray, ratio: float) -> np.ndarray:
+    """Spectrum of the Gram matrix of M / `ratio` samples: means of M cells of equal mass, rising.
+
+    Parameters
+    ----------
+    values : shape (M,)
+        Non-negative eigenvalues of the population.
+    ratio : float
+        gamma; up to `LEAST_RATIO` the values stay as they are.
+
+    Returns
+    -------
+    ndarray, shape (M,)
+        With the mean of `values`; the law is that of the limit of large M at the same ratio.
+    """
+    scale, count = float(np.mean(values)), values.size
+    values = np.sort(np.maximum(values, 0.0))
+    if ratio <= LEAST_RATIO or scale <= 0.0:
+        return values
+    positive = values[values > 1e-12 * scale] / scale
+    weights = ratio * positive**2 / count
+    x, mass = [], []
+    # With more points than samples the lowest eigenvalues, those at the largest a, are 0.
+    surplus = max(positive.size - count / ratio, 0.0)
+    for low, high in _parts(positive, weights)[::-1]:
+        held = np.count_nonzero((-positive > low) & (-positive < high))
+        lost = min(surplus, float(held))
+        surplus -= lost
+        angle = (np.arange(LEAST_POINTS + POINTS * held) + 0.5) / (LEAST_POINTS + POINTS * held)
+        # Both ends of a part are square-root edges, which Chebyshev's points resolve.
+        a = 0.5 * (low + high) - 0.5 * (high - low) * np.cos(np.pi * angle)
+        square = _imaginary_square(a, positive, weights)
+        near = (positive + a[:, None]) ** 2 + square[:, None]
+        place = -a + (weights / positive * (1.0 - positive * (positive + a[:, None]) / near)).sum(1)
+        density = np.sqrt(square) / (a * a + square)
+        part = density * np.abs(np.gradient(place))
+        x.append(place)
+        mass.append(part / part.sum() * (held - lost))
+    x, mass = np.concatenate(x), np.concatenate(mass)
+    order = np.argsort(x)
+    x, mass = x[order], mass[order] / mass.sum()
+    # More points than samples, or points without variance, leave a null space.
+    null = 1.0 - min(positive.size / count, 1.0 / ratio)
+    edges = np.concatenate([[0.0], null + (1.0 - null) * np.r_[0.0, np.cumsum(mass)]])
+    first = np.concatenate([[0.0, 0.0], np.cumsum(mass * x)])
+    cells = np.diff(np.interp(np.linspace(0.0, 1.0, count + 1), edges, first))
+    return cells * (scale * count / cells.sum())
+
+
+def _parts(values: np.ndarray, weights: np.ndarray) -> list[tuple[float, float]]:
+    """Intervals of a on which h(a) = sum weights / (values + a)^2 exceeds 1."""
+    poles = -values[::-1]
+    reach = np.sqrt(weights.sum()) * 1.001
+    # Between two poles h is convex: its minimum tells whether the two parts touch. That of the two poles
+    # alone, known in closed form, sorts most gaps out.
+    left, right, roots = poles[:-1], poles[1:], np.cbrt(weights[::-1])
+    apart = (right - left) ** 2 > (roots[:-1] + roots[1:]) ** 3
+    left, right = left[apart], right[apart]
+    low, high = left, right
+    for _ in range(40):
+        middle = 0.5 * (low + high)
+        rises = ((weights / (values + middle[:, None]) ** 3).sum(1)) < 0.0  # -h'/2
+        low, high = np.where(rises, low, middle), np.where(rises, middle, high)
+    bottom = 0.5 * (low + high)
+    split = (weights / (values + bottom[:, None]) ** 2).sum(1) < 1.0
+    left, right, bottom = left[split], right[split], bottom[split]
+    starts = np.r_[poles[0] - reach, bottom], np.r_[poles[0], right]
+    ends = np.r_[bottom, poles[-1] + reach], np.r_[left, poles[-1]]
+    return list(zip(_crossing(*starts, values, weights), _crossing(*ends, values, weights), strict=True))
+
+
+def _crossing(below, above, values, weights) -> np.ndarray:
+    """Where h is 1, between places where it is `below` and `above` that."""
+    for _ in range(40):
+        middle = 0.5 * (below + above)
+        with np.errstate(divide="ignore"):
+            over = (weights / (values + middle[:, None]) ** 2).sum(1) > 1.0
+        below, above = np.where(over, below, middle), np.where(over, middle, above)
+    return above
+
+
+def _imaginary_square(a: np.ndarray, values: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """b^2 on the curve: the root of 1 / H - 1, H(b^2) = sum weights / ((values + a)^2 + b^2), by Newton.
+
+    1 / H is concave and rises, so that from 0 the steps approach the root from one side.
+    """
+    gaps = (values + a[:, None]) ** 2
+    square = np.zeros(a.size)
+    for _ in range(40):
+        terms = 1.0 / (gaps + square[:, None])
+        total, slope = terms @ weights, terms**2 @ weights
+        step = (1.0 - 1.0 / total) * total**2 / slope
+        square = square + np.maximum(step, 0.0)
+        if np.all(np.abs(step) <= 1e-10 * (square + 1e-300)):
+            break
+    return square
