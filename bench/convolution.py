@@ -2,10 +2,13 @@
 
 Fits the constants at the top of fastmoments/fft.py and says how well "auto" chooses with those that stand
 there. Processor time on one thread: the direct sum divides it by the threads and the FFT does not, but the
-choice may not depend on them, because the numbers must not.
+choice may not depend on them, because the numbers must not. `--plot` draws both methods over kernel and
+image size, with periodic padding, and where the constants that stand in fft.py make "auto" switch.
 """
 
 from __future__ import annotations
+
+from pathlib import Path
 
 import numpy as np
 from scipy.optimize import nnls
@@ -17,13 +20,14 @@ from fastmoments.scanning import limited_threads
 
 from .common import arguments, deliver, interleaved, table, timed
 
+SIDES = (4, 7, 8, 14, 16, 24)
 CASES = [
     (Conv(kernel, padding=padding, dilation=dilation), side)
-    for side in (4, 7, 8, 14, 16, 24)
+    for side in SIDES
     for padding in ("periodic", "zeros", "symmetric")
     for kernel, dilation in [(1, 1), (3, 1), (5, 1), (9, 1), (15, 1), (31, 1), (3, 2), (5, 3)]
     if kernel > 1 or padding == "periodic"
-] + [(Conv(63), side) for side in (8, 14, 16, 24)]
+] + [(Conv(63), side) for side in SIDES if side > 7]
 ELEMENTS = 300_000  # of the blocks, for the FFT of their padded grids, about, in one measurement
 
 
@@ -65,9 +69,37 @@ def fitted(rows: list[dict]) -> dict[str, float]:
     }  # fmt: skip
 
 
+def draw(rows: list[dict], path: Path) -> None:
+    """Both methods over the kernel's size, a panel for each image size; shaded where "auto" takes the FFT."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(11, 6), layout="constrained")
+    panels = figure.subplots(2, 3, sharex=True, sharey=True).ravel()
+    for axes, side in zip(panels, SIDES, strict=True):
+        mine = [
+            row for row in rows
+            if (row["side"], row["padding"], row["dilation"]) == (side, "periodic", 1)
+        ]  # fmt: skip
+        for method in ("direct", "fft"):
+            kernels, times = [row["kernel"] for row in mine], [row[method] for row in mine]
+            axes.plot(kernels, times, "o-", label=method)
+        chosen = [fft.chosen("auto", Conv(kernel), side, side) for kernel in range(1, 65, 2)]
+        if any(chosen):
+            axes.axvspan(1 + 2 * chosen.index(True), 80, color="C1", alpha=0.15, label="auto: fft")
+        axes.set(xscale="log", yscale="log", title=f"{side} x {side} positions", xlim=(0.9, 80))
+        axes.grid(True, alpha=0.2)
+    for axes in panels[3:]:
+        axes.set_xlabel("taps along a side")
+    for axes in panels[::3]:
+        axes.set_ylabel("ns per element")
+    panels[-1].legend(fontsize="small")
+    figure.savefig(path, dpi=120)
+
+
 def main() -> None:
     """Measure all cases, fit the constants and judge the choice."""
     parser = arguments(__doc__, repeats=3)
+    parser.add_argument("--plot", type=Path, metavar="FILE", help="draw both against kernel and image size")
     given = parser.parse_args()
     with limited_threads(1), threadpool_limits(1, user_api="blas"):
         rows = [measure(conv, side, given.repeats) for conv, side in CASES]
@@ -84,6 +116,8 @@ def main() -> None:
     table(
         [{"constant": name, "ns": value} for name, value in constants.items()], {"constant": "", "ns": ".3g"}
     )
+    if given.plot:
+        draw(rows, given.plot)
     deliver(given.json, cases=rows, choice=choice, constants=constants)
 
 
