@@ -276,8 +276,8 @@ def test_sampled_nets_agree(family, width, count):
     samples = fm.scan(net, images, method="sampled", width=width, nets=nets, seed=9, every=4)
     bounds = {"log_chi": 0.5, "mu4_signal": 1.0, "reff_signal": 1.2, "log_nu2_signal": 0.5}
     if family == "vanilla":
-        # The known weak point: images like white noise have a degenerate spectrum, whose leading eigenvalue is
-        # driven away much further than second order tells.
+        # The known weak point: images like white noise have a degenerate spectrum, whose leading eigenvalue
+        # is driven away much further than second order tells.
         del bounds["reff_signal"]
     for name, bound in bounds.items():
         ours, theirs = found.curve(name), samples.curve(name)
