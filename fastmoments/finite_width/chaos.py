@@ -60,6 +60,10 @@ class Field:
         """E phi phi', the covariance behind the ReLU and a He layer."""
         return 2.0 * np.outer(self.roots, self.roots) * self.arc.k1
 
+    def expanded(self, form: np.ndarray) -> tuple[Chaos, np.ndarray]:
+        """Expansion of a form of the rectified field, and the covariance of the field."""
+        return rectified_form(form, self), self.covariance
+
 
 @dataclass(frozen=True)
 class Chaos:

@@ -33,7 +33,7 @@ class Coherent:
         """Variance behind the first layer of the branch: of f d + n."""
         return memory**2 * self.variance + 2.0 * memory * self.cross + source
 
-    def merged(self, share: float, memories: list[float], sources: list[float], stay=None) -> Coherent:
+    def merged(self, share: float, memories: list, sources: list, stay=None, persists=None) -> Coherent:
         """Behind a unit.
 
         Parameters
@@ -44,8 +44,11 @@ class Coherent:
             Of each layer of the branch: the factor on a fluctuation, and the variance of its sampling.
         stay : float, optional
             1 - w, if it is something else.
+        persists : float, optional
+            The factor on n from unit to unit, if it is not that.
         """
         stay = 1.0 - share if stay is None else stay
+        persists = stay if persists is None else persists
         behind, fresh = 1.0, 0.0
         for memory, source in zip(memories[:0:-1], sources[:0:-1], strict=True):
             fresh += behind**2 * source
@@ -53,5 +56,5 @@ class Coherent:
         keep, own = stay + share * behind * memories[0], share * behind
         return Coherent(
             keep**2 * self.variance + 2.0 * keep * own * self.cross + own**2 * sources[0] + share**2 * fresh,
-            stay * (keep * self.cross + own * sources[0]),
+            persists * (keep * self.cross + own * sources[0]),
         )

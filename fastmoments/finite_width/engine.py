@@ -1,7 +1,7 @@
 """Engine: mean and deviation of the moments over random nets of a given width, without sampling.
 
-Which theory serves a net is decided here; the theories are in `plain` and `batch_normalised`. Their laws
-are of logarithms; what is linear in the results assumes a lognormal law.
+Which theory serves a net is decided here; the theories are in `plain`, `plain_residual` and
+`batch_normalised`. Their laws are of logarithms; what is linear in the results assumes a lognormal law.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ from threadpoolctl import ThreadpoolController
 
 from ..layers import BatchNorm, Conv, Network, ReLU, Residual
 from ..moments import Station, input_log_variances, recorded_depths
-from . import batch_normalised, plain
+from . import batch_normalised, plain, plain_residual
 from .law import Law, station_values
 
-PLAIN, BN_FF, BN_RES = "plain", "bn_ff", "bn_res"
+PLAIN, PLAIN_RES, BN_FF, BN_RES = "plain", "plain_res", "bn_ff", "bn_res"
 
 #: Width below which an expansion in 1 / width says nothing.
 LEAST_WIDTH = 32
@@ -46,10 +46,10 @@ def kind(network: Network) -> str:
     if len(kinds) != 1 or None in kinds:
         raise ValueError(
             'method="finite" covers stacks of (Conv, ReLU), of (Conv, BatchNorm, ReLU), or of residual units '
-            'whose branch repeats (BatchNorm, ReLU, Conv); use method="sampled".'
+            'whose branch repeats (BatchNorm, ReLU, Conv) or (ReLU, Conv); use method="sampled".'
         )
     found = kinds.pop()
-    if found == BN_RES and not network.stem:
+    if found in (PLAIN_RES, BN_RES) and not network.stem:
         raise ValueError(
             'method="finite" needs a Conv in the stem of a residual net, so that its channels are Gaussian.'
         )
@@ -59,9 +59,11 @@ def kind(network: Network) -> str:
 def _kind_of_unit(unit: tuple) -> str | None:
     if isinstance(unit[0], Residual):
         types = [type(layer) for layer in unit[0].branch]
-        repeats = len(types) // 3
-        whole = types == [BatchNorm, ReLU, Conv] * repeats and not unit[0].shortcut
-        return BN_RES if whole else None
+        if unit[0].shortcut:
+            return None
+        if types == [BatchNorm, ReLU, Conv] * (len(types) // 3):
+            return BN_RES
+        return PLAIN_RES if types == [ReLU, Conv] * (len(types) // 2) else None
     types = [type(layer) for layer in unit]
     return {(Conv, ReLU): PLAIN, (Conv, BatchNorm, ReLU): BN_FF}.get(tuple(types))
 
@@ -96,7 +98,8 @@ class FiniteWidth:
             )
         self.network, self.width = network, width
         self.depths = frozenset(recorded_depths(network.depth, every))
-        self.walk = plain.stations if kind(network) == PLAIN else batch_normalised.stations
+        theories = {PLAIN: plain, PLAIN_RES: plain_residual}
+        self.walk = theories.get(kind(network), batch_normalised).stations
         self.batches = [np.asarray(batch).reshape(len(batch), -1) for batch in batches]
         if min(len(batch) for batch in self.batches) < 2:
             raise ValueError('method="finite" needs at least two images in a batch.')

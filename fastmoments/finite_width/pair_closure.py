@@ -71,6 +71,22 @@ class Pairs:
             slope = np.where(here > 0.0, 2.0 * arc.k0 * self.tau / here, 1.0)
         return self._step(width, falls, slope, 2.0 * (alone - across), noise)
 
+    def mixed(self, branch: Pairs, share: float, diagonal: np.ndarray) -> Pairs:
+        """Behind a residual unit, whose branch has the share w of the sum.
+
+        The mean covariances add up; what E X is follows from `diagonal`, the covariance of log K_ii and
+        log K_jj over nets, and log t moves by the shares of shortcut and branch in t.
+        """
+        own = np.diag(diagonal)
+        log_shrink = -(own[:, None] + own - 2.0 * diagonal) / 8.0
+        mean = (1.0 - share) * self.mean_correlation() + share * branch.mean_correlation()
+        tau = np.maximum(1.0 - mean * np.exp(-log_shrink), 0.0)
+        np.fill_diagonal(tau, 0.0)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            part = np.where(tau > 0.0, np.clip(share * branch.tau / tau, 0.0, 1.0), 0.0)
+        root = (1.0 - part) * np.sqrt(self.spread) + part * np.sqrt(branch.spread)
+        return Pairs(tau, root**2, log_shrink)
+
     def _step(self, width, falls, slope, between, noise) -> Pairs:
         shrink = np.maximum(between, 0.0) / (8.0 * width)
         tau = 1.0 - np.exp(shrink) * (1.0 - falls)

@@ -1,0 +1,193 @@
+"""Places in a plain net at finite width: their laws, and what decides them.
+
+The mean of mu2 is closed by pairs, that of the other moments follows from martingales. Variances of the
+diagonal's moments and of the noise diffuse; those of mu2, mu4 and the effective rank come from a backward
+pass, made at up to `NODES` depths, between which they are interpolated.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.interpolate import PchipInterpolator
+
+from .arc_cosine import correlations
+from .law import Law
+from .log_diffusion import NoiseDiffusion
+from .matrices import centred
+from .noise_rank import noise_rank
+from .pair_closure import Pairs
+from .spectral_spread import spread
+
+#: Depths at which the backward pass is made.
+NODES = 16
+
+
+@dataclass(frozen=True)
+class Place:
+    """A net behind one of its layers.
+
+    Attributes
+    ----------
+    kernel : shape (M, M)
+        At infinite width, of He layers.
+    typical : shape (M, M)
+        The same in a typical net, whose spectrum sampling has spread.
+    pairs, noise
+        Laws of the covariance and of the noise.
+    diagonal : shape (M, M)
+        Covariance over nets of log K_ii and log K_jj.
+    """
+
+    kernel: np.ndarray
+    typical: np.ndarray
+    pairs: Pairs
+    noise: NoiseDiffusion
+    diagonal: np.ndarray
+
+
+def nodes_of(depths: frozenset) -> list[int]:
+    """Depths of the adjoint pass: about evenly spaced in the logarithm, 0 and both ends included."""
+    wanted = sorted(depths)
+    if len(wanted) > NODES:
+        places = np.unique(np.round(np.geomspace(1, max(wanted), NODES)).astype(int)).tolist()
+    else:
+        places = sorted({*wanted, *(depth - 1 for depth in wanted)})
+        if len(places) > NODES:
+            places = wanted
+    return sorted({0, *places})
+
+
+def curves_through(depths: list[int], found: list[dict[str, float]]):
+    """A function of depth that gives the numbers in `found`, between whose depths they are interpolated."""
+    if len(depths) == 1:
+        return lambda depth: found[0]
+    curves = {name: PchipInterpolator(depths, [each[name] for each in found]) for name in found[0]}
+    return lambda depth: {name: float(curve(depth)) for name, curve in curves.items()}
+
+
+#: Of what `functionals` are the gradients.
+FUNCTIONALS = ("log_mu2_signal", "log_mu4_signal", "reff_signal")
+
+
+def functionals(kernel: np.ndarray) -> np.ndarray:
+    """Gradients by the covariance of log mu2, log mean S_pp^2 and log (r_eff - 1), shape (3, M, M)."""
+    covariance = centred(kernel)
+    points, trace = len(covariance), float(np.trace(covariance))
+    values, vectors = np.linalg.eigh(covariance)
+    centre = np.eye(points) - 1.0 / points
+    leading, rest = np.outer(vectors[:, -1], vectors[:, -1]), trace - values[-1]
+    variances = np.diag(covariance)
+    rank = np.zeros_like(centre)
+    if rest > 1e-12 * trace:
+        rank = (centre - leading) / rest - leading / values[-1]
+    return np.array([centre / trace, centred(np.diag(2.0 * variances / np.sum(variances**2))), rank])
+
+
+def spread_by_sampling(kernel: np.ndarray, width: int, expand=None) -> np.ndarray:
+    """A covariance whose centred spectrum its sampling by N channels has spread, its eigenvectors kept.
+
+    The spread is a Marchenko-Pastur law of ratio alpha M / N (`spectral_spread`). For Gaussian channels alpha
+    is 1; for others it is what gives the sampling noise E of S its size,
+
+        N E tr E^2 = E |a|^4 - tr S^2 = alpha ((tr S)^2 + tr S^2),
+
+    a the centred activation of a channel, which is 2.4 where all points are nearly alike. Done in every
+    layer, this is the path of a typical net. That the eigenvectors turn is left out: heuristic.
+
+    Parameters
+    ----------
+    kernel : shape (M, M)
+    width : int
+    expand : callable, optional
+        Gives the chaos expansion and the covariance of the field of a form; Gaussian channels if left out.
+    """
+    covariance = centred(kernel)
+    values, vectors = np.linalg.eigh(covariance)
+    values = np.maximum(values, 0.0)
+    trace, square = float(values.sum()), float(values @ values)
+    if trace <= 0.0:
+        return kernel
+    excess = 1.0
+    if expand is not None:
+        chaos, field = expand(np.eye(len(values)) - 1.0 / len(values))
+        excess = (float(chaos.covariance(chaos, field)) + trace**2 - square) / (trace**2 + square)
+    moved = spread(values, excess * len(values) / width) - values
+    return kernel + (vectors * moved) @ vectors.T
+
+
+def sampled(at: Place, variances: dict, width: int) -> tuple[Place, dict]:
+    """The channels of a linear layer behind `at`: its laws with one more sampling."""
+    c = correlations(at.kernel)[0]
+    covariance = centred(at.kernel)
+    trace = float(np.trace(covariance))
+    squares = np.diag(covariance) / np.sum(np.diag(covariance) ** 2)
+    spectrum = float(np.sum(covariance**2)) / trace**2
+    fourth = 4.0 * float(squares @ covariance**2 @ squares)
+    later = {
+        **variances,
+        "log_mu2_signal": variances["log_mu2_signal"] + 2.0 * spectrum / width,
+        "log_mu4_signal": variances["log_mu4_signal"] + 2.0 * fourth / width,
+    }
+    place = Place(
+        at.kernel, at.typical, at.pairs.sampled(width), at.noise.sampled(width),
+        at.diagonal + 2.0 * c * c / width,
+    )  # fmt: skip
+    return place, later
+
+
+def laws(at: Place, variances: dict, width: int, log_gain, log_input, *, rectified: bool) -> dict:
+    """The laws of a station, from the place behind its layer; before a ReLU it is Gaussian."""
+    own = np.diag(at.kernel)
+    root = np.sqrt(own)
+    covariance = centred(np.outer(root, root) * at.pairs.mean_correlation())
+    second, half = own / own.sum(), root / root.sum()
+    mu2 = float(np.trace(covariance)) / len(own)
+    spread = max(variances["log_mu2_signal"], 0.0)
+    log_mu2 = Law(math.log(mu2) - 0.5 * spread, spread) if mu2 > 0.0 else Law(-math.inf, spread)
+    log_noise = Law(-0.5 * at.noise.variance(), at.noise.variance())
+    chi = Law(
+        0.5 * (log_noise.mean - log_mu2.mean + log_input),
+        0.25 * (log_noise.variance + spread - 2.0 * variances["shared"]),
+    )
+    absolute = math.sqrt((1.0 if rectified else 2.0) / math.pi) * float(root.mean())
+    # E sqrt(K_ii) is below the root of E K_ii.
+    shrink = -0.125 * float(half @ np.diag(at.diagonal))
+    of_half = 0.25 * float(half @ at.diagonal @ half)
+    laws = {
+        "log_nu1_abs_signal": Law(math.log(absolute) + shrink - 0.5 * of_half + 0.5 * log_gain, of_half),
+        "log_nu2_signal": _shifted(
+            Law.logarithm(float(own.mean()), float(second @ at.diagonal @ second)), log_gain
+        ),
+        "log_mu2_signal": _shifted(log_mu2, log_gain),
+        "log_mu2_noise": _shifted(log_noise, log_gain),
+        "log_chi": chi,
+    }
+    if not rectified:
+        fourth = 3.0 * float(np.mean(np.diag(covariance) ** 2))
+        # A mean square of a lognormal variable is that much above the square of its mean.
+        typical = math.log(fourth) - spread if fourth > 0.0 else -math.inf
+        laws["log_mu4_signal"] = Law(typical + 2.0 * log_gain, variances["log_mu4_signal"])
+    return laws
+
+
+def _shifted(law: Law, by: float) -> Law:
+    return Law(law.mean + by, law.variance)
+
+
+def ranks(at: Place, variances: dict, width: int) -> dict[str, Law]:
+    """Effective ranks: that of the signal has a lognormal excess over 1, whose median a typical net has."""
+    values = np.maximum(np.linalg.eigvalsh(centred(at.typical)), 0.0)
+    variance = min(max(variances["reff_signal"], 0.0), 50.0)
+    excess = float(values.sum() / values[-1]) - 1.0 if values[-1] > 0.0 else 0.0
+    excess *= math.exp(0.5 * variance)
+    points, noise = len(values), at.noise
+    pairs = max(points * (points - 1), 1)
+    coherence = max(float(noise.coherence.sum()) / pairs - 1.0 / width, 0.0)
+    mean, deviation = noise_rank(points, width, noise.total - noise.common, coherence)
+    return {
+        "reff_signal": Law(1.0 + excess, math.expm1(variance) * excess**2),
+        "reff_noise": Law(mean, deviation**2),
+    }
