@@ -1,6 +1,9 @@
 """The engine as a whole: invariances, limits, refusals and the order of its stations."""
 
 import math
+import os
+import subprocess
+import sys
 
 import hypothesis.strategies as st
 import naive
@@ -324,3 +327,25 @@ def test_profiles_in_a_net_agree_by_both_ways_and_with_uniform_taps():
     uniform, plain = fm.scan(net(np.ones((3, 3))), batch), fm.scan(net(None), batch)
     np.testing.assert_allclose(uniform["chi"], plain["chi"], rtol=1e-12)
     assert abs(ways[0]["chi"][-1] / plain["chi"][-1] - 1.0) > 1e-3
+
+
+SCAN = """
+import sys, fastmoments as fm
+scan = fm.scan(fm.bn_res(40), fm.load_images("synthetic:10x10x3", 4, seed=0), every=10)
+for name, at in scan.moments.items():
+    for loc, curve in at.items():
+        print(name, loc, curve.mean.tobytes().hex())
+"""
+
+
+@pytest.mark.slow
+def test_the_process_that_compiles_gives_the_bytes_of_the_next(tmp_path):
+    """Kernels from the cache are those that were compiled, down to the functions they call."""
+    environment = os.environ | {"NUMBA_CACHE_DIR": str(tmp_path)}
+    command = [sys.executable, "-P", "-c", SCAN]
+    said = [
+        subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout
+        for _ in range(2)
+    ]
+    assert said[0].count("\n") > 40
+    assert said[0] == said[1]

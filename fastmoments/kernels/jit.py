@@ -33,12 +33,21 @@ def jit():
 
 
 def helper(*, reassociate: bool = False):
-    """Compile a function that only kernels call.
+    """Compile a function that only kernels call, into each of them.
 
     It is cached inside them, and the wrappers for calls from Python and C would only cost compile time.
+    Always inlined: of a function that is not, every kernel brings a copy, optimised in its own way, and the
+    program runs the one that was loaded first, so that the last bits would depend on what was compiled or
+    read from the cache before.
     """
     fastmath = {*FASTMATH, "reassoc"} if reassociate else set(FASTMATH)
-    return numba.njit(error_model="numpy", fastmath=fastmath, no_cpython_wrapper=True, no_cfunc_wrapper=True)
+    return numba.njit(
+        error_model="numpy",
+        fastmath=fastmath,
+        no_cpython_wrapper=True,
+        no_cfunc_wrapper=True,
+        forceinline=True,
+    )
 
 
 def chosen_by_type(choices: dict):
@@ -48,7 +57,10 @@ def chosen_by_type(choices: dict):
     """
 
     def decorate(function):
-        @overload(function, jit_options={"error_model": "numpy", "fastmath": set(FASTMATH)})
+        @overload(
+            function,
+            jit_options={"error_model": "numpy", "fastmath": set(FASTMATH), "forceinline": True},
+        )
         def choose(u):
             chosen = choices[u]
             return lambda u: chosen(u)
