@@ -22,7 +22,7 @@ DENSE_POINTS = 320
 SHARE, LEAST_RANK, MOST_RANK = 5e-3, 16, 64
 #: Spare vectors of the iteration for them, and its products per layer, at most: a layer that hardly turns
 #: the eigenvectors needs one (`covariance.leading_pairs`: residual), the first has nothing to start from.
-SPARE, ITERATIONS, WARM_UP, RESIDUAL = 8, 2, 4, 5e-3
+SPARE, ITERATIONS, WARM_UP, RESIDUAL = 8, 2, 4, 1e-2
 #: Error allowed to the quadrature of batch norm (`quadrature.Rule.error`): with every eigenpair, and
 #: where the bulk's error is larger anyway.
 TOLERANCE, BULK_TOLERANCE = 1e-7, 4e-6

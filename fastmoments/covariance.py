@@ -48,11 +48,10 @@ def tile_size(points: int) -> int:
 
 def gather_row_sums(sums: np.ndarray, images: int) -> np.ndarray:
     """Gather the kernels' by-product, (pairs, 2, size), into row sums over all points, in a fixed order."""
-    first, second = pairs(images)
-    out = np.zeros((images, sums.shape[2]))
-    np.add.at(out, first, sums[:, 0])
-    other = first != second
-    np.add.at(out, second[other], sums[other, 1])
+    index = block_index(images)
+    out = np.empty((images, sums.shape[2]))
+    for i in range(images):
+        out[i] = sums[index[i, i:], 0].sum(0) + sums[index[:i, i], 1].sum(0)
     return out.ravel()
 
 
@@ -159,9 +158,11 @@ class Covariance:
 
         images, size = self.grid[0], self.blocks.shape[1]
         centred = np.ascontiguousarray(vectors - vectors.mean(0), dtype=self.blocks.dtype)
-        out = np.empty_like(centred)
+        out = np.zeros_like(centred)
         parts = (images, size, vectors.shape[1])
-        kernels.multiply(self.blocks, block_index(images), centred.reshape(parts), out.reshape(parts))
+        kernels.multiply(
+            self.blocks, block_index(images), centred.reshape(parts), out.reshape(parts), workers()
+        )
         return out - out.mean(0, dtype=np.float64)
 
     def centred_square_diagonal(self) -> np.ndarray:

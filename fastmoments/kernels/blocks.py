@@ -448,9 +448,19 @@ def normalise(
                             noise[first[p], top + a, b] *= mask[a, b]
 
 
+@helper()
+def _add(values, out):
+    for a in range(out.shape[0]):
+        for k in range(out.shape[1]):
+            out[a, k] += values[a, k]
+
+
 @jit()
-def multiply(blocks, index, vectors, out):
-    """Product of a covariance with a set of vectors, image by image.
+def multiply(blocks, index, vectors, out, workers):
+    """Product of a covariance with a set of vectors, in as many turns as there are images.
+
+    In turn t an image i meets the image (t - i) mod images: each meets one in a turn, so that a stored block
+    serves both of its images in one visit, and what is written in a turn is disjoint.
 
     Parameters
     ----------
@@ -458,19 +468,21 @@ def multiply(blocks, index, vectors, out):
     index : int64 (images, images)
         Which block holds a pair of images; the transpose of the one below the diagonal.
     vectors, out : (images, size, count)
+        `out` is zero on entry.
     """
-    for i in prange(index.shape[0]):
-        total, product = out[i], np.empty(out.shape[1:], out.dtype)
-        _clear(total)
-        for j in range(index.shape[1]):
-            block = blocks[index[i, j]]
-            if i <= j:
-                np.dot(block, vectors[j], product)
-            else:
-                np.dot(block.T, vectors[j], product)
-            for a in range(product.shape[0]):
-                for k in range(product.shape[1]):
-                    total[a, k] += product[a, k]
+    images, size, count = vectors.shape
+    for turn in range(images):
+        for worker in prange(workers):
+            product = np.empty((size, count), out.dtype)
+            for i in range(worker, images, workers):
+                j = (turn - i) % images
+                if i <= j:
+                    block = blocks[index[i, j]]
+                    np.dot(block, vectors[j], product)
+                    _add(product, out[i])
+                    if i < j:
+                        np.dot(block.T, vectors[i], product)
+                        _add(product, out[j])
 
 
 @jit()
