@@ -245,7 +245,7 @@ def gather(stations: list[Station], depths: list[int], nets: int | None):
             values[linear] = {loc: np.exp(array) for loc, array in values[name].items()}
             if name in sigmas:
                 values[linear], sigmas[linear] = _lognormal(values[name], sigmas[name])
-    values.update(_increments(values["log_chi"], locs))
+    values.update(_increments(values.get("log_chi", {}), locs))
     moments = {}
     for name in MOMENTS:
         if name in values:

@@ -75,14 +75,14 @@ def test_kernels_know_only_each_other():
 
 
 def test_the_finite_width_theory_knows_no_engine():
-    """Of the package it knows layers, moments and the quadrature of batch norm."""
+    """Of the package it knows what stands below the engines."""
     for path in (PACKAGE / "finite_width").glob("*.py"):
         outside = {
             node.module.split(".")[0]
             for node in ast.walk(ast.parse(path.read_text()))
             if isinstance(node, ast.ImportFrom) and node.level == 2 and node.module
         }
-        assert outside <= {"layers", "moments", "quadrature", "batch_norm"}
+        assert outside <= {"layers", "moments", "quadrature", "batch_norm", "covariance", "maps"}
 
 
 def loaded(code):

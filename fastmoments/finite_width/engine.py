@@ -1,7 +1,7 @@
 """Engine: mean and deviation of the moments over random nets of a given width, without sampling.
 
-Which theory serves a net is decided here; the theories are in `plain`, `plain_residual` and
-`batch_normalised`. Their laws are of logarithms; what is linear in the results assumes a lognormal law.
+Which theory serves a net is decided here; the theories are in `plain`, `plain_residual`, `convolutional`
+and `batch_normalised`. Their laws are of logarithms; what is linear in the results assumes a lognormal law.
 """
 
 from __future__ import annotations
@@ -13,10 +13,11 @@ from threadpoolctl import ThreadpoolController
 
 from ..layers import BatchNorm, Conv, Network, ReLU, Residual
 from ..moments import Station, input_log_variances, recorded_depths
-from . import batch_normalised, plain, plain_residual
+from . import batch_normalised, convolutional, plain, plain_residual
 from .law import Law, station_values
 
-PLAIN, PLAIN_RES, BN_FF, BN_RES = "plain", "plain_res", "bn_ff", "bn_res"
+PLAIN, PLAIN_CONV, PLAIN_RES = "plain", "plain_conv", "plain_res"
+BN_FF, BN_RES = "bn_ff", "bn_res"
 
 #: Width below which an expansion in 1 / width says nothing.
 LEAST_WIDTH = 32
@@ -30,11 +31,6 @@ def kind(network: Network) -> str:
     ValueError
         In one sentence, if none does.
     """
-    if not network.fully_connected:
-        raise ValueError(
-            'method="finite" covers fully connected nets (kernel_size=1), and this one has convolutions; '
-            'use method="infinite", or "sampled" for a given width.'
-        )
     convolutions = network.convolutions()
     if any(conv.bias_variance for conv in convolutions):
         raise ValueError('method="finite" covers layers without bias; use method="sampled".')
@@ -49,6 +45,14 @@ def kind(network: Network) -> str:
             'whose branch repeats (BatchNorm, ReLU, Conv) or (ReLU, Conv); use method="sampled".'
         )
     found = kinds.pop()
+    if not network.fully_connected:
+        convs = {unit[0] for unit in network.units}
+        if found != PLAIN or not network.stem or len(convs) > 1 or convs.pop().stride > 1:
+            raise ValueError(
+                'Of nets with convolutions method="finite" covers plain ones (a stem, then Conv and ReLU, '
+                'all alike and of stride 1); use kernel_size=1, method="infinite", or "sampled".'
+            )
+        return PLAIN_CONV
     if found in (PLAIN_RES, BN_RES) and not network.stem:
         raise ValueError(
             'method="finite" needs a Conv in the stem of a residual net, so that its channels are Gaussian.'
@@ -74,10 +78,11 @@ class FiniteWidth:
     Parameters
     ----------
     network : Network
-        Fully connected; see `kind`.
-    batches : sequence of ndarray, shape (n, 1, 1, features)
-        Normalised images. Of several batches, means are averaged, and the variance of the means between
-        batches is added, as for a simulation that draws its images anew for every net.
+        See `kind`.
+    batches : sequence of ndarray, shape (n, h, w, c)
+        Normalised images; (n, 1, 1, features) for a fully connected net. Of several batches, means are
+        averaged, and the variance of the means between batches is added, as for a simulation that draws its
+        images anew for every net.
     width : int
         Channels behind every layer.
     every : int
@@ -98,9 +103,11 @@ class FiniteWidth:
             )
         self.network, self.width = network, width
         self.depths = frozenset(recorded_depths(network.depth, every))
-        theories = {PLAIN: plain, PLAIN_RES: plain_residual}
-        self.walk = theories.get(kind(network), batch_normalised).stations
-        self.batches = [np.asarray(batch).reshape(len(batch), -1) for batch in batches]
+        theories = {PLAIN: plain, PLAIN_CONV: convolutional, PLAIN_RES: plain_residual}
+        covered = kind(network)
+        self.walk = theories.get(covered, batch_normalised).stations
+        shape = (-1,) if covered != PLAIN_CONV else batches[0].shape[1:]
+        self.batches = [np.asarray(batch).reshape(len(batch), *shape) for batch in batches]
         if min(len(batch) for batch in self.batches) < 2:
             raise ValueError('method="finite" needs at least two images in a batch.')
         self.inputs = [input_log_variances(batch)[0] for batch in batches]
