@@ -32,16 +32,27 @@ class Widths(click.ParamType):
 @options.family_or_spec
 @options.preset_options(depth=10)
 @options.data_options("synthetic:16x16x3", 4)
-@click.option("--widths", type=Widths(), default="64,128,256,512", help="Widths of the sampled nets.")
+@click.option(
+    "--method",
+    type=click.Choice(("infinite", "finite")),
+    default="infinite",
+    help="Infinite width, extrapolated to; or mean and deviation at each of the widths.",
+)
+@click.option(
+    "--widths",
+    type=Widths(),
+    help="Widths of the sampled nets.  [default: 64,128,256,512; of --method finite 256]",
+)
 @click.option("--nets", type=click.IntRange(min=8), default=40, help="How many nets of each width.")
 @options.output_options()
 @click.pass_context
-def command(ctx, form, output, quiet, widths, nets, seed, threads, **given):
+def command(ctx, form, output, quiet, method, widths, nets, seed, threads, **given):
     """Test the analytic moments against simulated nets.
 
-    Nets are sampled at growing width and extrapolated to infinite width, with standard errors. Ends
-    with exit code 3 if a moment lies beyond the threshold, which allows for the number of comparisons:
-    a correct net gets there once in a thousand times.
+    Nets are sampled at growing width and extrapolated to infinite width, with standard errors; with --method
+    finite, mean and deviation over nets are compared at the widths given. Ends with exit code 3 if a moment
+    lies beyond the threshold, which allows for the number of comparisons: a correct net gets there once in a
+    thousand times. The theory at finite width is of leading order in 1/width: enough nets show its error.
     """
     form = chosen_format(form, output)
     network, images = options.chosen_network(ctx), options.chosen_images(ctx)
@@ -53,7 +64,16 @@ def command(ctx, form, output, quiet, widths, nets, seed, threads, **given):
             progress.begin(f"{network.name}, {stage}")
             progress(station)
 
-        result = verify(network, images, widths=widths, nets=nets, seed=seed, threads=threads, progress=show)
+        result = verify(
+            network,
+            images,
+            method=method,
+            widths=widths,
+            nets=nets,
+            seed=seed,
+            threads=threads,
+            progress=show,
+        )
     forms = {
         "table": lambda: verification_table(result),
         "json": lambda: json_text(result.to_dict()),
@@ -62,8 +82,9 @@ def command(ctx, form, output, quiet, widths, nets, seed, threads, **given):
     deliver(forms, form, output)
     if not result.agrees:
         worst = max(result.rows, key=lambda row: abs(row.z))
+        what = f"the sigma of {worst.moment}" if worst.of == "sigma" else worst.moment
         raise Failure(
-            f"The analytic moments disagree with the simulation: {worst.moment} at depth {worst.depth} "
+            f"The analytic moments disagree with the simulation: {what} at depth {worst.depth} "
             f"({worst.loc}) is {abs(worst.z):.1f} standard errors away, more than {result.threshold:.1f}.",
             CHECK,
         )
@@ -71,18 +92,21 @@ def command(ctx, form, output, quiet, widths, nets, seed, threads, **given):
 
 def verification_table(result) -> str:
     """The comparisons, as relative differences, and their outcome."""
-    name, data = result.architecture["name"], result.data
+    name, data, finite = result.architecture["name"], result.data, result.method == "finite"
     rows = [
-        [row.moment, row.loc, str(row.depth), *map(_linear, (row.analytic, row.sampled)),
+        [row.moment, *([str(row.width), row.of] if finite else []), row.loc, str(row.depth),
+         *map(_linear, (row.analytic, row.sampled)),
          f"{100.0 * math.expm1(row.analytic - row.sampled):+.2f}%", f"{100.0 * row.standard_error:.2f}%",
          f"{row.z:+.2f}"]
         for row in result.rows
     ]  # fmt: skip
-    head = ["moment", "station", "depth", "analytic", "sampled", "difference", "std. error", "z"]
+    head = ["moment", *(["width", "of"] if finite else []), "station", "depth", "analytic", "sampled",
+            "difference", "std. error", "z"]  # fmt: skip
     outcome = "agrees" if result.agrees else "DISAGREES"
+    note = "sigma: of the logarithm, of a rank itself" if finite else "extrapolated to infinity"
     return (
         f"{name}: {data['images']} images of {data['source']}, {data['points']} points\n"
-        f"{result.nets} nets each of width {', '.join(map(str, result.widths))}, extrapolated to infinity\n\n"
+        f"{result.nets} nets each of width {', '.join(map(str, result.widths))}; {note}\n\n"
         f"{text_table([head], rows)}\n"
         f"{outcome}: largest |z| {max(abs(row.z) for row in result.rows):.2f} of {len(rows)} comparisons, "
         f"threshold {result.threshold:.2f}\n"

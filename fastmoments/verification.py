@@ -1,8 +1,9 @@
-"""The analytic moments against simulated nets: whether they agree in the limit of infinite width.
+"""The analytic moments against simulated nets: in the limit of infinite width, or at given widths.
 
 Random nets of width N have moments that differ from those at infinite width by a bias a / N and by
 chance. Nets are sampled at several widths, the line m + a / N is fitted to their means by least
 squares weighted with the standard errors, and its intercept m is compared with the analytic value.
+The theory at finite width is compared with nets of that width, in its mean and in its deviation.
 """
 
 from __future__ import annotations
@@ -20,8 +21,13 @@ from .moments import Station
 from .results import main_loc
 from .scanning import scan
 
-#: What is compared, each at its main station.
+#: What is compared, each at its main station; the further ones at finite width only.
 MOMENTS = ("chi", "mu2_signal", "mu4_signal", "nu1_abs_signal", "nu2_signal")
+FURTHER = ("mu2_noise", "reff_signal", "reff_noise")
+METHODS = ("infinite", "finite")
+
+#: Widths that are sampled if nothing else is said.
+WIDTHS = {"infinite": (64, 128, 256, 512), "finite": (256,)}
 
 #: Probability that a correct net is found to disagree anywhere.
 LEVEL = 1e-3
@@ -29,7 +35,7 @@ LEVEL = 1e-3
 
 @dataclass(frozen=True)
 class Comparison:
-    """One moment at one station, analytic and extrapolated from simulations.
+    """One moment at one station, analytic and from simulations.
 
     Attributes
     ----------
@@ -40,6 +46,10 @@ class Comparison:
         nearly log-normal over nets.
     standard_error : float
         Of `sampled`; numerical errors of both sides included.
+    width : int, optional
+        Of the nets; None of those that are extrapolated to infinite width.
+    of : {"mean", "sigma"}
+        Sigma is the deviation over nets of the logarithm; of a rank, of the rank itself.
     z : float
         (analytic - sampled) / standard_error.
     """
@@ -50,6 +60,8 @@ class Comparison:
     analytic: float
     sampled: float
     standard_error: float
+    width: int | None = None
+    of: str = "mean"
 
     @property
     def z(self) -> float:
@@ -75,6 +87,8 @@ class Verification:
         Largest ``|z|`` that counts as agreement.
     architecture, data : dict
         As of a `Scan`.
+    method : str
+        "infinite" or "finite".
     widths : tuple of int
     nets : int
         Per width.
@@ -86,6 +100,7 @@ class Verification:
     threshold: float
     architecture: dict
     data: dict
+    method: str
     widths: tuple[int, ...]
     nets: int
     seconds: float
@@ -101,6 +116,7 @@ class Verification:
             "schema": "fastmoments.verification/1",
             "architecture": self.architecture,
             "data": self.data,
+            "method": self.method,
             "widths": list(self.widths),
             "nets": self.nets,
             "threshold": self.threshold,
@@ -114,7 +130,8 @@ def verify(
     network: Network,
     images,
     *,
-    widths=(64, 128, 256, 512),
+    method: str = METHODS[0],
+    widths=None,
     nets: int = 40,
     seed: int = 0,
     depths=None,
@@ -122,15 +139,19 @@ def verify(
     threads: int | None = None,
     progress: Callable[[str, Station], None] | None = None,
 ) -> Verification:
-    """Compare the infinite-width moments of a net with simulations at growing width.
+    """Compare the analytic moments of a net with simulations.
 
     Parameters
     ----------
     network : Network
     images : Images or array_like
         As for `scan`; few and small ones, for the simulations take long.
-    widths : sequence of int
-        At least two different ones.
+    method : {"infinite", "finite"}
+        At infinite width, to which simulations at growing width are extrapolated; or mean and deviation at
+        each of the widths, to the order of the theory in 1 / width (`docs/finite-width.md`): with enough
+        nets its error shows.
+    widths : sequence of int, optional
+        `WIDTHS` if left out; for infinite width at least two different ones.
     nets : int
         Per width, at least 8, or the standard errors would not be known.
     seed : int
@@ -152,7 +173,7 @@ def verify(
     Raises
     ------
     ValueError
-        If an argument is out of range, or the net is not covered at infinite width.
+        If an argument is out of range, or the net is not covered.
 
     Notes
     -----
@@ -162,11 +183,17 @@ def verify(
     1 / N and the fit takes it. Only chi is averaged as chi^2: it is linear in the noise variance, of
     which each net sees one draw of noise, and the spread from that draw would leave a bias in the
     mean logarithm at every width.
+
+    At finite width the logarithms of all moments are compared, ranks as they are, and of both the deviations
+    over nets, by their logarithms: the standard error of log s over n nets is sqrt((k - 1) / 4 n), k the
+    sampled kurtosis, or that of a Gaussian if that is larger.
     """
     if not isinstance(network, Network):
         raise ValueError(f"network must be a fastmoments Network, not {type(network).__name__}.")
-    widths = _increasing("widths", widths, 1)
-    if len(widths) < 2:
+    if method not in METHODS:
+        raise ValueError(f"method must be one of {', '.join(METHODS)}, not {method!r}.")
+    widths = _increasing("widths", WIDTHS[method] if widths is None else widths, 1)
+    if method == "infinite" and len(widths) < 2:
         raise ValueError(f"widths must hold at least two different widths to extrapolate from, not {widths}.")
     if isinstance(nets, bool) or not isinstance(nets, (int, np.integer)) or nets < 8:
         raise ValueError(f"nets must be a whole number of at least 8, for standard errors, not {nets!r}.")
@@ -193,27 +220,45 @@ def verify(
             if progress is not None:
                 progress(stage, station)
 
-        result = scan(network, images, every=every, reff_locs=(), threads=threads, progress=take, **arguments)
-        return result, _values(stations)
+        ranks = ("act",) if method == "finite" else ()
+        options = {"every": every, "reff_locs": ranks, "threads": threads, "progress": take}
+        return scan(network, images, **options, **arguments), stations
 
     seeds = np.random.SeedSequence(seed).generate_state(len(widths)).tolist()
-    analytic = run("analytic")
+    given = [{}] if method == "infinite" else [{"method": "finite", "width": width} for width in widths]
+    analytic = [run(_stage(**arguments), **arguments) for arguments in given]
     simulated = [
-        run(f"width {width}", method="sampled", width=width, nets=nets, seed=own)
+        run(_stage("sampled", width), method="sampled", width=width, nets=nets, seed=own)
         for width, own in zip(widths, seeds, strict=True)
     ]
-    rows = tuple(_compare(depths, widths, analytic[1], [values for _, values in simulated]))
+    if method == "infinite":
+        found = [_values(stations) for _, stations in simulated]
+        rows = tuple(_compare(depths, widths, _values(analytic[0][1]), found))
+    else:
+        both = zip(widths, analytic, simulated, strict=True)
+        rows = tuple(
+            row for width, (_, ours), (_, theirs) in both
+            for row in _compare_at(depths, width, ours, _values(theirs))
+        )  # fmt: skip
     if threshold is None:
         threshold = float(student.isf(0.5 * LEVEL / len(rows), nets - 1))
     return Verification(
         rows=rows,
         threshold=float(threshold),
         architecture=network.architecture(),
-        data=analytic[0].data,
+        data=analytic[0][0].data,
+        method=method,
         widths=widths,
         nets=int(nets),
-        seconds=sum(result.provenance["seconds"] for result, _ in (analytic, *simulated)),
+        seconds=sum(result.provenance["seconds"] for result, _ in (*analytic, *simulated)),
     )
+
+
+def _stage(method: str = "infinite", width: int | None = None) -> str:
+    """What progress says is being computed."""
+    if method == "infinite":
+        return "analytic"
+    return f"width {width}" if method == "sampled" else f"analytic at width {width}"
 
 
 def _increasing(name: str, values, least: int) -> tuple[int, ...]:
@@ -253,6 +298,32 @@ def _compare(depths, widths, analytic: dict, simulated: list[dict]):
             intercept, error = extrapolate(widths, means, errors)
             (exact,), (own,) = analytic[place][name], analytic[place]["error"]
             yield Comparison(name, place[1], depth, exact, intercept, math.hypot(error, own))
+
+
+def _compare_at(depths, width: int, finite: list[Station], simulated: dict):
+    """Yield the comparisons of mean and deviation at one width."""
+    ours = {(station.depth, station.loc): station for station in finite}
+    for depth in depths:
+        for name in MOMENTS + FURTHER:
+            rank = name.startswith("reff")
+            key = name if rank else f"log_{name}"
+            locs = [loc for at, loc in ours if at == depth and key in ours[at, loc].moments]
+            if not locs:
+                continue
+            place = depth, main_loc(name, locs)
+            mean, sigma = ours[place].moments[key], ours[place].sigmas[key]
+            values = np.array(simulated[place][name])
+            sampled, deviation = float(values.mean()), float(values.std(ddof=1))
+            error = deviation / math.sqrt(values.size)
+            if rank:
+                mean, sampled, error = math.log(mean), math.log(sampled), error / sampled
+            error = math.hypot(error, max(simulated[place]["error"]))
+            yield Comparison(name, place[1], depth, mean, sampled, error, width)
+            if sigma > 0.0 and deviation > 0.0:
+                kurtosis = float(np.mean((values - values.mean()) ** 4)) / deviation**4
+                error = math.sqrt(max(kurtosis - 1.0, 2.0) / (4.0 * values.size))
+                deviations = math.log(sigma), math.log(deviation)
+                yield Comparison(name, place[1], depth, *deviations, error, width, "sigma")
 
 
 def _mean(name: str, at: dict) -> tuple[float, float]:

@@ -216,6 +216,14 @@ def test_verify_agrees():
     assert float(rows[0]["z"]) == values["comparisons"][0]["z"]
 
 
+def test_verify_at_finite_width():
+    plain = ["verify", "vanilla", *SMALL, "--kernel-size", "1", "--depth", "2", "--nets", "8", "--quiet"]
+    rows = list(csv.DictReader(io.StringIO(run(*plain, "--method", "finite", "--format", "csv").stdout)))
+    assert {row["of"] for row in rows} == {"mean", "sigma"}
+    assert {row["width"] for row in rows} == {"256"}
+    assert "sigma: of the logarithm" in run(*plain, "--method", "finite", "--widths", "64").stdout
+
+
 def test_verify_disagrees_with_a_wrong_formula(monkeypatch):
     from fastmoments import verification
 
@@ -324,6 +332,8 @@ WRONG = [
     (["verify"], ("FAMILY", "one of them is needed")),
     (["verify", "bn_ff", "--widths", "64,x"], ("'64,x' is not a list of whole numbers",)),
     (["verify", "bn_ff", "--widths", "64"], ("at least two different widths",)),
+    (["verify", "bn_ff", "--method", "sampled"], ("--method", "sampled")),
+    (["verify", "bn_ff", "--method", "finite"], ("Of nets with convolutions",)),
     (["verify", "bn_ff", "--widths", "0,64"], ("widths must hold whole numbers of at least 1, not 0",)),
     (["verify", "bn_ff", "--nets", "7"], ("--nets", "x>=8")),
     (["verify", "bn_ff", "--depth", "0"], ("nothing to verify",)),

@@ -112,6 +112,60 @@ def test_same_seed_same_numbers():
     assert first.rows != other.rows
 
 
+def narrow(network, **options):
+    """A net against the theory at its own width."""
+    images = data.load_images("synthetic:8x8x3", 16)
+    return verify(network, images, threads=1, **{"method": "finite", "widths": (64,), "nets": 40, **options})
+
+
+def test_finite_width_is_compared_in_mean_and_deviation():
+    result = narrow(families.vanilla(depth=3, kernel_size=1), widths=(48, 96))
+    assert {(row.width, row.of) for row in result.rows} == {
+        (width, of) for width in (48, 96) for of in ("mean", "sigma")
+    }
+    assert {row.moment for row in result.rows} == {*verification.MOMENTS, *verification.FURTHER}
+    of_chi = [row for row in result.rows if row.moment in ("chi", "nu2_signal", "mu2_noise")]
+    assert all(abs(row.z) < result.threshold for row in of_chi), [(row.moment, row.z) for row in of_chi]
+    values = json.loads(json.dumps(result.to_dict()))
+    assert values["method"] == "finite" and values["comparisons"][1]["of"] == "sigma"
+
+
+@pytest.mark.parametrize(("of", "slip"), [("mean", 0.2), ("sigma", 1.0)])
+def test_a_wrong_theory_is_found(monkeypatch, of, slip):
+    """A mean that is 20% off, a deviation that is off by a factor of e."""
+    right = verification._compare_at
+
+    def wrong(depths, width, finite, simulated):
+        for station in finite:
+            if of == "mean":
+                station.moments["log_nu2_signal"] += slip
+            else:
+                station.sigmas["log_nu2_signal"] *= math.exp(slip)
+        return right(depths, width, finite, simulated)
+
+    net = families.vanilla(depth=2, kernel_size=1)
+    ours = [row for row in narrow(net).rows if row.moment == "nu2_signal" and row.of == of]
+    monkeypatch.setattr(verification, "_compare_at", wrong)
+    result = narrow(net)
+    theirs = [row for row in result.rows if row.moment == "nu2_signal" and row.of == of]
+    assert all(abs(row.z) < result.threshold for row in ours)
+    assert all(abs(row.z) > result.threshold for row in theirs)
+
+
+def test_the_error_of_a_sampled_deviation_is_what_it_says():
+    """z-scores of deviations sampled from a known law have mean 0 and deviation 1."""
+    from fastmoments.moments import Station
+
+    rng, scores = np.random.default_rng(0), []
+    ours = Station(1, "act", {"log_nu2_signal": 0.0}, sigmas={"log_nu2_signal": 0.3})
+    for _ in range(400):
+        simulated = {(1, "act"): {"nu2_signal": 0.3 * rng.standard_normal(60), "error": [0.0]}}
+        scores.append([row.z for row in verification._compare_at([1], 64, [ours], simulated)])
+    scores = np.array(scores)
+    assert scores.shape == (400, 2)
+    assert np.all(np.abs(scores.mean(0)) < 0.2) and np.all(np.abs(scores.std(0) - 1.0) < 0.15)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("padding", layers.PADDINGS)
 @pytest.mark.parametrize("family", families.FAMILIES.values(), ids=list(families.FAMILIES))
