@@ -18,6 +18,8 @@ COLUMNS = {
     "r_eff": "reff_signal",
     "r_eff dx": "reff_noise",
 }
+#: What stands beside them where the sensitivity is not known.
+LOGARITHMS = {"ln nu2": "log_nu2_signal", "ln mu2 dx": "log_mu2_noise"}
 
 #: The order of columns in CSV.
 CSV_ORDER = tuple(f"{name}{end}" for name in MOMENTS for end in ("", "_sigma"))
@@ -62,11 +64,14 @@ def scan_table(scan: Scan) -> str:
     )
     verdict = scan.verdict
     words = f"none (it takes a depth of at least {MIN_DEPTH})"
+    if "chi" not in scan.moments:
+        words = "none (it takes chi, which is not known here)"
     if verdict.label:
         rank = number(verdict.reff_last)
         words = f"{verdict.label}; chi grows like {growth(verdict)}; r_eff of the signal ends at {rank}"
         words = words.replace("chi grows like bounded", "chi is bounded")
     columns = {head: name for head, name in COLUMNS.items() if name in scan.moments}
+    columns |= {} if "chi" in scan.moments else LOGARITHMS
     stations = [main_loc(name, scan.moments[name]) for name in columns.values()]
     rows = [
         [str(scan.depth[i]), *(value(scan, name, i, deviation=True) for name in columns.values())]

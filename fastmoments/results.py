@@ -18,6 +18,9 @@ MOMENTS = (
     "log_nu2_signal", "log_mu2_noise", "log_chi",
 )  # fmt: skip
 
+#: Moments of nets of finite width that are Gaussian over nets to leading order, for plain nets to any depth.
+GAUSSIAN_LAWS = ("log_nu2_signal", "log_mu2_noise", "log_chi")
+
 
 @dataclass(frozen=True, eq=False)
 class Curve:
@@ -102,6 +105,52 @@ class Scan:
         """Standard error of a sampled mean, shape (depths,); zero for analytic engines."""
         sigma = self.curve(name, loc).sigma
         return np.zeros(self.depth.size) if self.nets is None else sigma / math.sqrt(self.nets)
+
+    def histogram(
+        self, name: str, depth: int, loc: str | None = None, bins: int = 60
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Law of a moment over random nets of finite width: its density in bins of four deviations around.
+
+        To leading order in 1 / width it is Gaussian, for plain nets as for those with batch norm; of a plain
+        net it is that of a sum over layers, so the more so the deeper the net.
+
+        Parameters
+        ----------
+        name : str
+            One of `GAUSSIAN_LAWS`.
+        depth : int
+            A recorded one.
+        loc : str, optional
+            Station; the main one if left out.
+        bins : int
+
+        Returns
+        -------
+        edges : shape (bins + 1,)
+        density : shape (bins,)
+            Mean over each bin; its integral is 1 but for the tails.
+
+        Raises
+        ------
+        ValueError
+            If the scan is not of method "finite", the moment is not one of those, or the depth not recorded.
+        """
+        if self.method != "finite":
+            raise ValueError(f'histogram needs a scan of method "finite"; this one is {self.method!r}.')
+        if name not in GAUSSIAN_LAWS or name not in self.moments:
+            known = ", ".join(law for law in GAUSSIAN_LAWS if law in self.moments)
+            raise ValueError(f"histogram knows the law of {known}, not of {name!r}.")
+        if isinstance(bins, bool) or not isinstance(bins, (int, np.integer)) or bins < 1:
+            raise ValueError(f"bins must be a whole number of at least 1, not {bins!r}.")
+        at = np.flatnonzero(self.depth == depth)
+        curve = self.curve(name, loc)
+        if not at.size or not curve.sigma[at[0]] > 0.0:
+            depths = ", ".join(map(str, self.depth[curve.sigma > 0.0]))
+            raise ValueError(f"depth must be one where {name} varies over nets ({depths}), not {depth!r}.")
+        mean, sigma = curve.mean[at[0]], curve.sigma[at[0]]
+        edges = mean + sigma * np.linspace(-4.0, 4.0, bins + 1)
+        below = np.array([0.5 * math.erfc(-(edge - mean) / (sigma * math.sqrt(2.0))) for edge in edges])
+        return edges, np.diff(below) / np.diff(edges)
 
     def __repr__(self) -> str:
         """Name, method, size and label on one line."""

@@ -8,6 +8,7 @@ import pytest
 import recorded
 from hypothesis import given, settings
 from numpy.testing import assert_allclose
+from scipy import stats
 
 import fastmoments as fm
 from fastmoments.finite_width.adjoint import _each
@@ -365,6 +366,43 @@ def test_recorded_logarithms_of_convolutional_nets():
         curve = found.curve(name, "act")
         assert np.abs(curve.mean - data[f"{name}_loc3/mean"]).max() < 0.08, (name, curve.mean)
         assert np.abs(curve.sigma / data[f"{name}_loc3/std"] - 1.0).max() < 0.03, (name, curve.sigma)
+
+
+def test_the_histogram_is_the_law_of_simulated_nets():
+    """By the test of Kolmogorov and Smirnov; a law 15% too wide is found."""
+    images, nets, found = fm.load_images("synthetic:6x6x3", 8, seed=3), 600, []
+    net = fm.vanilla(20, kernel_size=1)
+    scan = fm.scan(net, images, method="finite", width=64, every=20)
+    fm.scan(net, images, method="sampled", width=64, nets=nets, every=20, seed=1, progress=found.append)
+    values = [s.moments["log_nu2_signal"] for s in found if (s.depth, s.loc) == (20, "act")]
+    edges, density = scan.histogram("log_nu2_signal", 20, "act", bins=2000)
+    assert np.sum(density * np.diff(edges)) == pytest.approx(1.0, abs=1e-4)
+
+    def law(width):
+        middle = 0.5 * (edges[0] + edges[-1])
+        cumulated = np.append(0.0, np.cumsum(density * np.diff(edges)))
+        return lambda x: np.interp(middle + (x - middle) / width, edges, cumulated)
+
+    assert stats.kstest(values, law(1.0)).pvalue > 0.01
+    assert stats.kstest(values, law(1.3)).pvalue < 1e-3
+
+
+@pytest.mark.parametrize(
+    ("call", "said"),
+    [
+        (lambda scan: scan.histogram("mu4_signal", 4), "knows the law of log_nu2_signal"),
+        (
+            lambda scan: scan.histogram("log_chi", 3),
+            "depth must be one where log_chi varies over nets (2, 4)",
+        ),
+        (lambda scan: scan.histogram("log_chi", 4, bins=0), "bins must be a whole number"),
+        (lambda scan: fm.scan(fm.bn_ff(1), flat(4)).histogram("log_chi", 1), 'a scan of method "finite"'),
+    ],
+)
+def test_histograms_that_are_not_known(call, said):
+    with pytest.raises(ValueError) as problem:
+        call(fm.scan(fm.vanilla(4, kernel_size=1), flat(6), method="finite", width=64, every=2))
+    assert said in str(problem.value)
 
 
 def test_several_batches_add_the_variance_between_them():

@@ -51,6 +51,7 @@ ALLOWED = {
     "ledger": set(),
     "sweeping": {"dispatch", "files", "grid", "ledger", "plot_sweep"},
     "plot_sweep": {"grid", "plot", "verdict"},
+    "plot_histogram": {"plot", "results"},
 }
 
 
