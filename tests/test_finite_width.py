@@ -13,6 +13,7 @@ from scipy import stats
 import fastmoments as fm
 from fastmoments.finite_width.adjoint import _each
 from fastmoments.finite_width.arc_cosine import ArcCosine
+from fastmoments.finite_width.channel_sampling import channel_sampling
 from fastmoments.finite_width.chaos import Field, mask_form, rectified_form
 from fastmoments.finite_width.coherence import Coherent
 from fastmoments.finite_width.diagonal_law import diffused
@@ -366,6 +367,34 @@ def test_recorded_logarithms_of_convolutional_nets():
         curve = found.curve(name, "act")
         assert np.abs(curve.mean - data[f"{name}_loc3/mean"]).max() < 0.08, (name, curve.mean)
         assert np.abs(curve.sigma / data[f"{name}_loc3/std"] - 1.0).max() < 0.03, (name, curve.sigma)
+
+
+@settings(max_examples=15, deadline=None)
+@given(st.integers(0, 2**31), st.integers(5, 24), st.sampled_from([1e-3, 0.3]))
+def test_what_a_channel_has_by_chance(seed, points, epsilon):
+    """Of 20,000 channels, by the standard error of a variance."""
+    rng = np.random.default_rng(seed)
+    features = rng.standard_normal((points, 3 * points))
+    features -= features.mean(0)
+    covariance = features @ features.T / (3 * points)
+    found = channel_sampling(covariance, epsilon)
+    nets = 20_000
+    y = features @ rng.standard_normal((3 * points, nets)) / math.sqrt(3 * points)
+    z = y / np.sqrt((y**2).mean(0) + epsilon)
+    half = np.maximum(z, 0.0)
+    moments = {
+        "absolute": np.abs(z).mean(0),
+        "fourth": (z**4).mean(0),
+        "half": (half**2).mean(0),
+        "centred": (half**2).mean(0) - half.mean(0) ** 2,
+    }
+    for name, values in moments.items():
+        relative = values / values.mean() - 1.0
+        error = math.sqrt(max(np.mean(relative**4) / np.mean(relative**2) ** 2 - 1.0, 2.0) / nets)
+        # A large epsilon lets mean z^2 vary with the channel, which half and centred leave out.
+        if epsilon < 0.01 or name in ("absolute", "fourth"):
+            ratio = getattr(found, name) / float(np.mean(relative**2))
+            assert abs(ratio - 1.0) < 5.0 * error + (0.02 if name == "centred" else 1e-3), (name, ratio)
 
 
 def test_the_histogram_is_the_law_of_simulated_nets():

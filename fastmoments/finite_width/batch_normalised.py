@@ -24,7 +24,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from ..layers import BatchNorm, Conv, Residual
-from .arc_cosine import ArcCosine, correlations
+from .arc_cosine import correlations
+from .channel_sampling import channel_sampling
 from .coherence import Coherent
 from .diagonal_law import diffused
 from .law import Law
@@ -269,9 +270,10 @@ class _Walk:
             if number == 0:
                 observed = self._observed(state, layer, kernel)
                 if self.wanted or self.ahead:
-                    norm = self._normalised(state, layer, log_noise, part, r)
+                    chance = channel_sampling(covariance, epsilon)
+                    norm = self._normalised(state, layer, log_noise, part, r, chance)
                     before = norm["log_nu1_abs_signal"]
-                    self.activation = self._activated(state, layer, log_noise, kernel, before)
+                    self.activation = self._activated(state, layer, log_noise, kernel, before, chance)
                 if self.wanted:
                     yield self.depth, "norm", norm
                     yield self.depth, "act", self.activation | self._ranks(state, layer, observed)
@@ -303,7 +305,7 @@ class _Walk:
             "covariance": with_diagonal(kernel, diffused(np.diag(kernel), diffusion)),
         }
 
-    def _normalised(self, state, layer, log_noise, part, r) -> dict[str, Law]:
+    def _normalised(self, state, layer, log_noise, part, r, chance) -> dict[str, Law]:
         """The station behind batch norm."""
         through, noise = layer.through, state.noise
         alone, across = 3.0 * through.inverse_square - 1.0, through.inverse_square * (1.0 + 2.0 * r) - 1.0
@@ -311,30 +313,28 @@ class _Walk:
         variance = noise.whole.variance + 2.0 * noise.whole.cross * source / layer.whole + source
         mu2_noise, mu2 = Law(log_noise - 0.5 * variance, variance), Law(math.log(through.level))
         absolute, fourth = through.absolute_slope, through.fourth_slope
+        of_absolute = absolute @ state.points.variance @ absolute + chance.absolute / self.width
+        of_fourth = fourth @ state.points.variance @ fourth + chance.fourth / self.width
         return {
-            "log_nu1_abs_signal": Law.logarithm(
-                through.absolute, absolute @ state.points.variance @ absolute
-            ),
+            "log_nu1_abs_signal": Law.logarithm(through.absolute, of_absolute),
             "log_nu2_signal": mu2,
             "log_mu2_signal": mu2,
-            "log_mu4_signal": Law.logarithm(through.fourth, fourth @ state.points.variance @ fourth),
+            "log_mu4_signal": Law.logarithm(through.fourth, of_fourth),
             "log_mu2_noise": mu2_noise,
             "log_chi": self._chi(mu2_noise, mu2),
         }
 
-    def _activated(self, state, layer, log_noise, kernel, before: Law) -> dict[str, Law]:
+    def _activated(self, state, layer, log_noise, kernel, before: Law, chance) -> dict[str, Law]:
         """The station behind the ReLU, without ranks; `before` is the law of nu1 before it."""
         noise = state.noise
         variance = noise.whole.variance + 2.0 * noise.whole.cross + layer.whole
         mu2_noise = Law(log_noise - math.log(2.0) - 0.5 * variance, variance)
         trace = float(np.trace(kernel))
-        spectrum = float(np.sum(kernel**2)) / trace**2
-        mu2 = Law.logarithm(trace / len(kernel), 2.0 * spectrum / self.width)
+        mu2 = Law.logarithm(trace / len(kernel), chance.centred / self.width)
         # The sum of squares is fixed by batch norm; only which half the ReLU keeps is random.
-        arc = ArcCosine.of(correlations(state.covariance)[0])
-        halves = max(float(np.mean(4.0 * arc.j2 - 1.0 - 2.0 * arc.c**2)), 0.0) / self.width
+        halves = chance.half / self.width
         return {
-            "log_nu1_abs_signal": Law(before.mean - math.log(2.0), before.variance + halves),
+            "log_nu1_abs_signal": Law(before.mean - math.log(2.0), before.variance),  # a channel's mean is 0
             "log_nu2_signal": Law.logarithm(0.5 * layer.through.level, halves),
             "log_mu2_signal": mu2,
             "log_mu2_noise": mu2_noise,

@@ -77,21 +77,27 @@ class Normalised:
 
 
 @dataclass(frozen=True)
-class _Mixture:
-    """The Gaussians of one quadrature rule: weights, kappa and t of its nodes, and the damped variances."""
+class Mixture:
+    """The Gaussians of one quadrature rule: weights, kappa and t of its nodes, their damped spectra."""
 
     weights: np.ndarray
     kappa: np.ndarray
     t: np.ndarray
     variances: np.ndarray
+    damped: np.ndarray
 
     @classmethod
-    def of(cls, weight: BatchNormWeight, vectors: np.ndarray, power: float, decay: float) -> _Mixture:
+    def of(cls, weight: BatchNormWeight, vectors: np.ndarray, power: float, decay: float) -> Mixture:
+        """The Gauss rule for s^power of functions that fall like s^-decay (`BatchNormWeight.rule`)."""
         rule = weight.rule(power, decay, TOLERANCE)
         kappa = weight.shrinkage(rule.nodes)
         t = 2.0 / weight.points * rule.nodes * kappa
         damped = kappa[:, None] * weight.eigenvalues / (1.0 + np.outer(t, weight.eigenvalues))
-        return cls(rule.weights, kappa, t, damped @ (vectors**2).T)
+        return cls(rule.weights, kappa, t, damped @ (vectors**2).T, damped)
+
+    def covariances(self, vectors: np.ndarray) -> np.ndarray:
+        """The covariance of every node, shape (nodes, M, M)."""
+        return (vectors * self.damped[:, None, :]) @ vectors.T
 
 
 def normalised(
@@ -129,12 +135,11 @@ def normalised(
     inverse = weight.integral()
     damping = weight.mean_damping(values)
     shares = 0.0 if overlap is None else np.einsum("pk,pq,qk->k", vectors, overlap, vectors)
-    mix = _Mixture.of(weight, vectors, 0.0, 1.0)
+    mix = Mixture.of(weight, vectors, 0.0, 1.0)
     variances = mix.weights @ mix.variances
     level, diagonal = float(variances.mean()), np.diag(covariance)
 
-    damped = mix.kappa[:, None] * values / (1.0 + np.outer(mix.t, values))
-    pairs = (vectors * damped[:, None, :]) @ vectors.T
+    pairs = mix.covariances(vectors)
     roots = np.sqrt(np.maximum(mix.variances, 1e-300))
     scale = roots[:, :, None] * roots[:, None, :]
     arc = ArcCosine.of(pairs / scale)
@@ -147,8 +152,8 @@ def normalised(
     trace = float(np.trace(centred(kernel)))
     memory = _off_diagonal(survives) * float(diagonal.sum()) / trace
 
-    absolute = _Mixture.of(weight, vectors, -0.5, 0.5)
-    fourth = _Mixture.of(weight, vectors, 1.0, 2.0)
+    absolute = Mixture.of(weight, vectors, -0.5, 0.5)
+    fourth = Mixture.of(weight, vectors, 1.0, 2.0)
     first = math.sqrt(2.0) / math.pi * float(absolute.weights @ np.sqrt(absolute.variances).mean(1))
     per_point = 3.0 * (fourth.weights @ fourth.variances**2)
     mu4 = float(per_point.mean())
@@ -195,7 +200,7 @@ def _centred_relu(roots: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return quartic / square**2, (second - first * mean) / square
 
 
-def _slope(mix: _Mixture, diagonal: np.ndarray, power: float) -> np.ndarray:
+def _slope(mix: Mixture, diagonal: np.ndarray, power: float) -> np.ndarray:
     """Derivatives by log S_kk of log int w mean_i (S_s)_ii^power, the points taken as independent.
 
     A point's own variance changes by 1 / (1 + t S_kk) of it, and the weight w by - t S_kk / (1 + t S_kk) / 2.
@@ -207,7 +212,7 @@ def _slope(mix: _Mixture, diagonal: np.ndarray, power: float) -> np.ndarray:
     return mix.weights @ (own + weight) / float(mix.weights @ terms.mean(1))
 
 
-def _response(mix: _Mixture, diagonal: np.ndarray) -> np.ndarray:
+def _response(mix: Mixture, diagonal: np.ndarray) -> np.ndarray:
     """Derivatives by log S_kk of log int w (S_s)_ii, likewise."""
     t = mix.t[:, None] / mix.kappa[:, None] * diagonal
     share = mix.weights[:, None] * mix.variances
