@@ -25,7 +25,7 @@ SHARE, LEAST_RANK, MOST_RANK = 5e-3, 16, 64
 SPARE, ITERATIONS, WARM_UP, RESIDUAL = 8, 2, 4, 1e-2
 #: Error allowed to the quadrature of batch norm (`quadrature.Rule.error`): with every eigenpair, and
 #: where the bulk's error is larger anyway.
-TOLERANCE, BULK_TOLERANCE = 1e-7, 4e-6
+TOLERANCE, BULK_TOLERANCE = 1e-7, 1e-5
 
 
 @dataclass(frozen=True)
