@@ -19,7 +19,7 @@ from .quadrature import BatchNormWeight
 #: Up to this many points batch norm uses every eigenpair; above, the leading ones and a bulk.
 DENSE_POINTS = 320
 #: The leading ones have at least this share of the trace; so many they are at least, and at most.
-SHARE, LEAST_RANK, MOST_RANK = 5e-3, 16, 64
+SHARE, LEAST_RANK, MOST_RANK = 5e-3, 8, 64
 #: Spare vectors of the iteration for them, and its products per layer, at most: a layer that hardly turns
 #: the eigenvectors needs one (`covariance.leading_pairs`: residual), the first has nothing to start from.
 SPARE, ITERATIONS, WARM_UP, RESIDUAL = 8, 2, 4, 1e-2
