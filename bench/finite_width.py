@@ -1,0 +1,112 @@
+"""The theory at finite width against simulated nets of that width: `python -m bench.finite_width`.
+
+Fully connected nets of every family, at widths and batches nothing was fitted to: mean and deviation over
+nets of every moment at its main station, over depth. In band: the predicted mean lies within one sampled
+deviation of the sampled mean. |z|: their distance in sampled deviations. Ratio: predicted over sampled
+deviation. All of logarithms, but for ranks. What the sampled nets leave to chance is 1 / sqrt(nets) in z and
+1 / sqrt(2 nets) in the ratio. --images: a file of images such as CIFAR-10; else embedded ones.
+"""
+
+from __future__ import annotations
+
+import time
+
+import numpy as np
+
+import fastmoments as fm
+from fastmoments.results import main_loc
+
+from .common import arguments, deliver, table
+
+FAMILIES = ("vanilla", "residual", "bn_ff", "bn_res")
+LOGARITHMS = ("chi", "nu1_abs_signal", "nu2_signal", "mu2_signal", "mu4_signal", "mu2_noise")
+RANKS = ("reff_signal", "reff_noise")
+
+
+def taken(network, images, every: int, **options) -> tuple[dict, float]:
+    """Means and deviations by (moment, depth), each at its main station, and the seconds it took."""
+    stations, start = [], time.perf_counter()
+    fm.scan(network, images, every=every, progress=stations.append, **options)
+    seconds = time.perf_counter() - start
+    found: dict = {}
+    for station in stations:
+        for name in (*LOGARITHMS, *RANKS):
+            key = name if name in RANKS else f"log_{name}"
+            if key in station.moments:
+                at = found.setdefault((name, station.depth), {}).setdefault(station.loc, ([], []))
+                at[0].append(station.moments[key])
+                at[1].append(station.sigmas.get(key))
+    curves = {}
+    for (name, depth), locs in found.items():
+        values, sigmas = locs[main_loc(name, locs)]
+        if depth:
+            sampled = len(values) > 1
+            curves[name, depth] = (
+                float(np.mean(values)),
+                float(np.std(values, ddof=1)) if sampled else sigmas[0],
+            )
+    return curves, seconds
+
+
+def compared(family: str, width: int, points: int, given) -> list[dict]:
+    """One row for each moment and depth."""
+    images = fm.load_images(given.images, points, seed=points)
+    network = getattr(fm, family)(given.depth, kernel_size=1)
+    theory, seconds = taken(network, images, given.every, method="finite", width=width)
+    options = {"method": "sampled", "width": width, "nets": given.nets, "seed": width}
+    simulated, longer = taken(network, images, given.every, **options)
+    rows = []
+    for (name, depth), (mean, sigma) in theory.items():
+        sampled, deviation = simulated[name, depth]
+        if deviation > 0.0:
+            rows.append(
+                {
+                    "family": family, "width": width, "points": points, "moment": name, "depth": depth,
+                    "mean": mean, "sampled mean": sampled, "sigma": sigma, "sampled sigma": deviation,
+                    "z": (mean - sampled) / deviation, "ratio": sigma / deviation,
+                    "seconds": seconds, "sampled seconds": longer,
+                }
+            )  # fmt: skip
+    return rows
+
+
+def summary(rows: list[dict]) -> dict:
+    """Shares and means over moments and depths."""
+    z, ratio = (np.array([row[key] for row in rows]) for key in ("z", "ratio"))
+    worst = rows[int(np.argmax(np.abs(z)))]
+    return {
+        "family": rows[0]["family"], "N": rows[0]["width"], "M": rows[0]["points"],
+        "in band": float(np.mean(np.abs(z) < 1.0)), "mean |z|": float(np.mean(np.abs(z))),
+        "largest": f"{worst['z']:+.1f} {worst['moment']} at {worst['depth']}",
+        "ratio": np.quantile(ratio, [0.25, 0.5, 0.75]).tolist(),
+        "seconds": rows[0]["seconds"], "sampled": rows[0]["sampled seconds"],
+    }  # fmt: skip
+
+
+def main() -> None:
+    """Compare everything, then show what is alike."""
+    settings = "128x32,128x128,256x64,1024x32,512x16"
+    parser = arguments(__doc__, depth=50, every=10, nets=200)
+    parser.add_argument("--settings", default=settings, help=f"width x points, default {settings}")
+    parser.add_argument("--families", default=",".join(FAMILIES))
+    parser.add_argument("--images", default="fashion-mnist")
+    parser.add_argument("--detail", action="store_true", help="every moment at every depth as well")
+    given = parser.parse_args()
+    rows, form = [], {"family": "", "N": "d", "M": "d", "in band": ".0%", "mean |z|": ".2f", "largest": ""}
+    form |= {"ratio": ".2f", "seconds": ".1f", "sampled": ".1f"}
+    summaries = []
+    for family in given.families.split(","):
+        for width, points in (map(int, each.split("x")) for each in given.settings.split(",")):
+            found = compared(family, width, points, given)
+            rows += found
+            summaries.append(summary(found))
+    table(summaries, form)
+    if given.detail:
+        detail = {"family": "", "width": "d", "points": "d", "moment": "", "depth": "d", "mean": ".4g"}
+        detail |= {"sampled mean": ".4g", "sigma": ".3g", "sampled sigma": ".3g", "z": "+.2f", "ratio": ".2f"}
+        table(rows, detail)
+    deliver(given.json, summaries=summaries, rows=rows)
+
+
+if __name__ == "__main__":
+    main()
