@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -29,29 +30,33 @@ class ArcCosine:
     c, s : ndarray
         Correlations, clipped to [-1, 1], and their sines.
     k0, k1, j2, m31 : ndarray
-        As above.
+        As above; all but the first are computed when they are asked for.
     """
 
     c: np.ndarray
     s: np.ndarray
     k0: np.ndarray
-    k1: np.ndarray
-    j2: np.ndarray
-    m31: np.ndarray
 
     @classmethod
     def of(cls, correlation: np.ndarray) -> ArcCosine:
-        """All of them at once: one arc cosine."""
+        """At these correlations: one arc cosine."""
         c = np.clip(correlation, -1.0, 1.0)
-        s = np.sqrt((1.0 - c) * (1.0 + c))
-        k0 = 0.5 - np.arccos(c) / (2.0 * math.pi)
-        sine = s / (2.0 * math.pi)
-        return cls(
-            c, s, k0,
-            k1=sine + k0 * c,
-            j2=3.0 * sine * c + k0 * (1.0 + 2.0 * c * c),
-            m31=2.0 * sine * s * s + 3.0 * c * (k0 + c * sine),
-        )  # fmt: skip
+        return cls(c, s=np.sqrt((1.0 - c) * (1.0 + c)), k0=0.5 - np.arccos(c) / (2.0 * math.pi))
+
+    @cached_property
+    def k1(self) -> np.ndarray:
+        """E[relu(u) relu(v)]."""
+        return self.s / (2.0 * math.pi) + self.k0 * self.c
+
+    @cached_property
+    def j2(self) -> np.ndarray:
+        """E[relu(u)^2 relu(v)^2]."""
+        return 1.5 / math.pi * self.s * self.c + self.k0 * (1.0 + 2.0 * self.c**2)
+
+    @cached_property
+    def m31(self) -> np.ndarray:
+        """E[relu(u)^3 relu(v)]."""
+        return self.s**3 / math.pi + 3.0 * self.c * (self.k0 + self.c * self.s / (2.0 * math.pi))
 
 
 def correlations(covariance: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

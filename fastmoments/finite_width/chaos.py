@@ -83,9 +83,11 @@ class Chaos:
         Of functionals of two fields, one of which goes on from the other by independent increments,
         `field` is the covariance of the earlier one.
         """
-        mine, theirs = self.third @ field, other.third @ field
+        mine = self.third @ field
+        theirs = mine if other is self else other.third @ field
         one = np.einsum("...a,ab,...b->...", self.first, field, other.first)
-        left, right = self.second @ field, other.second @ field
+        left = self.second @ field
+        right = left if other is self else other.second @ field
         two = np.einsum("...ab,...ba->...", left, right)
         straight = np.einsum("...ab,...ab->...", self.third, (field * field) @ theirs)
         crossed = np.einsum("ab,...ab,...ba->...", field, mine, theirs)

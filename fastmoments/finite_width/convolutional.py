@@ -1,6 +1,6 @@
-"""Convolutional plain nets at finite width: the laws of nu2 and of mu2 of the noise.
+"""Convolutional plain nets at finite width: the laws of nu2, mu2, mu2 of the noise, chi and r_eff.
 
-Both are means over points (image, position) of quantities that are martingales at a point, up to the
+nu2 and mu2 of the noise are means over points (image, position) of quantities that are martingales at a point, up to the
 averages that convolutions take. So their logarithms diffuse as those of fully connected nets do, only that
 the points are weighted by what later convolutions make of them, g^(k) = (A')^k 1 / M, A the mean over taps:
 
@@ -19,6 +19,9 @@ Of a layer's relative increment x, with E x = 0, E x^2 = v, E x^3 = s v^2 and E 
 v is the term of the sums above. s is that of a collapsed signal, where all points see one Gaussian z of each
 channel: x is the mean of 2 relu(z)^2 - 1 for nu2 (v = 5 / N, s = 44 / 25), of 2 [z > 0] - 1 for the noise
 (v = 1 / N, s = 0). Without the second order the mean of log nu2 at l = 200, N = 128 is 0.05 too high.
+
+The mean of mu2 is that of infinite width, that of its logarithm half its variance lower, and chi is made of
+both; the variances and r_eff are in `convolutional_adjoint`. The mean of r_eff is that of infinite width.
 """
 
 from __future__ import annotations
@@ -29,16 +32,22 @@ from collections.abc import Iterator
 import numpy as np
 
 from ..covariance import NoiseCovariance
+from ..infinite_width import InfiniteWidth
 from ..layers import Conv
 from ..maps import convolve, convolve_diagonal, first_convolution, rectify
+from . import convolutional_adjoint as adjoint
 from .arc_cosine import ArcCosine, correlations
 from .law import Law
+from .places import curves_through, nodes_of
 
 #: E x^3 / (E x^2)^2 of increments x, with z a standard Gaussian: of z^2, 2 relu(z)^2 and 2 [z > 0].
 SKEWNESS = {"square": 2.0, "rectified": 44.0 / 25.0, "mask": 0.0}
 
 #: Points that stand for a batch, at most; at least two images are taken.
-MOST_POINTS = 1200
+MOST_POINTS = 1600
+
+#: Depths at which the backward pass is made.
+NODES = 8
 
 
 def stations(network, images: np.ndarray, width: int, depths: frozenset, log_input: float) -> Iterator:
@@ -52,58 +61,85 @@ def stations(network, images: np.ndarray, width: int, depths: frozenset, log_inp
     width : int
     depths : set of int
     log_input : float
-        Not used: chi is not covered.
+        Logarithm of mu2 of the images, which normalises chi.
     """
     stem, convs = network.stem[0], [unit[0] for unit in network.units]
+    sums, variances = _deviations(stem, convs, images, width, depths)
+    engine = InfiniteWidth(network, images)
+    engine.depths = depths
+    for station in engine:
+        depth, loc, moments = station.depth, station.loc, station.moments
+        behind = depth if loc == "act" or not depth else depth - 1
+        at = variances(behind)
+        (nu2, noise), (nu2_variance, noise_variance) = sums[depth, loc]
+        mu2 = at["log_mu2_signal"] + (variances(depth)["sampled"] if loc == "conv" else 0.0)
+        laws = {
+            "log_nu2_signal": Law(moments["log_nu2_signal"] + nu2, nu2_variance),
+            "log_mu2_signal": Law(moments["log_mu2_signal"] - 0.5 * mu2, mu2),
+            "log_mu2_noise": Law(moments["log_mu2_noise"] + noise, noise_variance),
+        }
+        laws["log_chi"] = Law(
+            0.5 * (laws["log_mu2_noise"].mean - laws["log_mu2_signal"].mean + log_input),
+            0.25 * (noise_variance + mu2 - 2.0 * at["shared"]),
+        )
+        if "reff_signal" in moments:
+            rank = moments["reff_signal"]
+            laws["reff_signal"] = Law(rank, (rank - 1.0) ** 2 * at["reff_signal"])
+        yield depth, loc, laws
+
+
+def _deviations(stem: Conv, convs: list[Conv], images: np.ndarray, width: int, depths: frozenset):
+    """What sampling does, over the depth.
+
+    Returns
+    -------
+    sums : dict
+        By depth and station: shifts of the means (2,) and variances (2,) of log nu2 and log mu2 of the noise.
+    variances : callable
+        Of the depth, of an activation: `convolutional_adjoint.deviations` over the width.
+    """
     positions = math.prod(stem.output_size(side) for side in images.shape[1:3])
     count = max(2, min(len(images), MOST_POINTS // positions))
     noise = NoiseCovariance.white(count, *images.shape[1:3])
     signal = first_convolution(images[:count], noise, stem)
-    # Second moments of signal and noise by position, over the whole batch: linear in all layers.
-    shape = (1, *images.shape[1:3])
-    levels = np.array([np.mean(images**2, axis=(0, 3)).ravel(), np.ones(math.prod(shape))])
-    levels = np.array([convolve_diagonal(level, shape, stem) for level in levels])
+    start, grid = signal.copy(), (1, *signal.grid[1:])
+    level = convolve_diagonal(np.ones(math.prod(images.shape[1:3])), (1, *images.shape[1:3]), stem)
     weights = _Weights(signal.grid, len(images), convs)
-    means = np.log(stem.gain * levels.mean(1))
     c = correlations(signal.dense())[0]
     sampled = _law(weights.pairs(2.0 * c * c, signal.diagonal, 0) / width, SKEWNESS["square"])
     # Shift of the mean and variance of log nu2 and of log mu2 of the noise, by the depth where they are seen.
-    sums = np.stack([sampled, np.zeros_like(sampled)])
-    if 0 in depths:
-        yield 0, "input", _laws(means, sums[..., 0])
+    # The noises of two points behind the stem have the correlation of random vectors of its inputs.
+    points, inputs = len(images) * positions, images.shape[-1] * stem.kernel_size**2
+    first = 2.0 * (1.0 / points + (1.0 - 1.0 / points) / inputs) / width
+    sums = np.stack([sampled, _law(np.full(len(convs) + 1, first), SKEWNESS["square"])])
+    found, levels = {(0, "input"): sums[..., 0].T}, []
     for depth, conv in enumerate(convs, 1):
-        if depth in depths:
-            yield depth, "input", _laws(means, sums[..., depth - 1])
-        grid = (1, *signal.grid[1:])
+        found[depth, "input"] = sums[..., depth - 1].T
         convolve(signal, noise, conv, activate=False)
-        levels /= levels.mean(1, keepdims=True)
-        levels = np.array([convolve_diagonal(level, grid, conv) for level in levels])
-        means += np.log(conv.gain * levels.mean(1))
+        level = convolve_diagonal(level / level.mean(), grid, conv)
+        levels.append(np.tile(level, count))
         arc = ArcCosine.of(correlations(signal.dense())[0])
-        if depth in depths:
-            sampled = _law(weights.pairs(2.0 * arc.c**2, signal.diagonal, depth) / width, SKEWNESS["square"])
-            fresh = np.stack([sampled[:, depth], np.zeros(2)])
-            yield depth, "conv", _laws(means, sums[..., depth - 1] + fresh)
+        sampled = _law(weights.pairs(2.0 * arc.c**2, signal.diagonal, depth) / width, SKEWNESS["square"])
+        found[depth, "conv"] = (sums[..., depth - 1] + np.stack([sampled[:, depth], np.zeros(2)])).T
         rectified = weights.pairs(4.0 * arc.j2 - 1.0, signal.diagonal, depth) / width
-        masked = weights.pairs(4.0 * arc.k0 - 1.0, np.tile(levels[1], count), depth) / width
-        sums += _law(rectified, SKEWNESS["rectified"]), _law(masked, SKEWNESS["mask"])
+        masked = weights.pairs(4.0 * arc.k0 - 1.0, levels[-1], depth) / width
+        sums = sums + np.stack([_law(rectified, SKEWNESS["rectified"]), _law(masked, SKEWNESS["mask"])])
         rectify(signal, noise)
-        means -= math.log(2.0)
-        if depth in depths:
-            yield depth, "act", _laws(means, sums[..., depth])
+        found[depth, "act"] = sums[..., depth].T
+
+    def masks(layer: int, depth: int) -> np.ndarray:
+        seen = weights.later[depth - layer] * levels[layer - 1]
+        return seen / seen.sum()
+
+    nodes = nodes_of(depths, NODES)
+    at = adjoint.deviations(start, convs, weights.of_images, masks, nodes)
+    scaled = [{name: value / width for name, value in each.items()} for each in at]
+    return found, curves_through(nodes, scaled)
 
 
 def _law(v: np.ndarray, skewness: float) -> np.ndarray:
     """Mean and variance of log(1 + x) for increments x of these variances; shape (2, ...), up to O(v^3)."""
     return np.stack([-0.5 * v + (skewness / 3.0 - 0.75) * v**2, v + (2.5 - skewness) * v**2])
-
-
-def _laws(means: np.ndarray, sums: np.ndarray) -> dict[str, Law]:
-    names = ("log_nu2_signal", "log_mu2_noise")
-    return {
-        name: Law(float(mean + shift), float(variance))
-        for name, mean, (shift, variance) in zip(names, means, sums, strict=True)
-    }
 
 
 class _Weights:
@@ -129,8 +165,9 @@ class _Weights:
                 later[k + 1] = average @ later[k]
         self.later = np.tile(later, images)
         same, other = images / batch, (1.0 - 1.0 / batch) * images / (images - 1)
-        image = np.repeat(np.arange(images), positions)
-        self.share = np.where(image[:, None] == image, same, other)
+        #: Share of a pair of images in a mean over pairs; the same of points.
+        self.of_images = np.where(np.eye(images, dtype=bool), same, other)
+        self.share = np.repeat(np.repeat(self.of_images, positions, 0), positions, 1)
         #: Whether all later points see all points alike, so that one row of weights serves every depth.
         self.even = bool(np.ptp(later) < 1e-12)
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import numpy as np
-from threadpoolctl import ThreadpoolController
 
 from ..layers import BatchNorm, Conv, Network, ReLU, Residual
 from ..moments import Station, input_log_variances, recorded_depths
@@ -38,7 +37,7 @@ def kind(network: Network) -> str:
         raise ValueError('method="finite" covers a stem of one Conv; use method="sampled".')
     kinds = {_kind_of_unit(unit) for unit in set(network.units)}
     if not kinds:
-        return PLAIN
+        return PLAIN if network.fully_connected else PLAIN_CONV
     if len(kinds) != 1 or None in kinds:
         raise ValueError(
             'method="finite" covers stacks of (Conv, ReLU), of (Conv, BatchNorm, ReLU), or of residual units '
@@ -111,7 +110,6 @@ class FiniteWidth:
         if min(len(batch) for batch in self.batches) < 2:
             raise ValueError('method="finite" needs at least two images in a batch.')
         self.inputs = [input_log_variances(batch)[0] for batch in batches]
-        self._blas = ThreadpoolController()
 
     def __iter__(self) -> Iterator[Station]:
         """Yield the stations, layer by layer; every iteration begins anew."""

@@ -48,14 +48,14 @@ class Place:
     diagonal: np.ndarray
 
 
-def nodes_of(depths: frozenset) -> list[int]:
+def nodes_of(depths: frozenset, most: int = NODES) -> list[int]:
     """Depths of the adjoint pass: about evenly spaced in the logarithm, 0 and both ends included."""
     wanted = sorted(depths)
-    if len(wanted) > NODES:
-        places = np.unique(np.round(np.geomspace(1, max(wanted), NODES)).astype(int)).tolist()
+    if len(wanted) > most:
+        places = np.unique(np.round(np.geomspace(1, max(wanted), most)).astype(int)).tolist()
     else:
-        places = sorted({*wanted, *(depth - 1 for depth in wanted)})
-        if len(places) > NODES:
+        places = sorted({*wanted, *(max(depth - 1, 0) for depth in wanted)})
+        if len(places) > most:
             places = wanted
     return sorted({0, *places})
 
@@ -78,12 +78,17 @@ def functionals(kernel: np.ndarray) -> np.ndarray:
     points, trace = len(covariance), float(np.trace(covariance))
     values, vectors = np.linalg.eigh(covariance)
     centre = np.eye(points) - 1.0 / points
-    leading, rest = np.outer(vectors[:, -1], vectors[:, -1]), trace - values[-1]
     variances = np.diag(covariance)
-    rank = np.zeros_like(centre)
-    if rest > 1e-12 * trace:
-        rank = (centre - leading) / rest - leading / values[-1]
+    rank = rank_gradient(trace, float(values[-1]), vectors[:, -1])
     return np.array([centre / trace, centred(np.diag(2.0 * variances / np.sum(variances**2))), rank])
+
+
+def rank_gradient(trace: float, value: float, vector: np.ndarray) -> np.ndarray:
+    """Gradient of log (r_eff - 1) by the covariance, shape (M, M), from trace and leading eigenpair."""
+    points, leading, rest = len(vector), np.outer(vector, vector), trace - value
+    if rest <= 1e-12 * trace:
+        return np.zeros((points, points))
+    return (np.eye(points) - 1.0 / points - leading) / rest - leading / value
 
 
 def spread_by_sampling(kernel: np.ndarray, width: int, expand=None) -> np.ndarray:
