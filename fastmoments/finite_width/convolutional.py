@@ -1,8 +1,9 @@
 """Convolutional plain nets at finite width: the laws of nu2, mu2, mu2 of the noise, chi and r_eff.
 
-nu2 and mu2 of the noise are means over points (image, position) of quantities that are martingales at a point, up to the
-averages that convolutions take. So their logarithms diffuse as those of fully connected nets do, only that
-the points are weighted by what later convolutions make of them, g^(k) = (A')^k 1 / M, A the mean over taps:
+nu2 and mu2 of the noise are means over points (image, position) of quantities that are martingales at a
+point, up to the averages that convolutions take. So their logarithms diffuse as those of fully connected nets
+do, only that the points are weighted by what later convolutions make of them, g^(k) = (A')^k 1 / M, A the
+mean over taps:
 
     Var log nu2     = (1/N) sum_l sum_pq p_p p_q (4 J2(c_pq) - 1),     p = g^(L-l) * diag K, of sum 1,
     Var log mu2(dx) = (1/N) sum_l sum_pq r_p r_q (4 k0(c_pq) - 1),     r = g^(L-l) * diag D, of sum 1,
