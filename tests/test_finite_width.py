@@ -391,6 +391,21 @@ def test_recorded_logarithms_of_convolutional_nets():
         assert np.abs(curve.sigma / data[f"{name}_loc3/std"] - 1.0).max() < 0.03, (name, curve.sigma)
 
 
+@pytest.mark.slow
+def test_recorded_chi_and_rank_of_convolutional_nets():
+    """vanilla_symmetric, 200 nets of width 512, to depth 50, by one batch."""
+    data, net = recorded.load("vanilla_symmetric"), recorded.network("vanilla_symmetric", 50)
+    found = fm.scan(net, recorded.cifar()[:64], method="finite", width=512, every=10)
+    for name in ("log_chi", "chi", "reff_signal"):
+        curve, rows = found.curve(name, "act"), np.searchsorted(data["depth"], found.depth)
+        mean, deviation = data[f"{name}_loc3/mean"][rows], data[f"{name}_loc3/std"][rows]
+        z, ratio = (curve.mean - mean) / deviation, curve.sigma / deviation
+        assert np.abs(z).max() < 1.0, (name, z)
+        if name != "reff_signal":  # which varies much between batches
+            assert np.abs(z).mean() < 0.35, (name, z)
+        assert 0.8 < np.median(ratio) < 1.25, (name, ratio)
+
+
 @settings(max_examples=15, deadline=None)
 @given(st.integers(0, 2**31), st.integers(5, 24), st.sampled_from([1e-3, 0.3]))
 def test_what_a_channel_has_by_chance(seed, points, epsilon):
