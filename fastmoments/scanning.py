@@ -159,7 +159,9 @@ def scan(
         from .finite_width.engine import FiniteWidth
 
         drawn = _drawn(network, images.array, normalise, batch, batches, seed)
-        engine = FiniteWidth(network, drawn or [values], width=width, every=every)
+        taken = drawn or [values]
+        engine = FiniteWidth(network, taken, width=width, every=every)
+        refuse_what_does_not_fit(network, taken[0].shape, dtype)
     else:
         from .infinite_width import InfiniteWidth
 

@@ -484,6 +484,10 @@ def test_several_batches_add_the_variance_between_them():
     ("call", "said"),
     [
         (lambda: fm.scan(fm.bn_ff(2), flat(4), method="finite"), "Of nets with convolutions"),
+        (
+            lambda: fm.scan(fm.vanilla(2), np.eye(80)[:, :, None] * np.ones((2, 80, 80, 1)), method="finite"),
+            "at most 1,024 positions behind the stem, not 1,600",
+        ),
         (lambda: fm.scan(fm.Network([fm.Conv(1)]), flat(4), method="finite"), "covers stacks of"),
         (lambda: finite("residual", 2, flat(4), 64, input_conv=False), "needs a Conv in the stem"),
         (lambda: finite("bn_ff", 2, flat(4), 8), "does not hold at width 8"),

@@ -44,11 +44,30 @@ from .places import curves_through, nodes_of
 #: E x^3 / (E x^2)^2 of increments x, with z a standard Gaussian: of z^2, 2 relu(z)^2 and 2 [z > 0].
 SKEWNESS = {"square": 2.0, "rectified": 44.0 / 25.0, "mask": 0.0}
 
-#: Points that stand for a batch, at most; at least two images are taken.
-MOST_POINTS = 1600
+#: Points that stand for a batch, at most; at least two images are taken, of no more positions than these.
+MOST_POINTS, MOST_POSITIONS = 1600, 1024
 
 #: Depths at which the backward pass is made.
 NODES = 8
+
+
+def check(network, images: np.ndarray) -> None:
+    """Refuse images so large that even two of them are too many points for dense matrices.
+
+    Raises
+    ------
+    ValueError
+    """
+    positions = _positions(network.stem[0], images)
+    if positions > MOST_POSITIONS:
+        raise ValueError(
+            f'method="finite" covers convolutional nets of at most {MOST_POSITIONS:,} positions behind the '
+            f'stem, not {positions:,}: give smaller images, or use method="infinite" or "sampled".'
+        )
+
+
+def _positions(stem: Conv, images: np.ndarray) -> int:
+    return math.prod(stem.output_size(side) for side in images.shape[1:3])
 
 
 def stations(network, images: np.ndarray, width: int, depths: frozenset, log_input: float) -> Iterator:
@@ -99,7 +118,7 @@ def _deviations(stem: Conv, convs: list[Conv], images: np.ndarray, width: int, d
     variances : callable
         Of the depth, of an activation: `convolutional_adjoint.deviations` over the width.
     """
-    positions = math.prod(stem.output_size(side) for side in images.shape[1:3])
+    positions = _positions(stem, images)
     count = max(2, min(len(images), MOST_POINTS // positions))
     noise = NoiseCovariance.white(count, *images.shape[1:3])
     signal = first_convolution(images[:count], noise, stem)

@@ -6,7 +6,8 @@ shift by tap t, between two ReLUs. A few images stand for the batch. mu2 is a me
     mu2 = mean_a K_aa - mean over pairs of images of (mean over positions of K_ab),
 
 in which pairs of one image have the share 1 / batch. A batch of few images would have more coincidences among
-the four images that its variance is about; from 4 images on that is below 10% of the variance (tested).
+the four images that its variance is about: on average over choices 10% of the variance with 4 images for 16
+of CIFAR-10 (8 x 8 positions, to depth 20), nothing to be seen with 8. A single choice of 8 scatters by 17%.
 
 What a layer contributes changes slowly with the layer, so that it is evaluated at a few and interpolated.
 Covariances are followed forward twice rather than kept: memory grows as the root of the depth.
@@ -85,8 +86,8 @@ def deviations(
             layers, values = (np.array(part[::-1]) for part in parts[depth])
             at = np.arange(1, depth + 1)
             curves = PchipInterpolator(layers, values)(at) if depth > 1 else values
-            (more, more_rank, found[depth]["shared"]) = curves.sum(0)
-            mu2, rank = mu2 + more, rank + more_rank
+            of_mu2, of_rank, found[depth]["shared"] = curves.sum(0)
+            mu2, rank = mu2 + of_mu2, rank + of_rank
         else:
             found[0]["sampled"] = mu2
         found[depth] |= {"log_mu2_signal": float(mu2), "reff_signal": float(rank)}

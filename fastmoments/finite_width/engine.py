@@ -105,6 +105,8 @@ class FiniteWidth:
         theories = {PLAIN: plain, PLAIN_CONV: convolutional, PLAIN_RES: plain_residual}
         covered = kind(network)
         self.walk = theories.get(covered, batch_normalised).stations
+        if covered == PLAIN_CONV:
+            convolutional.check(network, batches[0])
         shape = (-1,) if covered != PLAIN_CONV else batches[0].shape[1:]
         self.batches = [np.asarray(batch).reshape(len(batch), *shape) for batch in batches]
         if min(len(batch) for batch in self.batches) < 2:
@@ -117,10 +119,9 @@ class FiniteWidth:
             self.walk(self.network, batch, self.width, self.depths, log_input)
             for batch, log_input in zip(self.batches, self.inputs, strict=True)
         ]
-        while True:
-            found = [next(walk, None) for walk in walks]
-            if found[0] is None:
-                return
+        # One batch after the other, so that memory holds one; the stations come with the last.
+        earlier = [list(walk) for walk in walks[:-1]]
+        for found in zip(*earlier, walks[-1], strict=True):
             depth, loc, _ = found[0]
             moments, sigmas = station_values(_mixed([laws for _, _, laws in found]))
             yield Station(depth, loc, moments, sigmas=sigmas)
