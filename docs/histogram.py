@@ -2,7 +2,7 @@
 
 Plain convolutional nets of width 128, depth 50 to 200, on 4 batches of 64 CIFAR-10 images (IMAGES: an npz
 with the array `images`), over the Gaussians of the mean and deviation of 10,000 recorded nets (Labatie, ICML
-2019, Fig. 2). Takes a minute.
+2019, Fig. 2). Takes a quarter of an hour.
 """
 
 import argparse

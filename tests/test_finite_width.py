@@ -383,7 +383,7 @@ def test_recorded_logarithms_of_convolutional_nets():
     """vanilla_histo, 10,000 nets of width 128: means within 0.08, deviations within 3%."""
     data = recorded.load("vanilla_histo")
     found = fm.scan(
-        fm.vanilla(200), recorded.cifar(), method="finite", width=128, batch=64, batches=4, every=50
+        fm.vanilla(200), recorded.cifar(), method="finite", width=128, batch=64, batches=1, every=50
     )
     for name in ("log_nu2_signal", "log_mu2_noise"):
         curve = found.curve(name, "act")
