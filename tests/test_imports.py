@@ -75,15 +75,16 @@ def test_kernels_know_only_each_other():
         assert imported(path) <= {"jit"}
 
 
-def test_the_finite_width_theory_knows_no_engine():
-    """Of the package it knows what stands below the engines."""
+def test_the_finite_width_theory_knows_no_simulation():
+    """Of the package it knows what stands below the engines, and that of infinite width, whose means it takes."""
+    below = {"kernels", "layers", "moments", "quadrature", "batch_norm", "covariance", "maps"}
     for path in (PACKAGE / "finite_width").glob("*.py"):
         outside = {
             node.module.split(".")[0]
             for node in ast.walk(ast.parse(path.read_text()))
             if isinstance(node, ast.ImportFrom) and node.level == 2 and node.module
         }
-        assert outside <= {"layers", "moments", "quadrature", "batch_norm", "covariance", "maps"}
+        assert outside <= below | {"infinite_width"}, path.name
 
 
 def loaded(code):
