@@ -76,7 +76,7 @@ def test_kernels_know_only_each_other():
 
 
 def test_the_finite_width_theory_knows_no_simulation():
-    """Of the package it knows what stands below the engines, and that of infinite width, whose means it takes."""
+    """It knows what stands below the engines, and that of infinite width, whose means it takes."""
     below = {"kernels", "layers", "moments", "quadrature", "batch_norm", "covariance", "maps"}
     for path in (PACKAGE / "finite_width").glob("*.py"):
         outside = {
