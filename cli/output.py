@@ -69,14 +69,8 @@ def deliver(forms: dict[str, Callable[[], str]], form: str, output: Path | None)
 def draw(scans: list, path: Path, quiet: bool) -> None:
     """Write the figure of one scan, or of several side by side, and say so."""
     from fastmoments.plot import plot_compare, plot_scan, save_figure
-    from fastmoments.plot_histogram import plot_histograms
 
-    if len(scans) > 1:
-        figure = plot_compare(scans)
-    else:  # without chi there is little to show over depth
-        laws_only = scans[0].method == "finite" and "chi" not in scans[0].moments
-        figure = (plot_histograms if laws_only else plot_scan)(scans[0])
-    save_figure(figure, path)
+    save_figure(plot_compare(scans) if len(scans) > 1 else plot_scan(scans[0]), path)
     if not quiet:
         click.echo(f"The figure is in {path}.", err=True)
 

@@ -36,7 +36,7 @@ def main() -> None:
         print(f"{name}: depth {scan.depth.tolist()}")
         print("  mean, difference from recorded:", np.round(curve.mean - mean, 3).tolist())
         print("  deviation, ratio to recorded:  ", np.round(curve.sigma / sigma, 3).tolist())
-    save_figure(plot_histograms(scan, beside=beside), given.plot)
+    save_figure(plot_histograms(scan, beside=beside, moments=MOMENTS), given.plot)
 
 
 if __name__ == "__main__":

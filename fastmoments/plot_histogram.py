@@ -15,7 +15,7 @@ LABELS = {
 COLOURS = (BLUE, ORANGE, VERMILION, PURPLE)
 
 
-def plot_histograms(scan: Scan, depths=None, beside: dict | None = None):
+def plot_histograms(scan: Scan, depths=None, beside: dict | None = None, moments=GAUSSIAN_LAWS):
     """Draw the laws of log nu2, log mu2 of the noise and log chi over random nets, at a few depths.
 
     Parameters
@@ -26,6 +26,8 @@ def plot_histograms(scan: Scan, depths=None, beside: dict | None = None):
         Recorded depths; four of them, evenly spaced, if left out.
     beside : dict of str to dict of int to (mean, sigma), optional
         By moment and depth, what simulated nets have; drawn as the Gaussian of that mean and deviation.
+    moments : sequence of str, optional
+        Some of `results.GAUSSIAN_LAWS`; all of them that the scan has, if left out.
 
     Returns
     -------
@@ -38,7 +40,7 @@ def plot_histograms(scan: Scan, depths=None, beside: dict | None = None):
     ValueError
         If the scan knows no such law, or has no such depth.
     """
-    names = [name for name in GAUSSIAN_LAWS if name in scan.moments]
+    names = [name for name in moments if name in scan.moments]
     if depths is None:
         positive = scan.depth[scan.depth > 0]
         depths = positive[np.unique(np.linspace(0, positive.size - 1, 5).round().astype(int))[-4:]]
