@@ -9,6 +9,7 @@ import pytest
 from states import in_full, state
 
 from fastmoments import batch_norm, maps
+from fastmoments.finite_width import convolutional_adjoint
 from fastmoments.layers import Conv
 
 
@@ -22,6 +23,12 @@ def test_convolution(padding, activate):
     expected = naive.flat(naive.convolve(full, conv))
     expected = naive.relu(expected) if activate else expected
     np.testing.assert_allclose(signal.dense(), expected, rtol=1e-11)
+
+
+def test_transposed_convolution():
+    """Of a sum over all pairs, every element of the covariance is seen nine times."""
+    found = convolutional_adjoint._transposed(np.ones((1, 18, 18)), (2, 3, 3), Conv(3))
+    np.testing.assert_allclose(found, 1.0, rtol=1e-14)
 
 
 def test_relu():
