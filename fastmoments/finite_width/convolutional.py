@@ -127,10 +127,10 @@ def _deviations(stem: Conv, convs: list[Conv], images: np.ndarray, width: int, d
     weights = _Weights(signal.grid, len(images), convs)
     c = correlations(signal.dense())[0]
     sampled = _law(weights.pairs(2.0 * c * c, signal.diagonal, 0) / width, SKEWNESS["square"])
-    # Shift of the mean and variance of log nu2 and of log mu2 of the noise, by the depth where they are seen.
     # The noises of two points behind the stem have the correlation of random vectors of its inputs.
     points, inputs = len(images) * positions, images.shape[-1] * stem.kernel_size**2
     first = 2.0 * (1.0 / points + (1.0 - 1.0 / points) / inputs) / width
+    # Shift of the mean and variance of log nu2 and of log mu2 of the noise, by the depth where they are seen.
     sums = np.stack([sampled, _law(np.full(len(convs) + 1, first), SKEWNESS["square"])])
     found, levels = {(0, "input"): sums[..., 0].T}, []
     for depth, conv in enumerate(convs, 1):
