@@ -99,8 +99,9 @@ class Journal:
                 np.savez(file, description=described, **arrays)
             os.replace(temporary, self.state)
         except OSError as problem:
-            temporary.unlink(missing_ok=True)
             raise _unwritten(temporary, problem) from None
+        finally:  # also of an interrupt; once moved it is not there
+            temporary.unlink(missing_ok=True)
         seconds = time.monotonic() - start
         self._due = time.monotonic() + max(CHECKPOINT_SECONDS, seconds / CHECKPOINT_SHARE)
 
@@ -130,6 +131,8 @@ class Journal:
             self._file = open(self.path, "a")  # noqa: SIM115
         except OSError as problem:
             raise _unwritten(self.path, problem) from None
+        finally:
+            temporary.unlink(missing_ok=True)
 
     def _write(self, line: str) -> None:
         try:
