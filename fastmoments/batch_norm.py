@@ -14,7 +14,7 @@ from .covariance import Covariance, NoiseCovariance, leading_pairs, pairs, worke
 from .maps import Marginals, halve, mask_target, roots_and_inverses
 from .moments import log
 from .overlap import Overlap
-from .quadrature import BatchNormWeight
+from .quadrature import BatchNormWeight, Damping
 
 #: Up to this many points batch norm uses every eigenpair; above, the leading ones and a bulk.
 DENSE_POINTS = 320
@@ -53,14 +53,14 @@ class Spectrum:
     edge: float
     block: np.ndarray
 
-    def bulk_damping(self, damping: np.ndarray) -> np.ndarray:
-        """Factor on either side of B for every t in `damping`, shape (nodes, points).
+    def bulk_damping(self, damping: Damping) -> np.ndarray:
+        """Factor on either side of B at every node, shape (nodes, points).
 
         Zero where every eigenpair is there: what is left of B is rounding then, which nothing would damp.
         """
         if not self.bulk.any():
-            return np.zeros((damping.size, self.bulk.size))
-        return 1.0 / np.sqrt(1.0 + np.outer(damping, self.bulk_rate))
+            return np.zeros((damping.t.size, self.bulk.size))
+        return np.sqrt(damping.kappa)[:, None] / np.sqrt(1.0 + np.outer(damping.t, self.bulk_rate))
 
     def bulk_error(self, damping: float) -> float:
         """Estimate of the relative Frobenius error of S (I + t S)^(-1) that the bulk brings.
@@ -81,10 +81,10 @@ class Spectrum:
         rate = float(self.bulk @ self.bulk_rate) / mass
         return np.append(self.values, rate), np.append(np.ones_like(self.values), mass / rate)
 
-    def variances(self, damping: np.ndarray) -> np.ndarray:
-        """Diagonal of S (I + t S)^(-1) for every t in `damping`, shape (nodes, points)."""
-        damped = self.values / (1.0 + np.outer(damping, self.values))
-        return damped @ (self.vectors**2).T + self.bulk / (1.0 + np.outer(damping, self.bulk_rate))
+    def variances(self, damping: Damping) -> np.ndarray:
+        """Diagonal of the damped S at every node, shape (nodes, points)."""
+        bulk = damping.kappa[:, None] * self.bulk / (1.0 + np.outer(damping.t, self.bulk_rate))
+        return damping.of(self.values) @ (self.vectors**2).T + bulk
 
 
 def spectrum(signal: Covariance, start: np.ndarray | None, rank: int | None) -> Spectrum:
@@ -163,6 +163,7 @@ def normalise(
     rank: int | None = None,
     detail: bool = True,
     overlap: Overlap | None = None,
+    samples: float = math.inf,
 ) -> Normalised:
     """Batch norm of a Gaussian signal at a finite batch, and the ReLU behind it if `activate`, in place.
 
@@ -185,6 +186,8 @@ def normalise(
         Whether nu1 and mu4 of the station are wanted.
     overlap : Overlap, optional
         Of signal and noise.
+    samples : float
+        Of how many samples S is the covariance (`quadrature`), at finite width; `signal` is its mean.
 
     Raises
     ------
@@ -193,11 +196,12 @@ def normalise(
     """
     spectral = spectrum(signal, start, rank)
     points = signal.points
-    weight = _weight(spectral, points, epsilon * math.exp(min(-signal.log_scale, 700.0)))
+    weight = _weight(spectral, points, epsilon * math.exp(min(-signal.log_scale, 700.0)), samples)
     tolerance = BULK_TOLERANCE if spectral.bulk.any() else TOLERANCE
     rule = weight.rule(0.0, 1.0, tolerance)
     inverse_variance = weight.integral()
-    variances = spectral.variances(2.0 / points * rule.nodes)
+    damping = weight.damping(rule.nodes)
+    variances = spectral.variances(damping)
     diagonal = rule.weights @ variances
     level = float(diagonal.mean())
     exact = 1.0 - weight.epsilon * inverse_variance  # int w tr(S_s) / M, by parts
@@ -205,7 +209,7 @@ def normalise(
     error = max(error, spectral.bulk_error(float(weight.mean_damping(np.array([spectral.edge]))[0])))
     known = _moments(spectral, weight, tolerance) if detail else {}
     values = spectral.weighted_values[0]
-    leading = rule.weights @ (values / (1.0 + np.outer(2.0 / points * rule.nodes, values)))
+    leading = rule.weights @ damping.of(values)
 
     if overlap is not None:
         noise.log_scale += log(_unshared(signal, noise, spectral, weight, overlap))
@@ -221,8 +225,9 @@ def normalise(
         mask_nodes = masks.nodes.size
         nodes = np.append(nodes, masks.nodes)
         weights = np.append(weights, masks.weights / masks.weights.sum())
-        variances = np.vstack([variances, spectral.variances(2.0 / points * masks.nodes)])
-    after = _mix(signal, spectral, 2.0 / points * nodes, variances, weights, mask_nodes, activate, mask)
+        variances = np.vstack([variances, spectral.variances(weight.damping(masks.nodes))])
+    damping = weight.damping(nodes)
+    after = _mix(signal, spectral, damping, variances, weights, mask_nodes, activate, mask)
 
     signal.log_scale, signal.diagonal = station.log_scale, station.diagonal
     signal.row_sums = station.row_sums
@@ -235,7 +240,7 @@ def normalise(
     return Normalised(station, dict(now), rank_behind, spectral.block, error)
 
 
-def _weight(spectral: Spectrum, points: int, epsilon: float) -> BatchNormWeight:
+def _weight(spectral: Spectrum, points: int, epsilon: float, samples: float) -> BatchNormWeight:
     values, counts = spectral.weighted_values
     complete = values.size == counts.sum()
     if epsilon == 0.0 and complete and np.count_nonzero(values > 1e-10 * values.max()) < 3:
@@ -243,14 +248,14 @@ def _weight(spectral: Spectrum, points: int, epsilon: float) -> BatchNormWeight:
             "BatchNorm with epsilon 0 needs a batch of rank 3 or more, because the inverse batch variance "
             "has no mean below that; use an epsilon above 0 or at least 4 different images."
         )
-    return BatchNormWeight(values, counts, points, epsilon)
+    return BatchNormWeight(values, counts, points, epsilon, samples)
 
 
 def _moments(spectral: Spectrum, weight: BatchNormWeight, tolerance: float) -> dict[str, float]:
     """The moments of a batch-normalised Gaussian that are not of second order."""
     absolute, fourth = weight.rule(-0.5, 0.5, tolerance), weight.rule(1.0, 2.0, tolerance)
-    roots = np.sqrt(spectral.variances(2.0 / weight.points * absolute.nodes))
-    squares = spectral.variances(2.0 / weight.points * fourth.nodes) ** 2
+    roots = np.sqrt(spectral.variances(weight.damping(absolute.nodes)))
+    squares = spectral.variances(weight.damping(fourth.nodes)) ** 2
     # sqrt(2/pi) of a Gaussian's mean absolute value, times 1/sqrt(pi) of the exponential integral.
     return {
         "log_nu1_abs_signal": log(math.sqrt(2.0) / math.pi * float(absolute.weights @ roots.mean(1))),
@@ -258,7 +263,9 @@ def _moments(spectral: Spectrum, weight: BatchNormWeight, tolerance: float) -> d
     }
 
 
-def _mix(signal, spectral: Spectrum, damping, variances, weights, mask_nodes, activate, mask) -> np.ndarray:
+def _mix(
+    signal, spectral: Spectrum, damping: Damping, variances, weights, mask_nodes, activate, mask
+) -> np.ndarray:
     """Run the kernel over the blocks; the sums (pairs, 2, size) of the result."""
     from .kernels import blocks as kernels
 
@@ -266,8 +273,13 @@ def _mix(signal, spectral: Spectrum, damping, variances, weights, mask_nodes, ac
     roots, inverses = roots_and_inverses(variances, dtype)
     first, second = pairs(signal.grid[0])
     after = np.zeros((first.size, 2, signal.blocks.shape[1]))
-    damped = spectral.values / (1.0 + np.outer(damping, spectral.values))
-    beside = (signal.means, spectral.vectors, spectral.values, damped, spectral.bulk_damping(damping))
+    beside = (
+        signal.means,
+        spectral.vectors,
+        spectral.values,
+        damping.of(spectral.values),
+        spectral.bulk_damping(damping),
+    )
     kernels.normalise(
         signal.blocks, first, second, *(np.ascontiguousarray(array, dtype=dtype) for array in beside),
         roots, inverses, weights.astype(dtype), mask_nodes, activate, mask, after, workers(),

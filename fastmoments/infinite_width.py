@@ -7,6 +7,7 @@ batch norm and, for large batches, the bulk of its spectrum (`Station.error` est
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
@@ -336,11 +337,16 @@ class InfiniteWidth:
         )
         return between
 
+    def _samples(self) -> float:
+        """Of how many samples the covariance before a batch norm is one: the channels, infinitely many."""
+        return math.inf
+
     def _normalise(self, state, layer, activate, place, wanted) -> maps.Marginals:
         noise_rank = self._noise_rank(state, "norm") if wanted.get("norm") else None
         done = batch_norm.normalise(
             state.signal, state.noise, layer.epsilon, activate=activate,
             start=self._vectors.get(place), rank=self.rank, detail=bool(wanted), overlap=state.overlap,
+            samples=self._samples(),
         )  # fmt: skip
         state.known, state.overlap = done.known, None
         self._vectors[place] = done.vectors

@@ -45,6 +45,18 @@ class Rule:
     error: float
 
 
+@dataclass(frozen=True)
+class Damping:
+    """kappa and ``t = 2 kappa s / M`` at every node: S_s = kappa S (I + t S)^(-1); shape (nodes,)."""
+
+    kappa: np.ndarray
+    t: np.ndarray
+
+    def of(self, values: np.ndarray) -> np.ndarray:
+        """Eigenvalues of S_s at every node, shape (nodes, r), from those of S."""
+        return self.kappa[:, None] * values / (1.0 + np.outer(self.t, values))
+
+
 class BatchNormWeight:
     """The weight w(s) of one covariance.
 
@@ -76,7 +88,8 @@ class BatchNormWeight:
         self._log_weight = -0.5 * np.log(damping) @ counts - epsilon * self._s
         if samples < np.inf:
             lost = (1.0 - 1.0 / damping) @ counts / samples  # 1 - kappa, without cancellation
-            self._log_weight += 0.5 * samples * (lost + np.log1p(-lost))
+            log_kappa = np.where(lost < 0.5, np.log1p(-np.minimum(lost, 0.5)), np.log(kappa))
+            self._log_weight += 0.5 * samples * (lost + log_kappa)
         self._share = counts * eigenvalues / trace
         self._damped = self._share * kappa[:, None] / damping
         self._c = 2.0 * (counts @ eigenvalues**2) / (points * trace)
@@ -98,6 +111,11 @@ class BatchNormWeight:
             if np.all(np.abs(step) <= 1e-14 * kappa):
                 break
         return kappa
+
+    def damping(self, s: np.ndarray) -> Damping:
+        """What the weight makes of S at each s."""
+        kappa = self.shrinkage(s)
+        return Damping(kappa, 2.0 / self.points * s * kappa)
 
     def integral(self, power: float = 0.0) -> float:
         """Integral of ``s^power w(s)`` on the fine grid."""

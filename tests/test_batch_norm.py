@@ -11,6 +11,7 @@ from states import assert_consistent, in_full, seeds, state
 
 from fastmoments import batch_norm
 from fastmoments.covariance import Covariance, NoiseCovariance
+from fastmoments.quadrature import Damping
 
 
 @given(
@@ -118,7 +119,7 @@ def test_the_error_of_the_bulk_bounds_that_of_the_damped_covariance(seed):
     found = batch_norm.spectrum(signal, None, 16)
     damping = 2.0 / np.trace(centred)
     exact = centred @ np.linalg.inv(np.eye(384) + damping * centred)
-    factor = found.bulk_damping(np.array([damping]))[0]
+    factor = found.bulk_damping(Damping(np.ones(1), np.array([damping])))[0]
     low = (found.vectors * found.values) @ found.vectors.T
     ours = (centred - low) * np.outer(factor, factor)
     ours += (found.vectors * (found.values / (1 + damping * found.values))) @ found.vectors.T

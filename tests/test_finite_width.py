@@ -20,7 +20,7 @@ from fastmoments.finite_width.chaos import Field, mask_form, rectified_form
 from fastmoments.finite_width.coherence import Coherent
 from fastmoments.finite_width.diagonal_law import diffused
 from fastmoments.finite_width.noise_rank import noise_rank
-from fastmoments.finite_width.normalised import normalised
+from fastmoments.finite_width.normalised import Mixture, _response, normalised, slopes
 from fastmoments.finite_width.pair_closure import Pairs
 from fastmoments.finite_width.spectral_spread import spread
 from fastmoments.layers import Conv
@@ -213,18 +213,26 @@ def test_batch_norm_of_a_sampled_covariance():
 
 
 def test_slopes_behind_batch_norm_are_derivatives():
-    """Of points that are independent of each other, for which they are exact."""
-    variances = np.exp(0.5 * np.random.default_rng(0).standard_normal(30))
-    found = normalised(np.diag(variances), 1e-3, 0.0)
-    for point in (0, 11, 29):
+    """By the logarithm of a point's variance at the same correlations, however strong these are."""
+    rng, step = np.random.default_rng(0), 1e-4
+    matrix = covariance(rng, 12)
+    found, (absolute, fourth) = normalised(matrix, 1e-3, 0.0), slopes(matrix, 1e-3, 0.0)
+    values, vectors = np.linalg.eigh(matrix)
+    mix = Mixture.of(BatchNormWeight(values, np.ones(12), 12, 1e-3), vectors, 0.0, 1.0)
+    response = _response(mix, mix.covariances(vectors))
+    for point in (0, 5, 11):
         ends = []
         for sign in (1.0, -1.0):
-            moved = variances.copy()
-            moved[point] *= math.exp(sign * 1e-4)
-            ends.append(normalised(np.diag(moved), 1e-3, 0.0))
-        for name in ("absolute", "fourth"):
-            slope = math.log(getattr(ends[0], name) / getattr(ends[1], name)) / 2e-4
-            assert_allclose(getattr(found, f"{name}_slope")[point], slope, rtol=1e-3, atol=1e-5)
+            factor = np.ones(12)
+            factor[point] = math.exp(0.5 * sign * step)
+            ends.append(normalised(matrix * np.outer(factor, factor), 1e-3, 0.0))
+        above, below = ends
+        assert_allclose(absolute[point], math.log(above.absolute / below.absolute) / (2 * step), rtol=1e-5)
+        assert_allclose(fourth[point], math.log(above.fourth / below.fourth) / (2 * step), rtol=1e-5)
+        slope = (above.log_inverse - below.log_inverse) / (2 * step)
+        assert_allclose(found.inverse_slope[point], slope, rtol=1e-5)
+        change = np.log(np.diag(above.kernel) / np.diag(below.kernel)) / (2 * step)  # of E z_i^2 / 2
+        assert_allclose(response[:, point], change, rtol=1e-5, atol=1e-8)
 
 
 def test_the_rank_of_white_noise_is_that_of_sampled_matrices():

@@ -66,3 +66,18 @@ def correlations(covariance: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         c = np.nan_to_num(covariance / np.outer(roots, roots))
     np.fill_diagonal(c, 1.0)
     return np.clip(c, -1.0, 1.0), roots
+
+
+def squared_correlation(c: np.ndarray) -> np.ndarray:
+    """Correlation of the squares of two centred rectified Gaussians of correlation c.
+
+    With phi = relu(u) - m and E relu(u)^2 relu(v) = (1 + c)^2 / (2 sqrt(2 pi)).
+    """
+    m = 1.0 / math.sqrt(2.0 * math.pi)
+
+    def fourth(arc: ArcCosine) -> np.ndarray:
+        mixed = 0.5 * m * (1.0 + arc.c) ** 2
+        return arc.j2 - 4.0 * m * mixed + 4.0 * m * m * arc.k1 + m * m - 4.0 * m**4 + m**4
+
+    apart, same = fourth(ArcCosine.of(np.zeros(1))), fourth(ArcCosine.of(np.ones(1)))
+    return (fourth(ArcCosine.of(c)) - apart) / (same - apart)

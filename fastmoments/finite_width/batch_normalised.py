@@ -26,12 +26,12 @@ import numpy as np
 from ..layers import BatchNorm, Conv, Residual
 from .arc_cosine import correlations
 from .channel_sampling import channel_sampling
-from .coherence import Coherent
+from .coherence import Coherent, bounds, merged_matrices
 from .diagonal_law import diffused
 from .law import Law
 from .matrices import centred, with_diagonal
 from .noise_rank import noise_rank, participation
-from .normalised import Normalised, normalised
+from .normalised import Normalised, normalised, slopes
 from .spectral_spread import spread
 
 
@@ -97,6 +97,7 @@ class _Layer:
     """A layer of a branch on its way: what it does to fluctuations, and what it adds to them."""
 
     through: Normalised
+    epsilon: float
     masks: float
     pairs: float
     alone: float
@@ -262,7 +263,7 @@ class _Walk:
             both = 4.0 * through.masks * through.inverse_square * (1.0 + 2.0 * r)
             alone, across = 6.0 * through.inverse_square - 1.0, both - 1.0
             layer = _Layer(
-                through, masks, through.spread / width, alone / width, across / width,
+                through, epsilon, masks, through.spread / width, alone / width, across / width,
                 (part * alone + (1.0 - part) * across) / width, both / width,
             )  # fmt: skip
             layers.append(layer)
@@ -312,7 +313,7 @@ class _Walk:
         source = (part * alone + (1.0 - part) * across) / self.width
         variance = noise.whole.variance + 2.0 * noise.whole.cross * source / layer.whole + source
         mu2_noise, mu2 = Law(log_noise - 0.5 * variance, variance), Law(math.log(through.level))
-        absolute, fourth = through.absolute_slope, through.fourth_slope
+        absolute, fourth = slopes(state.covariance, layer.epsilon, state.pairs.variance)
         of_absolute = absolute @ state.points.variance @ absolute + chance.absolute / self.width
         of_fourth = fourth @ state.points.variance @ fourth + chance.fourth / self.width
         return {
@@ -396,10 +397,9 @@ class _Walk:
         if scale is not None:
             added = mean_points.variance - state.mean_points.variance
             covariance = with_diagonal(covariance, diffused(np.diag(covariance), added))
-        variance, cross = _merged_points(
-            state.points, share, [each.through.response for each in layers], fresh
-        )
-        variance = _bounded(variance, float(np.log(np.maximum(np.diag(covariance), 1e-300)).var()))
+        points = merged_matrices(state.points, share, [each.through.response for each in layers], fresh)
+        factors = bounds(points.variance, float(np.log(np.maximum(np.diag(covariance), 1e-300)).var()))
+        variance = points.variance * np.outer(factors, factors)
         overlaps = [layer.through.overlap_memory for layer in layers]
         masks = [layer.masks for layer in layers]
         sources = [layer.through.spread / self.width for layer in layers]
@@ -415,29 +415,5 @@ class _Walk:
         pairs = state.pairs.merged(share, memories, [layer.pairs for layer in layers])
         kept = None if scale is None else state.overlap
         return Population(
-            covariance, second, pairs, Coherent(variance, cross), mean_points, merged_noise, kept
+            covariance, second, pairs, Coherent(variance, points.cross), mean_points, merged_noise, kept
         )
-
-
-def _merged_points(points: Coherent, share: float, responses: list, fresh: list):
-    """`Coherent.merged` for the fluctuations of all points, whose memories are matrices."""
-    size = len(responses[0])
-    behind, own = np.eye(size), 0.0
-    for response, source in zip(responses[:0:-1], fresh[:0:-1], strict=True):
-        own = own + (behind * source) @ behind.T
-        behind = behind @ response
-    keep, through = (1.0 - share) * np.eye(size) + share * behind @ responses[0], share * behind
-    crossed = keep @ points.cross @ through.T
-    variance = keep @ points.variance @ keep.T + crossed + crossed.T
-    variance += (through * fresh[0]) @ through.T + share**2 * own
-    return variance, (1.0 - share) * (keep @ points.cross + through * fresh[0])
-
-
-def _bounded(variance: np.ndarray, bound: float) -> np.ndarray:
-    """Covariance over nets of log T_ii, each at most the variance of their law over points and nets.
-
-    Where the symmetry between points breaks, the linear response grows without bound; the law, which
-    is not linearised, does not.
-    """
-    factor = np.sqrt(np.minimum(1.0, bound / np.maximum(np.diag(variance), 1e-300)))
-    return variance * np.outer(factor, factor)

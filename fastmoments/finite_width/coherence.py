@@ -18,6 +18,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
+
 
 @dataclass(frozen=True)
 class Coherent:
@@ -58,3 +60,79 @@ class Coherent:
             keep**2 * self.variance + 2.0 * keep * own * self.cross + own**2 * sources[0] + share**2 * fresh,
             persists * (keep * self.cross + own * sources[0]),
         )
+
+
+class Trail:
+    """A fluctuation on its way through the layers of a unit, between which linear layers may thin it out.
+
+    A number, or an array of modes that walk by themselves.
+
+    Attributes
+    ----------
+    at : Coherent
+        Before the unit.
+    variance : float
+        Where the signal stands.
+    """
+
+    def __init__(self, variance=0.0):
+        self.at = Coherent(variance)
+        self.variance = variance
+        self._memories: list = []
+        self._sources: list = []
+
+    def sampled(self, memory, source) -> None:
+        """Through batch norm and ReLU, with the noise of sampling their channels."""
+        fresh = not self._memories
+        self.variance = self.at.observed(memory, source) if fresh else memory**2 * self.variance + source
+        self._memories.append(memory)
+        self._sources.append(source)
+
+    def thinned(self, factor) -> None:
+        """Through a linear layer that multiplies the fluctuation."""
+        self.variance = factor**2 * self.variance
+        if self._memories:
+            self._memories[-1] = self._memories[-1] * factor
+            self._sources[-1] = self._sources[-1] * factor**2
+        else:
+            self.at = Coherent(self.variance)
+
+    def merge(self, share: float, stay: float | None = None) -> None:
+        """The unit ends: its branch has a share of what is behind it."""
+        if self._memories:
+            self.at = self.at.merged(share, self._memories, self._sources, stay)
+            self._memories, self._sources = [], []
+        self.variance = self.at.variance
+
+
+def merged_matrices(points: Coherent, share: float, responses: list, fresh: list) -> Coherent:
+    """`Coherent.merged` for the fluctuations of all points at once, whose memories are matrices.
+
+    Parameters
+    ----------
+    points : Coherent
+        Of matrices (M, M).
+    share : float
+    responses : list of ndarray, shape (M, M)
+        Of each layer of the branch.
+    fresh : list of ndarray, shape (M,)
+        Variances of their sampling.
+    """
+    behind, own = np.eye(len(responses[0])), 0.0
+    for response, source in zip(responses[:0:-1], fresh[:0:-1], strict=True):
+        own = own + (behind * source) @ behind.T
+        behind = behind @ response
+    keep, through = (1.0 - share) * np.eye(len(behind)) + share * behind @ responses[0], share * behind
+    crossed = keep @ points.cross @ through.T
+    variance = keep @ points.variance @ keep.T + crossed + crossed.T
+    variance += (through * fresh[0]) @ through.T + share**2 * own
+    return Coherent(variance, (1.0 - share) * (keep @ points.cross + through * fresh[0]))
+
+
+def bounds(variance: np.ndarray, bound: float) -> np.ndarray:
+    """Factors on fluctuations that bring the variance of each, on the diagonal, to at most `bound`.
+
+    Where the symmetry between points breaks, the linear response of log T_ii grows without bound; the
+    variance of their law over points and nets does not.
+    """
+    return np.sqrt(np.minimum(1.0, bound / np.maximum(np.diag(variance), 1e-300)))

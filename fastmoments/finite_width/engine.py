@@ -1,7 +1,8 @@
 """Engine: mean and deviation of the moments over random nets of a given width, without sampling.
 
-Which theory serves a net is decided here; the theories are in `plain`, `plain_residual`, `convolutional`
-and `batch_normalised`. Their laws are of logarithms; what is linear in the results assumes a lognormal law.
+Which theory serves a net is decided here; the theories are in `plain`, `plain_residual`, `convolutional`,
+`batch_normalised` and `convolutional_normalised`. Their laws are of logarithms; what is linear in the
+results assumes a lognormal law.
 """
 
 from __future__ import annotations
@@ -12,11 +13,11 @@ import numpy as np
 
 from ..layers import BatchNorm, Conv, Network, ReLU, Residual
 from ..moments import Station, input_log_variances, recorded_depths
-from . import batch_normalised, convolutional, plain, plain_residual
+from . import batch_normalised, convolutional, convolutional_normalised, plain, plain_residual
 from .law import Law, station_values
 
 PLAIN, PLAIN_CONV, PLAIN_RES = "plain", "plain_conv", "plain_res"
-BN_FF, BN_RES = "bn_ff", "bn_res"
+BN_FF, BN_RES, BN_CONV = "bn_ff", "bn_res", "bn_conv"
 
 #: Width below which an expansion in 1 / width says nothing.
 LEAST_WIDTH = 32
@@ -45,18 +46,21 @@ def kind(network: Network) -> str:
         )
     found = kinds.pop()
     if not network.fully_connected:
-        convs = {unit[0] for unit in network.units}
-        if found != PLAIN or not network.stem or len(convs) > 1 or convs.pop().stride > 1:
+        stride = max(conv.stride for conv in Network(network.layers).convolutions())
+        plain_units = found == PLAIN and network.stem and len({unit[0] for unit in network.units}) == 1
+        if not (plain_units or found in (BN_FF, BN_RES)) or stride > 1:
             raise ValueError(
                 'Of nets with convolutions method="finite" covers plain ones (a stem, then Conv and ReLU, '
-                'all alike and of stride 1); use kernel_size=1, method="infinite", or "sampled".'
+                "all alike) and those with BatchNorm in every layer, with and without skips, all of stride 1 "
+                'behind the stem; use kernel_size=1, method="infinite", or "sampled".'
             )
-        return PLAIN_CONV
+        if found == PLAIN:
+            return PLAIN_CONV
     if found in (PLAIN_RES, BN_RES) and not network.stem:
         raise ValueError(
             'method="finite" needs a Conv in the stem of a residual net, so that its channels are Gaussian.'
         )
-    return found
+    return found if network.fully_connected else BN_CONV
 
 
 def _kind_of_unit(unit: tuple) -> str | None:
@@ -102,12 +106,15 @@ class FiniteWidth:
             )
         self.network, self.width = network, width
         self.depths = frozenset(recorded_depths(network.depth, every))
-        theories = {PLAIN: plain, PLAIN_CONV: convolutional, PLAIN_RES: plain_residual}
+        theories = {
+            PLAIN: plain, PLAIN_CONV: convolutional, PLAIN_RES: plain_residual, BN_FF: batch_normalised,
+            BN_RES: batch_normalised, BN_CONV: convolutional_normalised,
+        }  # fmt: skip
         covered = kind(network)
-        self.walk = theories.get(covered, batch_normalised).stations
+        self.walk = theories[covered].stations
         if covered == PLAIN_CONV:
             convolutional.check(network, batches[0])
-        shape = (-1,) if covered != PLAIN_CONV else batches[0].shape[1:]
+        shape = (-1,) if network.fully_connected else batches[0].shape[1:]
         self.batches = [np.asarray(batch).reshape(len(batch), *shape) for batch in batches]
         if min(len(batch) for batch in self.batches) < 2:
             raise ValueError('method="finite" needs at least two images in a batch.')

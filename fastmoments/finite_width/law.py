@@ -18,7 +18,12 @@ class Law(NamedTuple):
 
         A lognormal law is assumed; to first order in the variance every law agrees.
         """
-        return cls(math.log(mean) - 0.5 * variance, variance)
+        return cls.of_log_mean(math.log(mean), variance)
+
+    @classmethod
+    def of_log_mean(cls, log_mean: float, variance: float) -> Law:
+        """The same, by the logarithm of the mean."""
+        return cls(log_mean - 0.5 * variance, variance)
 
 
 def station_values(laws: dict[str, Law]) -> tuple[dict[str, float], dict[str, float]]:

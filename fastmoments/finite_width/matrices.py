@@ -21,3 +21,18 @@ def with_diagonal(covariance: np.ndarray, variances: np.ndarray) -> np.ndarray:
 def effective_rank(covariance: np.ndarray) -> float:
     """Trace over the largest eigenvalue."""
     return float(np.trace(covariance) / np.linalg.eigvalsh(covariance)[-1])
+
+
+def image_norms(diagonal: np.ndarray, images: int) -> np.ndarray:
+    """Sum over the positions of every image."""
+    return diagonal.reshape(images, -1).sum(1)
+
+
+def by_images(matrix: np.ndarray, images: int, positions: int) -> np.ndarray:
+    """Mean over pairs of positions of every pair of images, from a matrix over few of the positions."""
+    parts = matrix.reshape(images, len(matrix) // images, images, -1)
+    found, each = parts.mean((1, 3)), parts.shape[1]
+    own = np.einsum("iaja->ij", parts).diagonal() / each
+    apart = (found.diagonal() * each - own) / max(each - 1, 1)
+    np.fill_diagonal(found, own / positions + (1.0 - 1.0 / positions) * apart)
+    return found

@@ -45,10 +45,15 @@ def noise_rank(points: int, width: int, variance: float, coherence: float) -> tu
         sizes = np.exp(deviation * (np.append(others, top) - top))
         values = spread(spread(sizes, points * max(coherence, 0.0)), points / width)
         found.append((points - 1) / points * values.sum() / values[-1])
+    mean = float(np.mean(found))
+    return mean, math.hypot(float(np.std(found)), edge_deviation(points, width) * mean)
+
+
+def edge_deviation(points: float, width: int) -> float:
+    """Relative, of the largest eigenvalue of the sample covariance of white noise (Johnstone, 2001)."""
     edge = (1.0 + math.sqrt(points / width)) ** 2
     scale = (math.sqrt(width) + math.sqrt(points)) * (width**-0.5 + points**-0.5) ** (1.0 / 3.0) / width
-    mean = float(np.mean(found))
-    return mean, math.hypot(float(np.std(found)), TRACY_WIDOM * scale / edge * mean)
+    return TRACY_WIDOM * scale / edge
 
 
 def participation(points: int, variance: float) -> float:

@@ -37,8 +37,10 @@ class Normalised:
         E (q + eps)^-2 / (E (q + eps)^-1)^2.
     level, absolute, fourth : float
         mu2, nu1 and mu4 behind batch norm.
-    absolute_slope, fourth_slope : shape (M,)
-        Derivatives of log nu1 and log mu4 by log S_ii.
+    inverse_slope : shape (M,)
+        Derivative of `log_inverse` by log S_ii.
+    leading_kurtosis : float
+        E g^4 / (E g^2)^2 of the channels' projection on the leading eigenvector of S.
     kernel : shape (M, M)
         E relu(z) relu(z)', not centred.
     memory : float
@@ -63,13 +65,13 @@ class Normalised:
     level: float
     absolute: float
     fourth: float
-    absolute_slope: np.ndarray
-    fourth_slope: np.ndarray
+    inverse_slope: np.ndarray
     kernel: np.ndarray
     memory: float
     overlap_memory: float
     masks: float
     squared_masks: float
+    leading_kurtosis: float
     kurtosis: float
     spread: float
     response: np.ndarray
@@ -78,10 +80,9 @@ class Normalised:
 
 @dataclass(frozen=True)
 class Mixture:
-    """The Gaussians of one quadrature rule: weights, kappa and t of its nodes, their damped spectra."""
+    """The Gaussians of one quadrature rule: weights of its nodes, ``t = 2 s / M``, their damped spectra."""
 
     weights: np.ndarray
-    kappa: np.ndarray
     t: np.ndarray
     variances: np.ndarray
     damped: np.ndarray
@@ -90,10 +91,8 @@ class Mixture:
     def of(cls, weight: BatchNormWeight, vectors: np.ndarray, power: float, decay: float) -> Mixture:
         """The Gauss rule for s^power of functions that fall like s^-decay (`BatchNormWeight.rule`)."""
         rule = weight.rule(power, decay, TOLERANCE)
-        kappa = weight.shrinkage(rule.nodes)
-        t = 2.0 / weight.points * rule.nodes * kappa
-        damped = kappa[:, None] * weight.eigenvalues / (1.0 + np.outer(t, weight.eigenvalues))
-        return cls(rule.weights, kappa, t, damped @ (vectors**2).T, damped)
+        damped = weight.damping(rule.nodes).of(weight.eigenvalues)
+        return cls(rule.weights, 2.0 / weight.points * rule.nodes, damped @ (vectors**2).T, damped)
 
     def covariances(self, vectors: np.ndarray) -> np.ndarray:
         """The covariance of every node, shape (nodes, M, M)."""
@@ -130,8 +129,7 @@ def normalised(
             "BatchNorm with epsilon 0 needs a batch of rank 3 or more, because the inverse batch variance "
             "has no mean below that; use an epsilon above 0 or at least 4 different images."
         )
-    samples = 1.0 / pair_variance if pair_variance > 0.0 else math.inf
-    weight = BatchNormWeight(values, np.ones(points), points, epsilon, samples)
+    weight = _weight(values, epsilon, pair_variance)
     inverse = weight.integral()
     damping = weight.mean_damping(values)
     shares = 0.0 if overlap is None else np.einsum("pk,pq,qk->k", vectors, overlap, vectors)
@@ -146,18 +144,20 @@ def normalised(
     own = np.arange(points)
     kernel = np.tensordot(mix.weights, scale * arc.k1, 1)
     kernel[own, own] = 0.5 * variances
-    alone = 1.0 / (1.0 + np.outer(mix.t / mix.kappa, diagonal))  # damping of a point by itself
+    alone = 1.0 / (1.0 + np.outer(mix.t, diagonal))  # damping of a point by itself
     survives = np.tensordot(mix.weights, arc.k0 * alone[:, :, None] * alone[:, None, :], 1)
     masks = np.tensordot(mix.weights / mix.weights.sum(), arc.k0, 1)
     trace = float(np.trace(centred(kernel)))
     memory = _off_diagonal(survives) * float(diagonal.sum()) / trace
 
-    absolute = Mixture.of(weight, vectors, -0.5, 0.5)
-    fourth = Mixture.of(weight, vectors, 1.0, 2.0)
-    first = math.sqrt(2.0) / math.pi * float(absolute.weights @ np.sqrt(absolute.variances).mean(1))
+    absolute, fourth = _of_other_degrees(weight, vectors)
     per_point = 3.0 * (fourth.weights @ fourth.variances**2)
     mu4 = float(per_point.mean())
     kurtosis = mu4 / level**2
+
+    def top(mix: Mixture, power: float) -> float:
+        return float(mix.weights @ mix.damped[:, -1] ** power)
+
     fourth_ratio, slope = _centred_relu(np.sqrt(variances))
     return Normalised(
         log_inverse=math.log(inverse),
@@ -165,10 +165,8 @@ def normalised(
         directions=float(damping @ values),
         inverse_square=weight.integral(1.0) / inverse**2,
         level=level,
-        absolute=first,
+        absolute=_absolute(absolute),
         fourth=mu4,
-        absolute_slope=_slope(absolute, diagonal, 0.5),
-        fourth_slope=_slope(fourth, diagonal, 2.0),
         kernel=kernel,
         memory=memory,
         overlap_memory=memory * math.sqrt(trace / (0.5 * points * level)),
@@ -176,9 +174,42 @@ def normalised(
         squared_masks=_off_diagonal(masks**2),
         kurtosis=kurtosis,
         spread=(points - kurtosis) / max(points - 1, 1),
-        response=slope[:, None] * _response(mix, diagonal),
+        inverse_slope=-0.5 * mix.weights @ (mix.t[:, None] * mix.variances) / inverse,
+        leading_kurtosis=3.0 * top(fourth, 2.0) / top(mix, 1.0) ** 2,
+        response=slope[:, None] * _response(mix, pairs),
         fresh=fourth_ratio * per_point / (3.0 * variances**2) - 1.0,
     )
+
+
+def _weight(values: np.ndarray, epsilon: float, pair_variance: float) -> BatchNormWeight:
+    samples = 1.0 / pair_variance if pair_variance > 0.0 else math.inf
+    return BatchNormWeight(values, np.ones(len(values)), len(values), epsilon, samples)
+
+
+def slopes(covariance: np.ndarray, epsilon: float, pair_variance: float) -> tuple[np.ndarray, np.ndarray]:
+    """Derivatives of log nu1 and log mu4 behind batch norm by log S_ii, each of shape (M,)."""
+    values, vectors = np.linalg.eigh(covariance)
+    weight = _weight(np.maximum(values, 0.0), epsilon, pair_variance)
+    mixtures = _of_other_degrees(weight, vectors)
+    return tuple(_slope(mix, vectors, power) for mix, power in zip(mixtures, (0.5, 2.0), strict=True))
+
+
+def odd_moments(covariance: np.ndarray, epsilon: float, pair_variance: float) -> np.ndarray:
+    """Logarithms of nu1 and mu4 behind batch norm, shape (2,)."""
+    values, vectors = np.linalg.eigh(covariance)
+    weight = _weight(np.maximum(values, 0.0), epsilon, pair_variance)
+    absolute, fourth = _of_other_degrees(weight, vectors)
+    return np.log([_absolute(absolute), 3.0 * float(fourth.weights @ (fourth.variances**2).mean(1))])
+
+
+def _of_other_degrees(weight: BatchNormWeight, vectors: np.ndarray) -> list[Mixture]:
+    """The Gaussians for functions of degree 1 and 4, of nu1 and mu4."""
+    return [Mixture.of(weight, vectors, power - 1.0, power) for power in (0.5, 2.0)]
+
+
+def _absolute(mix: Mixture) -> float:
+    """nu1 by its Gaussians."""
+    return math.sqrt(2.0) / math.pi * float(mix.weights @ np.sqrt(mix.variances).mean(1))
 
 
 def _off_diagonal(matrix: np.ndarray) -> float:
@@ -200,23 +231,26 @@ def _centred_relu(roots: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return quartic / square**2, (second - first * mean) / square
 
 
-def _slope(mix: Mixture, diagonal: np.ndarray, power: float) -> np.ndarray:
-    """Derivatives by log S_kk of log int w mean_i (S_s)_ii^power, the points taken as independent.
+def _slope(mix: Mixture, vectors: np.ndarray, power: float) -> np.ndarray:
+    """Derivatives by log S_kk, at fixed correlations, of log int w mean_i (S_s)_ii^power.
 
-    A point's own variance changes by 1 / (1 + t S_kk) of it, and the weight w by - t S_kk / (1 + t S_kk) / 2.
+    With S_s = (S^-1 + t)^-1 they are of (S_s)_ii and of log w
+
+        (S_s)_ii delta_ik - t (S_s)_ik^2    and    - t (S_s)_kk / 2.
     """
-    t = mix.t[:, None] / mix.kappa[:, None] * diagonal
+    t = mix.t[:, None]
     terms = mix.variances**power
-    own = power * terms / (1.0 + t) / terms.shape[1]
-    weight = -0.5 * t / (1.0 + t) * terms.mean(1, keepdims=True)
-    return mix.weights @ (own + weight) / float(mix.weights @ terms.mean(1))
+    squares = t[:, :, None] * mix.covariances(vectors) ** 2
+    own = terms - np.einsum("si,sik->sk", mix.variances ** (power - 1.0), squares)
+    change = power / terms.shape[1] * own - 0.5 * t * mix.variances * terms.mean(1, keepdims=True)
+    return mix.weights @ change / float(mix.weights @ terms.mean(1))
 
 
-def _response(mix: Mixture, diagonal: np.ndarray) -> np.ndarray:
-    """Derivatives by log S_kk of log int w (S_s)_ii, likewise."""
-    t = mix.t[:, None] / mix.kappa[:, None] * diagonal
-    share = mix.weights[:, None] * mix.variances
-    total = share.sum(0)
-    response = -0.5 * (share / total).T @ (t / (1.0 + t))
-    np.einsum("ii->i", response)[...] += (share / (1.0 + t)).sum(0) / total
-    return response
+def _response(mix: Mixture, pairs: np.ndarray) -> np.ndarray:
+    """Derivatives by log S_kk of log int w (S_s)_ii, likewise; `pairs` are the S_s."""
+    t = mix.t
+    total = mix.weights @ mix.variances
+    change = -np.tensordot(mix.weights * t, pairs**2, 1)
+    change -= 0.5 * (mix.weights[:, None] * mix.variances).T @ (t[:, None] * mix.variances)
+    np.einsum("ii->i", change)[...] += total
+    return change / total[:, None]

@@ -53,16 +53,9 @@ def spread(values: np.ndarray, ratio: float) -> np.ndarray:
         held = np.count_nonzero((-positive > low) & (-positive < high))
         lost = min(surplus, float(held))
         surplus -= lost
-        angle = (np.arange(LEAST_POINTS + POINTS * held) + 0.5) / (LEAST_POINTS + POINTS * held)
-        # Both ends of a part are square-root edges, which Chebyshev's points resolve.
-        a = 0.5 * (low + high) - 0.5 * (high - low) * np.cos(np.pi * angle)
-        square = _imaginary_square(a, positive, weights)
-        near = (positive + a[:, None]) ** 2 + square[:, None]
-        place = -a + (weights / positive * (1.0 - positive * (positive + a[:, None]) / near)).sum(1)
-        density = np.sqrt(square) / (a * a + square)
-        part = density * np.abs(np.gradient(place))
+        place, part = _density(low, high, positive, weights, LEAST_POINTS + POINTS * held)
         x.append(place)
-        mass.append(part / part.sum() * (held - lost))
+        mass.append(part * (held - lost))
     x, mass = np.concatenate(x), np.concatenate(mass)
     order = np.argsort(x)
     x, mass = x[order], mass[order] / mass.sum()
@@ -72,6 +65,50 @@ def spread(values: np.ndarray, ratio: float) -> np.ndarray:
     first = np.concatenate([[0.0, 0.0], np.cumsum(mass * x)])
     cells = np.diff(np.interp(np.linspace(0.0, 1.0, count + 1), edges, first))
     return cells * (scale * count / cells.sum())
+
+
+def largest(values: np.ndarray, counts: np.ndarray, pair_variance: float) -> float:
+    """Largest eigenvalue of the Gram matrix of 1 / `pair_variance` samples: the mean of its cell.
+
+    Parameters
+    ----------
+    values : shape (r,), rising
+        Non-negative eigenvalues of the population.
+    counts : shape (r,)
+        How often each occurs.
+    pair_variance : float
+        1 over the number of samples.
+    """
+    top = float(values[-1])
+    if pair_variance <= LEAST_RATIO / counts.sum():
+        return top
+    some = values > 1e-12 * top
+    positive, counts = values[some] / top, counts[some]
+    weights = pair_variance * positive**2 * counts
+    low, high = _parts(positive, weights)[0]
+    held = float(counts[(-positive > low) & (-positive < high)].sum())
+    # Of more points than samples the lowest eigenvalues are 0.
+    held -= max(held - 1.0 / pair_variance, 0.0)
+    # A bulk that stands for many eigenvalues is smooth, and far from the end that is wanted. With so many
+    # points the cell errs by a few thousandths of what sampling shifts it.
+    points = 8 * LEAST_POINTS + POINTS * min(int(held), len(positive))
+    place, mass = _density(low, high, positive, weights, points)
+    order = np.argsort(place)
+    place, mass = place[order], np.cumsum(mass[order]) * held
+    first = np.concatenate([[0.0], np.cumsum(np.diff(mass, prepend=0.0) * place)])
+    return top * float(first[-1] - np.interp(held - 1.0, np.concatenate([[0.0], mass]), first))
+
+
+def _density(low: float, high: float, values: np.ndarray, weights: np.ndarray, points: int):
+    """Places on a part of the spectrum, and the share of its mass at each."""
+    angle = (np.arange(points) + 0.5) / points
+    # Both ends of a part are square-root edges, which Chebyshev's points resolve.
+    a = 0.5 * (low + high) - 0.5 * (high - low) * np.cos(np.pi * angle)
+    square = _imaginary_square(a, values, weights)
+    near = (values + a[:, None]) ** 2 + square[:, None]
+    place = -a + (weights / values * (1.0 - values * (values + a[:, None]) / near)).sum(1)
+    part = np.sqrt(square) / (a * a + square) * np.abs(np.gradient(place))
+    return place, part / part.sum()
 
 
 def _parts(values: np.ndarray, weights: np.ndarray) -> list[tuple[float, float]]:
@@ -109,10 +146,10 @@ def _crossing(below, above, values, weights) -> np.ndarray:
 def _imaginary_square(a: np.ndarray, values: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """b^2 on the curve: the root of 1 / H - 1, H(b^2) = sum weights / ((values + a)^2 + b^2), by Newton.
 
-    1 / H is concave and rises, so that from 0 the steps approach the root from one side.
+    1 / H is concave and rises, so that from (nearly) 0 the steps approach the root from one side.
     """
     gaps = (values + a[:, None]) ** 2
-    square = np.zeros(a.size)
+    square = np.full(a.size, 1e-12 * weights.min())  # a may meet an eigenvalue to the last bit
     for _ in range(40):
         terms = 1.0 / (gaps + square[:, None])
         total, slope = terms @ weights, terms**2 @ weights
