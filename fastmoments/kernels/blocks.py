@@ -12,10 +12,10 @@ Sums over the rows of the result are a by-product: ``sums[p, 0]`` are the row su
 With r the correlation of two pre-activations and u = 1 - |r|, the arc-cosine kernels (Cho and Saul,
 2009) are
 
-    2 pi k1(r) = 2 pi E[relu relu] = pi max(r, 0) + u^(3/2) H(u)
+    2 k1(r) = 2 E[relu relu] = max(r, 0) + u^(3/2) H(u)
     2 pi k0(r) = 2 pi E[1(>0) 1(>0)] = pi [r >= 0] -/+ u^(1/2) A(u)       (minus for r >= 0)
 
-where A(u) = acos(1-u) / u^(1/2) and H(u) = (sqrt(u(2-u)) - (1-u) acos(1-u)) / u^(3/2) are analytic
+where A(u) = acos(1-u) / u^(1/2) and pi H(u) = (sqrt(u(2-u)) - (1-u) acos(1-u)) / u^(3/2) are analytic
 on [0, 1] (the nearest singularity is u = 2), so that polynomials of degree 17 and 15 give them to a
 few units in the last place, with neither a branch nor a cancellation at r = 1 or r = -1. In single
 precision degree 8 and 7 do.
@@ -54,7 +54,7 @@ def _polynomials(*degrees: int) -> list[list[float]]:
     central = np.cumprod(np.r_[1.0, (2.0 * n[1:] - 1.0) / (4.0 * n[1:])])  # binom(2n, n) / 8^n
     arc = math.sqrt(2.0) * central / (2 * n + 1)
     root = -math.sqrt(2.0) * central / (2 * n - 1)
-    lens = (root - arc + np.r_[0.0, arc[:-1]])[1:]
+    lens = (root - arc + np.r_[0.0, arc[:-1]])[1:] / math.pi
     fits = []
     for series, degree in zip((arc, lens), degrees, strict=True):
         nodes = 0.5 - 0.5 * np.cos(math.pi * (np.arange(degree + 1) + 0.5) / (degree + 1))
@@ -77,13 +77,6 @@ def _clear(out):
     for a in range(out.shape[0]):
         for b in range(out.shape[1]):
             out[a, b] = 0.0
-
-
-@helper()
-def _copy(source, out):
-    for a in range(out.shape[0]):
-        for b in range(out.shape[1]):
-            out[a, b] = source[a, b]
 
 
 @helper()
@@ -112,12 +105,10 @@ def _arc(u):
 
 @helper()
 def _double_lens(u):
-    u2 = u * u
-    u4 = u2 * u2
-    u8 = u4 * u4
-    low = ((H0 + H1 * u) + (H2 + H3 * u) * u2) + ((H4 + H5 * u) + (H6 + H7 * u) * u2) * u4
-    mid = ((H8 + H9 * u) + (H10 + H11 * u) * u2) + ((H12 + H13 * u) + (H14 + H15 * u) * u2) * u4
-    return low + mid * u8
+    x = u * u
+    even = H0 + x * (H2 + x * (H4 + x * (H6 + x * (H8 + x * (H10 + x * (H12 + x * H14))))))
+    odd = H1 + x * (H3 + x * (H5 + x * (H7 + x * (H9 + x * (H11 + x * (H13 + x * H15))))))
+    return even + u * odd
 
 
 @helper()
@@ -128,22 +119,26 @@ def _single_lens(u):
 
 @chosen_by_type({types.float32: _single_lens, types.float64: _double_lens})
 def _lens(u):
-    """H(u), likewise."""
+    """H(u). Even and odd powers apart: fewer products than Estrin's scheme, and chains still short enough."""
     return _double_lens(u)
 
 
 @helper()
-def _rectify_row(row, factor, inverse, roots, inverses, right, out, line):
-    """out[line, b] = 2 pi factor roots_b k1(r_b) with r_b = row_b inverse inverses_b.
+def _double_k1(r, zero, one):
+    """2 k1(r); `zero` and `one` in the precision of r."""
+    u = max(one - abs(r), zero)
+    return max(r, zero) + u * math.sqrt(u) * _lens(u)
+
+
+@helper()
+def _rectify_row(row, factor, inverse, roots, inverses, right, out):
+    """out_b = 2 factor roots_b k1(r_b) with r_b = row_b inverse inverses_b.
 
     For the points b of a block, of which `right` is the first.
     """
-    real = row.dtype.type
-    pi, one, zero = real(math.pi), real(1.0), real(0.0)
+    zero, one = row.dtype.type(0.0), row.dtype.type(1.0)
     for b in range(U(row.size)):
-        r = row[b] * (inverse * inverses[right + b])
-        u = max(one - abs(r), zero)
-        out[line, b] = (factor * roots[right + b]) * (pi * max(r, zero) + u * math.sqrt(u) * _lens(u))
+        out[b] = (factor * roots[right + b]) * _double_k1(row[b] * (inverse * inverses[right + b]), zero, one)
 
 
 @helper()
@@ -159,31 +154,48 @@ def _mask_row(row, factor, inverse, inverses, right, out):
 
 
 @helper(reassociate=True)
+def _plus(total, value):
+    """One step of a sum over a row; only here may a sum be reordered."""
+    return total + value
+
+
+@helper()
 def _tally(rows, line, sums, a):
-    """Add ``rows[line]``, row `a` of a block, to the by-products; only here may a sum be reordered."""
+    """Add ``rows[line]``, row `a` of a block, to the by-products."""
     total = 0.0
     for b in range(rows.shape[1]):
-        total += rows[line, b]
+        total = _plus(total, rows[line, b])
         sums[1, b] += rows[line, b]
     sums[0, a] = total
 
 
 @helper()
-def _activate(row, left, right, roots, inverses, noise, mask, out, line):
+def _activate(row, left, right, roots, inverses, noise, mask, out, sums, line):
     """ReLU of a row into row `line` of `out`; on a diagonal block its mask into that row of `noise`.
 
-    `left` is the point of the row, `right` the first point of its columns.
+    `left` is the point of the row, `right` the first of its columns. Adds the result to the by-products.
     """
-    unit = row.dtype.type(INVERSE_2PI)
-    factor, inverse = unit * roots[left], inverses[left]
-    _rectify_row(row, factor, inverse, roots, inverses, right, out, line)
+    zero, half, one = row.dtype.type(0.0), row.dtype.type(0.5), row.dtype.type(1.0)
+    factor, inverse = half * roots[left], inverses[left]
+    total = 0.0
+    for b in range(U(row.size)):
+        r = row[b] * (inverse * inverses[right + b])
+        value = (factor * roots[right + b]) * _double_k1(r, zero, one)
+        out[line, b] = value
+        total = _plus(total, value)
+        sums[1, b] += value
     if left == right + line:
-        out[line, line] = 0.5 * roots[left] * roots[left]  # r = 1 exactly, never through the rounded r
+        exact = factor * roots[left]  # r = 1 exactly, never through the rounded r
+        surplus = exact - out[line, line]
+        out[line, line] = exact
+        total += surplus
+        sums[1, line] += surplus
         if noise.size:
-            _mask_row(row, unit, inverse, inverses, right, mask)
+            _mask_row(row, row.dtype.type(INVERSE_2PI), inverse, inverses, right, mask)
             mask[line] = 0.5
             for b in range(row.size):
                 noise[line, b] *= mask[b]
+    sums[0, line] = total
 
 
 @jit()
@@ -218,125 +230,139 @@ def rectify(blocks, first, second, scale, bias, roots, inverses, noise, before, 
                     row[b] = real(scale) * block[a, b] + real(bias)
                 if before.size:
                     _tally(rows, U(0), before[p], a)
-                _activate(row, left + a, right, roots, inverses, masked, mask, block, a)
-                _tally(block, a, after[p], a)
+                _activate(row, left + a, right, roots, inverses, masked, mask, block, after[p], a)
 
 
 @helper()
-def _sum_taps_along_height(block, row, runs, weights, out):
-    """out[a2, (b1, b2)] = sum_t weights_t K[(row_t, a2), (b1 + t, b2)], rows `row` of the padded height.
+def _sum_taps(source, base, lines, starts, weights, factors, step, offset, out, line, to, to_step, count):
+    """Sum of taps, three in one pass, for q < count.
 
-    `runs[t]` cuts the shift of the second point by tap t into contiguous pieces (to, from, count).
+    out[line, to + q to_step] = offset + sum_t weights_t factors_t source[base + lines_t, starts_t + q step].
     """
-    width = U(out.shape[0])
-    _clear(out)
-    for t in range(runs.shape[0]):
-        if row[t] < 0:
-            continue
-        line, weight = U(row[t]) * width, block.dtype.type(weights[t])
-        for piece in range(runs.shape[1]):
-            to, start, count = runs[t, piece, 0], runs[t, piece, 1], runs[t, piece, 2]
-            for a2 in range(width):
-                for q in range(count):
-                    out[a2, to + q] += weight * block[line + a2, start + q]
+    real = source.dtype.type
+    for t in range(0, lines.size, 3):
+        i, j, k = U(base + lines[t]), U(base + lines[t + 1]), U(base + lines[t + 2])
+        a, b, c = U(starts[t]), U(starts[t + 1]), U(starts[t + 2])
+        u = real(weights[t] * factors[t])
+        v = real(weights[t + 1] * factors[t + 1])
+        w = real(weights[t + 2] * factors[t + 2])
+        for q in range(U(count)):
+            s, d = q * U(step), U(to) + q * U(to_step)
+            total = u * source[i, a + s] + v * source[j, b + s] + w * source[k, c + s]
+            out[U(line), d] = total + (out[U(line), d] if t else offset)
 
 
 @helper()
-def _pad_width(sums, pad_w, out):
-    """Spread each row of the last axis onto the padded width."""
-    width, padded = U(sums.shape[0]), U(pad_w.size)
-    left = (padded - width) // U(2) if padded > width else U(0)
-    inside = min(width, padded - left)
-    for a2 in range(width):
-        for b1 in range(U(out.shape[1]) // padded):
-            start, to = b1 * width, b1 * padded
-            for b2 in range(inside):
-                out[a2, to + left + b2] = sums[a2, start + b2]
-            for j in range(left):
-                out[a2, to + j] = sums[a2, start + U(pad_w[j])] if pad_w[j] >= 0 else 0.0
-            for j in range(left + inside, padded):
-                out[a2, to + j] = sums[a2, start + U(pad_w[j])] if pad_w[j] >= 0 else 0.0
+def _sum_taps_along_width(block, base, width, columns, across, inside, low, high, stride, out, line, to):
+    """out[line + a2, to + (b1, b2)] = sum_t across_t K[base + (a2 + t), (b1, b2 + t)], for stride 1.
+
+    In columns b2 that see no border, which are those from `low` to `high`, the shift by a tap is one of the
+    whole flattened image; it spoils the others, which are put right one by one.
+    """
+    zero = block.dtype.type(0.0)
+    new_width, height = columns.shape[0], block.shape[1] // width
+    if low < high:
+        count = (height - 1) * new_width + high - low
+        for a2 in range(new_width):
+            if stride == 1:  # said apart, or the loop would not vectorise
+                _sum_taps(
+                    block, base, columns[a2], columns[low], across[a2], inside[low], 1, zero,
+                    out, line + a2, to + low, 1, count,
+                )  # fmt: skip
+            else:
+                _sum_taps(
+                    block, base, columns[a2], columns[low], across[a2], inside[low], stride, zero,
+                    out, line + a2, to + low, 1, count,
+                )  # fmt: skip
+    for edge in range(new_width - (high - low)):
+        b2 = edge if edge < low else edge + (high - low)
+        for a2 in range(new_width):
+            _sum_taps(
+                block, base, columns[a2], columns[b2], across[a2], inside[b2], width, zero,
+                out, line + a2, to + b2, new_width, height,
+            )  # fmt: skip
 
 
 @helper()
-def _sum_taps_along_width(sums, columns, dilation, weights, total):
-    """total[(b1, j)] += sum_t weights_t sums[columns_t, (b1, j + t)] over padded rows of the last axis."""
-    for t in range(U(columns.size)):
-        if columns[t] >= 0:
-            column, shift, weight = U(columns[t]), t * U(dilation), sums.dtype.type(weights[t])
-            for q in range(U(total.size) - shift):
-                total[q] += weight * sums[column, q + shift]
+def _pad_height(out, line, pad_h, height, width):
+    """Around the image in each of `width` rows of `out` from `line` on, put what stands in its padding."""
+    top = max(pad_h.size - height, 0) // 2
+    for b1 in range(pad_h.size):
+        if b1 < top or b1 >= top + height:
+            to, start = U(b1 * width), U((top + pad_h[b1]) * width)
+            for a2 in range(line, line + width):
+                for b2 in range(U(width)):
+                    out[U(a2), to + b2] = out[U(a2), start + b2] if pad_h[b1] >= 0 else 0.0
 
 
 @jit()
 def convolve(
-    source, target, first, second, pad_h, pad_w, width, runs, down, across, stride, dilation, scale, bias,
-    activate, roots, inverses, noise, before, after, workers,
+    source, target, first, second, width, pad_h, slots, lines, down, drops, columns, across, inside, low,
+    high, stride, scale, bias, activate, roots, inverses, noise, before, after, workers,
 ):  # fmt: skip
     """``scale`` times the sum over taps of K, plus ``bias``; then, if asked, the ReLU: one visit.
 
     The k x k sum of K[(a + t), (b + t)], the same tap on both sides, separates into one along the
-    height and one along the width; a weighted one into several such pairs.
+    width and one along the height; a weighted one into several such pairs. The first is taken of all rows
+    (a1, a2) of a row a1 of the image at a time, and kept for as long as the second needs it.
 
     Parameters
     ----------
     source : (pairs, size, size)
     target : (pairs, new size, new size)
         May be `source` when the sizes agree.
-    pad_h, pad_w : int64
-        Position behind each padded one along height and width, or -1 (`Conv.padded_index`).
     width : int
         Positions along the width before the convolution.
-    runs : uint64 (taps, pieces, 3)
-        Contiguous pieces (to, from, count) of the shift by each tap along the height.
-    down, across : float64 (terms, taps)
-        Weights of the taps along height and width, whose products, summed over the terms, are theirs.
-    stride, dilation : int
+    pad_h : int64
+        Position behind each padded one along the height, or -1 (`Conv.padded_index`).
+    slots, lines, down, drops, columns, across, inside, low, high
+        Where the taps are and what they weigh (`maps.TapTables`).
+    stride : int
     activate : bool
         Whether the ReLU follows; if not, `roots`, `inverses`, `noise` and `after` are not used.
     roots, inverses, noise, before, after
         As for `rectify`, in the sizes of the result.
     """
     pairs, size, _ = source.shape
-    taps, terms, new_size = runs.shape[0], down.shape[0], target.shape[1]
-    reach = (taps - 1) * dilation
-    new_height = (pad_h.size - 1 - reach) // stride + 1
-    new_width = (pad_w.size - 1 - reach) // stride + 1
-    padded = pad_w.size
+    new_height, new_width, new_size = lines.shape[0], columns.shape[0], target.shape[1]
+    height, terms, kept = size // width, across.shape[0], slots[:, 1].max() + 1
+    top = max(pad_h.size - height, 0) // 2
+    piece = new_size if stride == 1 else new_width  # of the flattened image, in which a tap is a shift
     real = source.dtype.type
     for worker in prange(workers):
-        block = np.empty((size, size), source.dtype)
-        compact = np.empty((width, new_height * width), source.dtype)
-        sums = np.empty((terms, width, new_height * padded), source.dtype)
-        total = np.empty(new_height * padded, source.dtype)
+        # Zeros, since a tap without weight may point to a slot that was never filled.
+        sums = np.zeros((terms * kept * new_width, max(pad_h.size, height) * new_width), source.dtype)
+        starts, scales = np.empty_like(drops), np.full(drops.size, scale)
         rows, mask = np.empty((1, new_size), source.dtype), np.empty(new_size, source.dtype)
         row = rows[0]
         nothing = np.empty((0, 0))
         for p in range(worker, pairs, workers):
-            _copy(source[p], block)
-            result = target[p]
+            block, result = source[p], target[p]
             masked = noise[first[p]] if first[p] == second[p] and noise.size else nothing
             left, right = U(first[p] * new_size), U(second[p] * new_size)
             for a1 in range(new_height):
-                for term in range(terms):
-                    _sum_taps_along_height(block, pad_h[a1 * stride :: dilation], runs, down[term], compact)
-                    _pad_width(compact, pad_w, sums[term])
+                for h in range(height):
+                    if slots[h, 0] == a1:
+                        for term in range(terms):
+                            line = (term * kept + slots[h, 1]) * new_width
+                            _sum_taps_along_width(
+                                block, h * width, width, columns, across[term], inside, low, high, stride,
+                                sums, line, top * new_width,
+                            )  # fmt: skip
+                            _pad_height(sums, line, pad_h, height, new_width)
                 for a2 in range(new_width):
-                    columns = pad_w[a2 * stride : a2 * stride + reach + 1 : dilation]
-                    for q in range(total.size):
-                        total[q] = 0.0
-                    for term in range(terms):
-                        _sum_taps_along_width(sums[term], columns, dilation, across[term], total)
-                    for b1 in range(U(new_height)):
-                        to, start = b1 * U(new_width), b1 * U(padded)
-                        for b2 in range(U(new_width)):
-                            row[to + b2] = total[start + b2 * U(stride)] * real(scale) + real(bias)
+                    for to in range(0, new_size, piece):
+                        for t in range(starts.size):
+                            starts[t] = drops[t] + to * stride
+                        _sum_taps(
+                            sums, a2, lines[a1], starts, down[a1], scales, 1, real(bias),
+                            rows, 0, to, 1, piece,
+                        )  # fmt: skip
                     a = U(a1 * new_width + a2)
                     if before.size:
                         _tally(rows, U(0), before[p], a)
                     if activate:
-                        _activate(row, left + a, right, roots, inverses, masked, mask, result, a)
-                        _tally(result, a, after[p], a)
+                        _activate(row, left + a, right, roots, inverses, masked, mask, result, after[p], a)
                     else:
                         for b in range(new_size):
                             result[a, b] = row[b]
@@ -391,8 +417,7 @@ def normalise(
         partner = np.empty((rank, size), blocks.dtype)
         panels = np.empty((4, height, size), blocks.dtype)
         bulk_part, damped_part, out, mask = panels[0], panels[1], panels[2], panels[3]
-        row, line = np.empty(size, blocks.dtype), np.empty((1, size), blocks.dtype)
-        part = line[0]
+        row, part = np.empty(size, blocks.dtype), np.empty(size, blocks.dtype)
         for p in range(worker, pairs, workers):
             block = blocks[p]
             same = first[p] == second[p]
@@ -428,10 +453,10 @@ def normalise(
                                 out[a, b] += weight * row[b]
                         elif s < signal_nodes:
                             root = roots[s, left + a]
-                            amplitude = weight * real(INVERSE_2PI) * root
-                            _rectify_row(row, amplitude, inverse, roots[s], inverses[s], right, line, U(0))
+                            amplitude = real(0.5) * weight * root
+                            _rectify_row(row, amplitude, inverse, roots[s], inverses[s], right, part)
                             if same:
-                                part[top + a] = real(0.5) * weight * root * root
+                                part[top + a] = amplitude * root
                             for b in range(size):
                                 out[a, b] += part[b]
                         else:
