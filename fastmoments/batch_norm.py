@@ -282,7 +282,8 @@ def _mix(
     )
     kernels.normalise(
         signal.blocks, first, second, *(np.ascontiguousarray(array, dtype=dtype) for array in beside),
-        roots, inverses, weights.astype(dtype), mask_nodes, activate, mask, after, workers(),
+        roots, inverses, weights.astype(dtype), mask_nodes, activate, *kernels.POLYNOMIALS[dtype],
+        mask, after, workers(),
     )  # fmt: skip
     return after
 

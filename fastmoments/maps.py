@@ -180,7 +180,8 @@ def _rectify(signal, noise, scale: float, bias: float, tally: bool = True) -> tu
     mask = mask_target(signal, noise)
     roots, inverses = roots_and_inverses(signal.diagonal, signal.blocks.dtype)
     kernels.rectify(
-        signal.blocks, first, second, scale, bias, roots, inverses, mask, before, after, workers()
+        signal.blocks, first, second, scale, bias, roots, inverses,
+        *kernels.POLYNOMIALS[signal.blocks.dtype], mask, before, after, workers(),
     )  # fmt: skip
     known = halve(signal, noise, after)
     return gather_row_sums(before, signal.grid[0]) if tally else None, known
@@ -216,6 +217,7 @@ def _convolve_blocks(source, first, second, grid, conv, factor, bias, method, ac
     before = np.zeros((len(source) if tally else 0, 2, new_size))
     after = np.zeros((len(source) if activation else 0, 2, new_size))
     scale = factor * conv.gain / conv.kernel_size**2
+    polynomials = kernels.POLYNOMIALS[source.dtype]
     if fft.chosen(method, conv, height, width):
         fft.convolve(source, target, conv, height, width)
         if activation is None:
@@ -226,7 +228,7 @@ def _convolve_blocks(source, first, second, grid, conv, factor, bias, method, ac
             return target, (before, after)
         roots, inverses, mask = activation
         kernels.rectify(
-            target, first, second, scale, bias, roots, inverses, mask, before, after, workers()
+            target, first, second, scale, bias, roots, inverses, *polynomials, mask, before, after, workers()
         )  # fmt: skip
         return target, (before, after)
     nothing = np.empty(0, source.dtype)
@@ -234,7 +236,7 @@ def _convolve_blocks(source, first, second, grid, conv, factor, bias, method, ac
     kernels.convolve(
         source, target, first, second, width, conv.padded_index(height),
         *_tap_tables(conv, height, width), conv.stride, scale, bias,
-        activation is not None, roots, inverses, mask, before, after, workers(),
+        activation is not None, roots, inverses, *polynomials, mask, before, after, workers(),
     )  # fmt: skip
     return target, (before, after)
 
@@ -391,11 +393,18 @@ def convolve(
         if activate:
             roots = roots_and_inverses(signal.diagonal, signal.blocks.dtype)
             activation = (*roots, mask_target(signal, noise))
+        # A tap of a periodic convolution of stride 1 sees every column once: row sums go the diagonal's way.
+        alike = conv.padding == "periodic" and conv.stride == 1
         signal.blocks, (before, after) = _convolve_blocks(
             signal.blocks, first, second, old_grid, conv, factor, bias, method, activation,
-            tally=detail or not activate,
+            tally=not alike and (detail or not activate),
         )  # fmt: skip
-        row_sums = signal.row_sums = gather_row_sums(before, old_grid[0]) if before.size else None
+        if alike:
+            row_sums = convolve_diagonal(signal.row_sums, old_grid, conv)
+            row_sums = factor * conv.gain * row_sums + bias * signal.points
+        else:
+            row_sums = gather_row_sums(before, old_grid[0]) if before.size else None
+        signal.row_sums = row_sums
         if activate:
             known = halve(signal, noise, after)
         if noise.grid == (1, 1):

@@ -18,7 +18,7 @@ With r the correlation of two pre-activations and u = 1 - |r|, the arc-cosine ke
 where A(u) = acos(1-u) / u^(1/2) and pi H(u) = (sqrt(u(2-u)) - (1-u) acos(1-u)) / u^(3/2) are analytic
 on [0, 1] (the nearest singularity is u = 2), so that polynomials of degree 17 and 15 give them to a
 few units in the last place, with neither a branch nor a cancellation at r = 1 or r = -1. In single
-precision degree 8 and 7 do.
+precision degree 9 and 7 do.
 
 The signal's blocks are of double or single precision, and every array that stands beside them in a
 loop over their elements has the same; the noise and all sums are of double precision.
@@ -29,9 +29,9 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import prange, types
+from numba import prange
 
-from .jit import chosen_by_type, helper, jit
+from .jit import helper, jit
 
 # Indices that are sums are unsigned: of a signed one numba must ask whether it counts from the end,
 # and the loop would not vectorise.
@@ -64,12 +64,12 @@ def _polynomials(*degrees: int) -> list[list[float]]:
     return fits
 
 
-_ARC, _LENS = _polynomials(17, 15)
-A0, A1, A2, A3, A4, A5, A6, A7, A8, A9, A10, A11, A12, A13, A14, A15, A16, A17 = _ARC
-H0, H1, H2, H3, H4, H5, H6, H7, H8, H9, H10, H11, H12, H13, H14, H15 = _LENS
-_ARC, _LENS = _polynomials(8, 7)
-B0, B1, B2, B3, B4, B5, B6, B7, B8 = map(np.float32, _ARC)
-I0, I1, I2, I3, I4, I5, I6, I7 = map(np.float32, _LENS)
+#: A and H by the precision of the blocks; of odd degree. They are arguments of the kernels: there are more
+#: coefficients than registers, and to build the address of a constant takes longer than to read the stack.
+POLYNOMIALS = {
+    np.dtype(real): tuple(tuple(map(real, fit)) for fit in _polynomials(*degrees))
+    for real, degrees in ((np.float64, (17, 15)), (np.float32, (9, 7)))
+}
 
 
 @helper()
@@ -80,77 +80,45 @@ def _clear(out):
 
 
 @helper()
-def _double_arc(u):
-    u2 = u * u
-    u4 = u2 * u2
-    u8 = u4 * u4
-    low = ((A0 + A1 * u) + (A2 + A3 * u) * u2) + ((A4 + A5 * u) + (A6 + A7 * u) * u2) * u4
-    mid = ((A8 + A9 * u) + (A10 + A11 * u) * u2) + ((A12 + A13 * u) + (A14 + A15 * u) * u2) * u4
-    return low + (mid + (A16 + A17 * u) * u8) * u8
-
-
-@helper()
-def _single_arc(u):
-    u2 = u * u
-    u4 = u2 * u2
-    low = ((B0 + B1 * u) + (B2 + B3 * u) * u2) + ((B4 + B5 * u) + (B6 + B7 * u) * u2) * u4
-    return low + (B8 * u4) * u4
-
-
-@chosen_by_type({types.float32: _single_arc, types.float64: _double_arc})
-def _arc(u):
-    """A(u). Estrin's scheme: short chains of dependent operations keep the pipelines full."""
-    return _double_arc(u)
-
-
-@helper()
-def _double_lens(u):
-    x = u * u
-    even = H0 + x * (H2 + x * (H4 + x * (H6 + x * (H8 + x * (H10 + x * (H12 + x * H14))))))
-    odd = H1 + x * (H3 + x * (H5 + x * (H7 + x * (H9 + x * (H11 + x * (H13 + x * H15))))))
+def _polynomial(fit, u):
+    """sum_k fit_k u^k. Even and odd powers apart: shorter chains of operations that wait for each other."""
+    square = u * u
+    even, odd = fit[-2], fit[-1]
+    for k in range(len(fit) - 4, -1, -2):
+        even = fit[k] + square * even
+        odd = fit[k + 1] + square * odd
     return even + u * odd
 
 
 @helper()
-def _single_lens(u):
-    u2 = u * u
-    return ((I0 + I1 * u) + (I2 + I3 * u) * u2) + ((I4 + I5 * u) + (I6 + I7 * u) * u2) * (u2 * u2)
-
-
-@chosen_by_type({types.float32: _single_lens, types.float64: _double_lens})
-def _lens(u):
-    """H(u). Even and odd powers apart: fewer products than Estrin's scheme, and chains still short enough."""
-    return _double_lens(u)
-
-
-@helper()
-def _double_k1(r, zero, one):
+def _double_k1(r, zero, one, lens):
     """2 k1(r); `zero` and `one` in the precision of r."""
     u = max(one - abs(r), zero)
-    return max(r, zero) + u * math.sqrt(u) * _lens(u)
+    return max(r, zero) + u * math.sqrt(u) * _polynomial(lens, u)
 
 
 @helper()
-def _rectify_row(row, factor, inverse, roots, inverses, right, out):
+def _rectify_row(row, factor, inverse, roots, inverses, right, lens, out):
     """out_b = 2 factor roots_b k1(r_b) with r_b = row_b inverse inverses_b.
 
     For the points b of a block, of which `right` is the first.
     """
     zero, one = row.dtype.type(0.0), row.dtype.type(1.0)
     for b in range(U(row.size)):
-        out[b] = (factor * roots[right + b]) * _double_k1(row[b] * (inverse * inverses[right + b]), zero, one)
+        r = row[b] * (inverse * inverses[right + b])
+        out[b] = (factor * roots[right + b]) * _double_k1(r, zero, one, lens)
 
 
 @helper()
-def _mask_row(row, factor, inverse, inverses, right, out):
+def _mask_row(row, factor, inverse, inverses, right, arc, out):
     """out_b = 2 pi factor k0(r_b), likewise."""
     real = row.dtype.type
     half_pi, one, zero = real(HALF_PI), real(1.0), real(0.0)
     for b in range(U(row.size)):
         r = row[b] * (inverse * inverses[right + b])
         u = max(one - abs(r), zero)
-        arc = half_pi - math.sqrt(u) * _arc(u)  # asin |r|
-        out[b] = factor * (half_pi + math.copysign(arc, r))
+        angle = half_pi - math.sqrt(u) * _polynomial(arc, u)  # asin |r|
+        out[b] = factor * (half_pi + math.copysign(angle, r))
 
 
 @helper(reassociate=True)
@@ -170,7 +138,7 @@ def _tally(rows, line, sums, a):
 
 
 @helper()
-def _activate(row, left, right, roots, inverses, noise, mask, out, sums, line):
+def _activate(row, left, right, roots, inverses, arc, lens, noise, mask, out, sums, line):
     """ReLU of a row into row `line` of `out`; on a diagonal block its mask into that row of `noise`.
 
     `left` is the point of the row, `right` the first of its columns. Adds the result to the by-products.
@@ -180,7 +148,7 @@ def _activate(row, left, right, roots, inverses, noise, mask, out, sums, line):
     total = 0.0
     for b in range(U(row.size)):
         r = row[b] * (inverse * inverses[right + b])
-        value = (factor * roots[right + b]) * _double_k1(r, zero, one)
+        value = (factor * roots[right + b]) * _double_k1(r, zero, one, lens)
         out[line, b] = value
         total = _plus(total, value)
         sums[1, b] += value
@@ -191,7 +159,7 @@ def _activate(row, left, right, roots, inverses, noise, mask, out, sums, line):
         total += surplus
         sums[1, line] += surplus
         if noise.size:
-            _mask_row(row, row.dtype.type(INVERSE_2PI), inverse, inverses, right, mask)
+            _mask_row(row, row.dtype.type(INVERSE_2PI), inverse, inverses, right, arc, mask)
             mask[line] = 0.5
             for b in range(row.size):
                 noise[line, b] *= mask[b]
@@ -199,7 +167,7 @@ def _activate(row, left, right, roots, inverses, noise, mask, out, sums, line):
 
 
 @jit()
-def rectify(blocks, first, second, scale, bias, roots, inverses, noise, before, after, workers):
+def rectify(blocks, first, second, scale, bias, roots, inverses, arc, lens, noise, before, after, workers):
     """ReLU of ``scale * K + bias``, in place; and of the noise, block by block.
 
     Parameters
@@ -209,6 +177,8 @@ def rectify(blocks, first, second, scale, bias, roots, inverses, noise, before, 
     first, second : int64 (pairs,)
     roots, inverses : (points,)
         Square root of the diagonal of ``scale * K + bias``, and its inverse (0 for 0).
+    arc, lens : tuples
+        A and H (`POLYNOMIALS`).
     noise : float64 (images, size, size)
         Noise covariance of each image, multiplied by k0; empty when it is not wanted.
     before, after : float64 (pairs, 2, size)
@@ -230,7 +200,7 @@ def rectify(blocks, first, second, scale, bias, roots, inverses, noise, before, 
                     row[b] = real(scale) * block[a, b] + real(bias)
                 if before.size:
                     _tally(rows, U(0), before[p], a)
-                _activate(row, left + a, right, roots, inverses, masked, mask, block, after[p], a)
+                _activate(row, left + a, right, roots, inverses, arc, lens, masked, mask, block, after[p], a)
 
 
 @helper()
@@ -298,7 +268,7 @@ def _pad_height(out, line, pad_h, height, width):
 @jit()
 def convolve(
     source, target, first, second, width, pad_h, slots, lines, down, drops, columns, across, inside, low,
-    high, stride, scale, bias, activate, roots, inverses, noise, before, after, workers,
+    high, stride, scale, bias, activate, roots, inverses, arc, lens, noise, before, after, workers,
 ):  # fmt: skip
     """``scale`` times the sum over taps of K, plus ``bias``; then, if asked, the ReLU: one visit.
 
@@ -320,7 +290,7 @@ def convolve(
     stride : int
     activate : bool
         Whether the ReLU follows; if not, `roots`, `inverses`, `noise` and `after` are not used.
-    roots, inverses, noise, before, after
+    roots, inverses, arc, lens, noise, before, after
         As for `rectify`, in the sizes of the result.
     """
     pairs, size, _ = source.shape
@@ -362,7 +332,10 @@ def convolve(
                     if before.size:
                         _tally(rows, U(0), before[p], a)
                     if activate:
-                        _activate(row, left + a, right, roots, inverses, masked, mask, result, after[p], a)
+                        _activate(
+                            row, left + a, right, roots, inverses, arc, lens, masked, mask,
+                            result, after[p], a,
+                        )  # fmt: skip
                     else:
                         for b in range(new_size):
                             result[a, b] = row[b]
@@ -379,7 +352,7 @@ def _scale_columns(source, start, factors, out):
 @jit()
 def normalise(
     blocks, first, second, means, vectors, values, damped, bulk, roots, inverses, weights, mask_nodes,
-    activate, noise, after, workers,
+    activate, arc, lens, noise, after, workers,
 ):  # fmt: skip
     """Batch norm as a weighted set of Gaussians S_s, then, if asked, the ReLU of each; in place.
 
@@ -404,7 +377,7 @@ def normalise(
         The last `mask_nodes` nodes serve the noise, those before them the signal.
     activate : bool
         False adds up S_s itself and leaves the noise alone.
-    noise, after
+    arc, lens, noise, after
         As for `rectify`.
     """
     pairs, size, _ = blocks.shape
@@ -454,13 +427,13 @@ def normalise(
                         elif s < signal_nodes:
                             root = roots[s, left + a]
                             amplitude = real(0.5) * weight * root
-                            _rectify_row(row, amplitude, inverse, roots[s], inverses[s], right, part)
+                            _rectify_row(row, amplitude, inverse, roots[s], inverses[s], right, lens, part)
                             if same:
                                 part[top + a] = amplitude * root
                             for b in range(size):
                                 out[a, b] += part[b]
                         else:
-                            _mask_row(row, weight * real(INVERSE_2PI), inverse, inverses[s], right, part)
+                            _mask_row(row, weight * real(INVERSE_2PI), inverse, inverses[s], right, arc, part)
                             part[top + a] = real(0.5) * weight
                             for b in range(size):
                                 mask[a, b] += part[b]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 
 import numba
-from numba.extending import overload
 
 # contract: fused multiply-add. nsz: the sign of zero is free, which lets abs and max vectorise.
 # Never plain True: it would let the compiler assume that there are no NaN.
@@ -48,23 +47,3 @@ def helper(*, reassociate: bool = False):
         no_cfunc_wrapper=True,
         forceinline=True,
     )
-
-
-def chosen_by_type(choices: dict):
-    """Make a function of one argument that kernels compile as one of `choices`, by the argument's type.
-
-    As plain Python the function is what its body says.
-    """
-
-    def decorate(function):
-        @overload(
-            function,
-            jit_options={"error_model": "numpy", "fastmath": set(FASTMATH), "forceinline": True},
-        )
-        def choose(u):
-            chosen = choices[u]
-            return lambda u: chosen(u)
-
-        return function
-
-    return decorate
