@@ -275,6 +275,7 @@ class TapTables(NamedTuple):
 
 @lru_cache(maxsize=64)
 def _tap_tables(conv: Conv, height: int, width: int) -> TapTables:
+    """The tables for images of a size."""
     fill = (0, -conv.kernel_size % 3)
     taps = np.arange(conv.kernel_size)
 

@@ -3,6 +3,8 @@
 Run by itself with NUMBA_DISABLE_JIT=1; compiled, it is a quick test of the same loops.
 """
 
+from dataclasses import replace
+
 import naive
 import numpy as np
 import pytest
@@ -22,6 +24,22 @@ def test_convolution(padding, activate):
     maps.convolve(signal, noise, conv, activate=activate)
     expected = naive.flat(naive.convolve(full, conv))
     expected = naive.relu(expected) if activate else expected
+    np.testing.assert_allclose(signal.dense(), expected, rtol=1e-11)
+
+
+@pytest.mark.parametrize(
+    "conv",
+    [
+        Conv(3, stride=2),
+        Conv(2, stride=3, padding="symmetric"),
+        Conv(5, padding="zeros"),
+        Conv(3, tap_variances=[[1.0, 2.0, 3.0], [0.0, 1.0, 0.0], [4.0, 0.0, 1.0]]),
+    ],
+)
+def test_other_taps(conv):
+    signal, noise, full, _ = state(0, (2, 4, 4))
+    maps.convolve(signal, noise, replace(conv, bias_variance=0.1), activate=False)
+    expected = naive.flat(naive.convolve(full, replace(conv, bias_variance=0.1)))
     np.testing.assert_allclose(signal.dense(), expected, rtol=1e-11)
 
 
