@@ -247,20 +247,21 @@ def test_sampled_nets_agree(family, padding, width):
     net, nets, batch = getattr(fm, family)(8, padding=padding, epsilon=0.0), 150, images(8, 12, seed=5)
     found = fm.scan(net, batch, method="finite", width=width, every=2)
     samples = fm.scan(net, batch, method="sampled", width=width, nets=nets, seed=3, every=2)
-    bounds = {"log_chi": 0.35, "mu4_signal": 0.9, "nu1_abs_signal": 0.9, "reff_signal": 0.7}
+    bounds = {"log_chi": 0.35, "mu4_signal": 0.9, "nu1_abs_signal": 0.9}
     ratios = []
     for name, bound in bounds.items():
         ours, theirs = found.curve(name), samples.curve(name)
         distance = np.abs(ours.mean - theirs.mean) / theirs.sigma
         assert distance.max() < bound, (name, distance)
         ratios.append(ours.sigma / theirs.sigma)
-        assert 0.5 < np.median(ratios[-1]) < 2.0, (name, ratios[-1])
+        assert 0.5 < np.median(ratios[-1]) < 1.6, (name, ratios[-1])
     assert 0.75 < np.median(ratios) < 1.35
-    rank, sampled = found["reff_noise"][2:], samples["reff_noise"][2:]
-    assert_allclose(rank, sampled, rtol=0.08)
-    # Without the terms at finite width the ranks would be far off.
+    # The ranks of so few images, of synthetic ones in particular, are far from those of infinite width.
     limit = fm.scan(net, batch, every=2)
-    assert np.abs(limit["reff_noise"] / samples["reff_noise"] - 1.0).min() > 1.0
+    for name, first in (("reff_signal", 0), ("reff_noise", 2)):
+        ours, theirs = found[name][first:], samples[name][first:]
+        assert_allclose(ours, theirs, rtol=0.16)
+        assert np.abs(ours / theirs - 1.0).max() < 0.2 * np.abs(limit[name][first:] / theirs - 1.0).max()
 
 
 def test_the_layer_next_to_the_images_may_be_the_first_unit():
@@ -290,6 +291,11 @@ def test_several_batches_add_their_variance():
 def test_what_is_not_covered_is_refused(net, said):
     with pytest.raises(ValueError, match=said):
         fm.scan(net, images(), method="finite", width=64)
+
+
+def test_images_that_the_first_layer_makes_one_position_are_refused():
+    with pytest.raises(ValueError, match="one position behind the first layer"):
+        fm.scan(fm.bn_ff(2), images(4, 2), method="finite", width=64)
 
 
 @pytest.mark.parametrize("family", FAMILIES)

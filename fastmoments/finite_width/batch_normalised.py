@@ -26,7 +26,7 @@ import numpy as np
 from ..layers import BatchNorm, Conv, Residual
 from .arc_cosine import correlations
 from .channel_sampling import channel_sampling
-from .coherence import Coherent, bounds, merged_matrices
+from .coherence import Coherent, Growth, bounds, merged_matrices
 from .diagonal_law import diffused
 from .law import Law
 from .matrices import centred, with_diagonal
@@ -81,6 +81,8 @@ class Population:
     overlap : shape (M, M), or None
         What the channels' common first weights make signal and noise share: E C C' (`normalised`), until
         a ReLU. What is left behind it is of the order of 1 / (features of the images) and dropped.
+    growth : Growth
+        What V makes of the noise.
     """
 
     covariance: np.ndarray
@@ -89,6 +91,7 @@ class Population:
     points: Coherent
     mean_points: Coherent
     noise: NoiseLaw
+    growth: Growth
     overlap: np.ndarray | None = None
 
 
@@ -127,6 +130,7 @@ def of_images(images: np.ndarray, gain: float) -> Population:
         Coherent(nothing, nothing),
         Coherent(0.0),
         noise,
+        Growth(0.0, np.zeros(points)),
         gain / features * covariance,
     )
 
@@ -152,6 +156,7 @@ def resampled(before: Population, gain: float, width: int) -> Population:
             coherence=Coherent(r + 1.0 / width),
             overlap=Coherent(noise.overlap.variance + 1.0 / width),
         ),
+        before.growth,
         gain**2 * before.overlap,
     )
 
@@ -225,7 +230,7 @@ class _Walk:
         part = participation(points, noise.alone.variance - noise.across.variance)
         source = (2.0 * part + 2.0 * (1.0 - part) * r) / width
         mu2_noise = Law.logarithm(1.0, noise.whole.variance + source)
-        mu2_noise = Law(mu2_noise.mean + noise.log_mean, mu2_noise.variance)
+        mu2_noise = Law(mu2_noise.mean + noise.log_mean, mu2_noise.variance + state.growth.variance)
         variances, shares = np.diag(covariance), state.second / state.second.sum()
         c = correlations(covariance)[0]
         spectrum = float(np.sum(covariance**2) / np.trace(covariance) ** 2)
@@ -306,13 +311,17 @@ class _Walk:
             "covariance": with_diagonal(kernel, diffused(np.diag(kernel), diffusion)),
         }
 
+    def _grown(self, state, layer) -> float:
+        return state.growth.behind(layer.through.inverse_slope, state.points.variance)
+
     def _normalised(self, state, layer, log_noise, part, r, chance) -> dict[str, Law]:
         """The station behind batch norm."""
         through, noise = layer.through, state.noise
         alone, across = 3.0 * through.inverse_square - 1.0, through.inverse_square * (1.0 + 2.0 * r) - 1.0
         source = (part * alone + (1.0 - part) * across) / self.width
         variance = noise.whole.variance + 2.0 * noise.whole.cross * source / layer.whole + source
-        mu2_noise, mu2 = Law(log_noise - 0.5 * variance, variance), Law(math.log(through.level))
+        mu2_noise = Law(log_noise - 0.5 * variance, variance + self._grown(state, layer))
+        mu2 = Law(math.log(through.level))
         absolute, fourth = slopes(state.covariance, layer.epsilon, state.pairs.variance)
         of_absolute = absolute @ state.points.variance @ absolute + chance.absolute / self.width
         of_fourth = fourth @ state.points.variance @ fourth + chance.fourth / self.width
@@ -329,7 +338,7 @@ class _Walk:
         """The station behind the ReLU, without ranks; `before` is the law of nu1 before it."""
         noise = state.noise
         variance = noise.whole.variance + 2.0 * noise.whole.cross + layer.whole
-        mu2_noise = Law(log_noise - math.log(2.0) - 0.5 * variance, variance)
+        mu2_noise = Law(log_noise - math.log(2.0) - 0.5 * variance, variance + self._grown(state, layer))
         trace = float(np.trace(kernel))
         mu2 = Law.logarithm(trace / len(kernel), chance.centred / self.width)
         # The sum of squares is fixed by batch norm; only which half the ReLU keeps is random.
@@ -374,6 +383,7 @@ class _Walk:
             Coherent(observed["points"]),
             Coherent(0.0),
             sampled,
+            Growth(self._grown(state, layer), state.growth.cross),
         )
         yield from self.gaussian("conv", behind)
 
@@ -397,7 +407,10 @@ class _Walk:
         if scale is not None:
             added = mean_points.variance - state.mean_points.variance
             covariance = with_diagonal(covariance, diffused(np.diag(covariance), added))
-        points = merged_matrices(state.points, share, [each.through.response for each in layers], fresh)
+        responses = [each.through.response for each in layers]
+        pulls = [each.through.inverse_slope for each in layers]
+        growth = state.growth.merged(share, noise_share, pulls, responses, state.points.variance)
+        points = merged_matrices(state.points, share, responses, fresh)
         factors = bounds(points.variance, float(np.log(np.maximum(np.diag(covariance), 1e-300)).var()))
         variance = points.variance * np.outer(factors, factors)
         overlaps = [layer.through.overlap_memory for layer in layers]
@@ -415,5 +428,12 @@ class _Walk:
         pairs = state.pairs.merged(share, memories, [layer.pairs for layer in layers])
         kept = None if scale is None else state.overlap
         return Population(
-            covariance, second, pairs, Coherent(variance, points.cross), mean_points, merged_noise, kept
+            covariance,
+            second,
+            pairs,
+            Coherent(variance, points.cross),
+            mean_points,
+            merged_noise,
+            growth.scaled(factors),
+            kept,
         )

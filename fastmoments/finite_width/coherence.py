@@ -136,3 +136,41 @@ def bounds(variance: np.ndarray, bound: float) -> np.ndarray:
     variance of their law over points and nets does not.
     """
     return np.sqrt(np.minimum(1.0, bound / np.maximum(np.diag(variance), 1e-300)))
+
+
+@dataclass(frozen=True)
+class Growth:
+    """How the fluctuations of points' variances change the noise, whose rate of growth they decide.
+
+    With h the derivative of log E 1 / sigma^2 by log T_ii (`normalised`), log mu2 of the noise moves by
+    g = sum_l h_l d_l on its way; the mean of a logarithm does not.
+
+    Attributes
+    ----------
+    variance : float
+        Of g.
+    cross : shape (M,)
+        Its covariance with the fluctuations d where the signal stands.
+    """
+
+    variance: float
+    cross: np.ndarray
+
+    def behind(self, pull: np.ndarray, points: np.ndarray) -> float:
+        """Variance behind a batch norm of derivative `pull`, `points` being the covariance of d before it."""
+        return float(self.variance + 2.0 * pull @ self.cross + pull @ points @ pull)
+
+    def merged(
+        self, share: float, noise_share: float, pulls: list, responses: list, points: np.ndarray
+    ) -> Growth:
+        """Behind a unit; arguments as for `merged_matrices`, `pulls` the derivatives of its batch norms."""
+        pull, behind = pulls[-1], responses[-1]
+        for earlier, response in zip(pulls[-2::-1], responses[-2::-1], strict=True):
+            pull, behind = earlier + response.T @ pull, behind @ response
+        pull = noise_share * pull
+        keep = (1.0 - share) * np.eye(len(behind)) + share * behind
+        return Growth(self.behind(pull, points), keep @ (self.cross + points @ pull))
+
+    def scaled(self, factors: np.ndarray) -> Growth:
+        """With the fluctuations d multiplied by factors."""
+        return Growth(self.variance, factors * self.cross)

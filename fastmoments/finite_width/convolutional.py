@@ -51,21 +51,6 @@ MOST_POINTS, MOST_POSITIONS = 1600, 1024
 NODES = 8
 
 
-def check(network, images: np.ndarray) -> None:
-    """Refuse images so large that even two of them are too many points for dense matrices.
-
-    Raises
-    ------
-    ValueError
-    """
-    positions = _positions(network.stem[0], images)
-    if positions > MOST_POSITIONS:
-        raise ValueError(
-            f'method="finite" covers convolutional nets of at most {MOST_POSITIONS:,} positions behind the '
-            f'stem, not {positions:,}: give smaller images, or use method="infinite" or "sampled".'
-        )
-
-
 def _positions(stem: Conv, images: np.ndarray) -> int:
     return math.prod(stem.output_size(side) for side in images.shape[1:3])
 

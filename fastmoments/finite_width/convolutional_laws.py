@@ -98,7 +98,7 @@ def _gaussian(terms, moments: dict) -> dict[str, Law]:
         "log_mu4_signal": variance(inner**2, fluctuation, 2.0),
         "log_mu2_noise": terms.trails["whole"].variance + 2.0 / terms.width * correlated,
     }
-    return _joined(terms, _about(moments, variances), terms.grown)
+    return _joined(terms, _about(moments, variances), terms.growth.variance)
 
 
 def _about(moments: dict, variances: dict) -> dict[str, Law]:
@@ -140,4 +140,6 @@ def ranks(terms, state, moments: dict) -> dict[str, Law]:
     noise, deviation = channel_rank(
         terms.width, passed.noise_correlation, passed.sizes, leading, passed.through.masks
     )
+    # With fewer points than channels the points' own variances decide, as at infinite width.
+    noise = min(noise, moments["reff_noise"])
     return {"reff_signal": Law(rank, variance * rank**2), "reff_noise": Law(noise, deviation**2)}

@@ -31,7 +31,7 @@ from ..infinite_width import InfiniteWidth
 from ..layers import Conv, Residual
 from .arc_cosine import correlations, squared_correlation
 from .channel_sampling import ChannelSampling, channel_sampling
-from .coherence import Coherent, Trail, bounds, merged_matrices
+from .coherence import Coherent, Growth, Trail, bounds, merged_matrices
 from .convolutional_laws import laws_of, ranks
 from .displacements import Displacements
 from .law import Law
@@ -207,7 +207,7 @@ class FiniteTerms(InfiniteWidth):
         self.trails = {name: Trail() for name in ("pairs", "leading", "overlap", *UNIFORM)}
         self.trails["noise"] = Trail(self.lattice.modes(overlaps))
         self.points = Coherent(np.zeros((images, images)), np.zeros((images, images)))
-        self.grown, self.growth = 0.0, np.zeros(images)
+        self.growth = Growth(0.0, np.zeros(images))
         self._sizes = self._extent(state)
 
     def _sample_stem(self, state) -> None:
@@ -270,7 +270,7 @@ class FiniteTerms(InfiniteWidth):
             inverse=inverse,
             sizes=max(4.0 * through.masks * through.inverse_square - 1.0, 0.0),
             whole=trails["whole"].at if not self._layers else Coherent(trails["whole"].variance),
-            grown=self.grown + float(2.0 * inverse @ self.growth + inverse @ points @ inverse),
+            grown=self.growth.behind(inverse, points),
         )  # fmt: skip
 
     def _points_within(self) -> np.ndarray:
@@ -324,19 +324,13 @@ class FiniteTerms(InfiniteWidth):
         for name in ("noise", "whole"):
             self.trails[name].merge(noise_share)
         responses = [layer.response for layer in layers]
-        pull = layers[-1].inverse
-        for layer in layers[-2::-1]:
-            pull = layer.inverse + layer.response.T @ pull
-        pull = noise_share * pull
-        self.grown += float(2.0 * pull @ self.growth + pull @ self.points.variance @ pull)
-        keep = np.linalg.multi_dot(responses[::-1]) if len(responses) > 1 else responses[0]
-        keep = (1.0 - share) * np.eye(len(keep)) + share * keep
-        self.growth = keep @ (self.growth + self.points.variance @ pull)
+        pulls = [layer.inverse for layer in layers]
+        growth = self.growth.merged(share, noise_share, pulls, responses, self.points.variance)
         points = merged_matrices(self.points, share, responses, [layer.fresh for layer in layers])
         norms = image_norms(state.signal.centred_diagonal, len(self.chosen))
         factors = bounds(points.variance, float(np.log(np.maximum(norms, 1e-300)).var()))
         self.points = Coherent(points.variance * np.outer(factors, factors), points.cross)
-        self.growth = factors * self.growth
+        self.growth = growth.scaled(factors)
 
     def _few(self, signal: Covariance) -> np.ndarray:
         """Centred covariance of the few points, shape (images each, images each), in the blocks' scale."""

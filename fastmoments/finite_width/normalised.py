@@ -147,8 +147,10 @@ def normalised(
     alone = 1.0 / (1.0 + np.outer(mix.t, diagonal))  # damping of a point by itself
     survives = np.tensordot(mix.weights, arc.k0 * alone[:, :, None] * alone[:, None, :], 1)
     masks = np.tensordot(mix.weights / mix.weights.sum(), arc.k0, 1)
-    trace = float(np.trace(centred(kernel)))
-    memory = _off_diagonal(survives) * float(diagonal.sum()) / trace
+    behind = np.diag(centred(kernel))
+    # Of an error relative to the points' deviations, before and behind.
+    relative = np.sqrt(np.maximum(diagonal, 0.0) / np.maximum(behind, 1e-300))
+    memory = _off_diagonal(survives * np.outer(relative, relative))
 
     absolute, fourth = _of_other_degrees(weight, vectors)
     per_point = 3.0 * (fourth.weights @ fourth.variances**2)
@@ -169,7 +171,7 @@ def normalised(
         fourth=mu4,
         kernel=kernel,
         memory=memory,
-        overlap_memory=memory * math.sqrt(trace / (0.5 * points * level)),
+        overlap_memory=memory * math.sqrt(float(behind.sum()) / (0.5 * points * level)),
         masks=_off_diagonal(masks),
         squared_masks=_off_diagonal(masks**2),
         kurtosis=kurtosis,
