@@ -254,7 +254,7 @@ class FiniteTerms(InfiniteWidth):
         few = self._few(signal)
         epsilon *= math.exp(min(-signal.log_scale, 700.0))
         pairs = float(np.mean(trails["pairs"].variance))
-        through = normalised(few, epsilon, pairs)
+        through = normalised(few, epsilon, pairs, group=self.chosen.shape[1])
         own = self._own_correlations(signal)
         shape = (len(self.chosen), -1)
         response = through.response.reshape(*shape, len(few)).mean(1).reshape(*shape[:1], *shape).sum(2)
@@ -285,9 +285,13 @@ class FiniteTerms(InfiniteWidth):
         own, noises = self._correlations(state)
         through = passed.through
         masks = math.sqrt(4.0 * through.squared_masks)
+        # The first mode is alike at all positions of an image.
+        memory = np.full(self.lattice.counts.size, through.memory)
+        memory[0] = through.group_memory
+        overlap = memory * (through.overlap_memory / through.memory)
         memories = {
-            "pairs": through.memory, "leading": through.memory, "mode": through.memory,
-            "overlap": through.overlap_memory, "noise": masks,
+            "pairs": memory, "leading": memory, "mode": through.group_memory, "overlap": overlap,
+            "noise": masks,
         }  # fmt: skip
         sources = self._sources(own, noises, through.spread, passed.sizes)
         for name, memory in memories.items():

@@ -45,6 +45,8 @@ class Normalised:
         E relu(z) relu(z)', not centred.
     memory : float
         f: how much of a relative fluctuation of S_ij, i != j, is left in the centred kernel.
+    group_memory : float
+        The same for fluctuations that all points of a group share.
     overlap_memory : float
         The same for the covariance of signal and noise.
     masks, squared_masks : float
@@ -68,6 +70,7 @@ class Normalised:
     inverse_slope: np.ndarray
     kernel: np.ndarray
     memory: float
+    group_memory: float
     overlap_memory: float
     masks: float
     squared_masks: float
@@ -100,7 +103,11 @@ class Mixture:
 
 
 def normalised(
-    covariance: np.ndarray, epsilon: float, pair_variance: float, overlap: np.ndarray | None = None
+    covariance: np.ndarray,
+    epsilon: float,
+    pair_variance: float,
+    overlap: np.ndarray | None = None,
+    group: int = 1,
 ) -> Normalised:
     """Send a centred mean covariance through batch norm and ReLU.
 
@@ -115,6 +122,8 @@ def normalised(
     overlap : shape (M, M), optional
         E C C', C the covariance of signal and noise that the first weights bring about, per noise point
         (as `overlap` follows it at infinite width).
+    group : int
+        Points of an image, which stand one after the other.
 
     Raises
     ------
@@ -144,13 +153,23 @@ def normalised(
     own = np.arange(points)
     kernel = np.tensordot(mix.weights, scale * arc.k1, 1)
     kernel[own, own] = 0.5 * variances
-    alone = 1.0 / (1.0 + np.outer(mix.t, diagonal))  # damping of a point by itself
-    survives = np.tensordot(mix.weights, arc.k0 * alone[:, :, None] * alone[:, None, :], 1)
     masks = np.tensordot(mix.weights / mix.weights.sum(), arc.k0, 1)
     behind = np.diag(centred(kernel))
     # Of an error relative to the points' deviations, before and behind.
     relative = np.sqrt(np.maximum(diagonal, 0.0) / np.maximum(behind, 1e-300))
-    memory = _off_diagonal(survives * np.outer(relative, relative))
+
+    def memory(damping: np.ndarray) -> float:
+        survives = np.tensordot(mix.weights, arc.k0 * damping[:, :, None] * damping[:, None, :], 1)
+        # No error grows; where one point dominates, a mean over pairs would say so.
+        return min(_off_diagonal(survives * np.outer(relative, relative)), 1.0)
+
+    # An error d becomes (I + t S)^-1 d (I + t S)^-1 in S_s, and (I + t S)^-1 = I - t S_s.
+    alone = memory(1.0 - mix.t[:, None] * mix.variances)
+    together = alone
+    if group > 1:
+        blocks = pairs.reshape(len(pairs), points, points // group, group).sum(3)
+        inside = np.take_along_axis(blocks, (own // group)[None, :, None], 2)[:, :, 0]
+        together = memory(1.0 - mix.t[:, None] * inside)
 
     absolute, fourth = _of_other_degrees(weight, vectors)
     per_point = 3.0 * (fourth.weights @ fourth.variances**2)
@@ -170,8 +189,9 @@ def normalised(
         absolute=_absolute(absolute),
         fourth=mu4,
         kernel=kernel,
-        memory=memory,
-        overlap_memory=memory * math.sqrt(float(behind.sum()) / (0.5 * points * level)),
+        memory=alone,
+        group_memory=together,
+        overlap_memory=alone * math.sqrt(float(behind.sum()) / (0.5 * points * level)),
         masks=_off_diagonal(masks),
         squared_masks=_off_diagonal(masks**2),
         kurtosis=kurtosis,
