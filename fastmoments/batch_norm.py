@@ -144,6 +144,9 @@ class Normalised:
     error : float
         Estimate of the relative error of the covariance: the largest of the quadrature's, the bulk's
         (`Spectrum.bulk_error`) and that of the trace, which is known exactly.
+    inverse_square : float
+        E (q + eps)^-2 / (E (q + eps)^-1)^2: one and the relative variance over channels of the factor on the
+        noise.
     """
 
     station: Marginals
@@ -151,6 +154,7 @@ class Normalised:
     rank: float
     vectors: np.ndarray
     error: float
+    inverse_square: float
 
 
 def normalise(
@@ -237,7 +241,8 @@ def normalise(
         if detail:
             now["log_nu1_abs_signal"] = known["log_nu1_abs_signal"] - log(2.0)
     rank_behind = level * points / float(leading.max())
-    return Normalised(station, dict(now), rank_behind, spectral.block, error)
+    inverse_square = weight.integral(1.0) / inverse_variance**2
+    return Normalised(station, dict(now), rank_behind, spectral.block, error, inverse_square)
 
 
 def _weight(spectral: Spectrum, points: int, epsilon: float, samples: float) -> BatchNormWeight:

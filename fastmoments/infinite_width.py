@@ -348,7 +348,7 @@ class InfiniteWidth:
             start=self._vectors.get(place), rank=self.rank, detail=bool(wanted), overlap=state.overlap,
             samples=self._samples(),
         )  # fmt: skip
-        state.known, state.overlap = done.known, None
+        state.known, state.overlap, self._done = done.known, None, done
         self._vectors[place] = done.vectors
         self._error = max(self._error, done.error)
         if noise_rank is not None:

@@ -43,7 +43,7 @@ def _normalised(terms, moments: dict) -> dict[str, Law]:
     """Behind a batch norm, which fixes nu2 and mu2."""
     passed, width = terms.passed, terms.width
     (absolute, fourth), chance, bend = passed.slopes, passed.chance, passed.bend
-    source = (passed.through.inverse_square - 1.0) / width
+    source = (passed.inverse_square - 1.0) / width
     sampling = passed.whole.variance + source
     if passed.sizes > 0.0:
         sampling += 2.0 * passed.whole.cross * source / (passed.sizes / width)

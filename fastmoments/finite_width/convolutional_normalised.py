@@ -67,6 +67,8 @@ class Passed:
         Variance that sampling adds to V.
     inverse : shape (images,)
         Derivative of log E 1 / q by the logarithm of every image's norm.
+    inverse_square : float
+        E (q + eps)^-2 / (E (q + eps)^-1)^2.
     sizes : float
         N times the relative variance of what channels do to the noise.
     whole, grown : float
@@ -82,9 +84,10 @@ class Passed:
     response: np.ndarray
     fresh: np.ndarray
     inverse: np.ndarray
-    sizes: float
     whole: Coherent
     grown: float
+    inverse_square: float = 1.0
+    sizes: float = 0.0
     noise_correlation: float = 0.0
     ranks: dict[str, Law] = field(default_factory=dict)
 
@@ -174,6 +177,9 @@ class FiniteTerms(InfiniteWidth):
         kept = math.log1p(-min(lost, 0.5))
         state.noise.log_scale += kept
         station.log_noise += kept
+        # Of all points: the few have a bulk of few dimensions, whose variance would fluctuate more.
+        passed.inverse_square = self._done.inverse_square
+        passed.sizes = max(4.0 * passed.through.masks * passed.inverse_square - 1.0, 0.0)
         self._behind(state, passed)
         if self.passed is None or place[1] < 2 or not self.residual:
             self.passed = passed
@@ -268,7 +274,6 @@ class FiniteTerms(InfiniteWidth):
             response=response,
             fresh=together / self.width * through.fresh.reshape(shape).mean(1),
             inverse=inverse,
-            sizes=max(4.0 * through.masks * through.inverse_square - 1.0, 0.0),
             whole=trails["whole"].at if not self._layers else Coherent(trails["whole"].variance),
             grown=self.growth.behind(inverse, points),
         )  # fmt: skip
