@@ -20,7 +20,7 @@ from fastmoments.finite_width.chaos import Field, mask_form, rectified_form
 from fastmoments.finite_width.coherence import Coherent
 from fastmoments.finite_width.diagonal_law import diffused
 from fastmoments.finite_width.noise_rank import noise_rank
-from fastmoments.finite_width.normalised import Mixture, _response, normalised, slopes
+from fastmoments.finite_width.normalised import Mixture, _response, normalised
 from fastmoments.finite_width.pair_closure import Pairs
 from fastmoments.finite_width.spectral_spread import spread
 from fastmoments.layers import Conv
@@ -216,7 +216,8 @@ def test_slopes_behind_batch_norm_are_derivatives():
     """By the logarithm of a point's variance at the same correlations, however strong these are."""
     rng, step = np.random.default_rng(0), 1e-4
     matrix = covariance(rng, 12)
-    found, (absolute, fourth) = normalised(matrix, 1e-3, 0.0), slopes(matrix, 1e-3, 0.0)
+    found = normalised(matrix, 1e-3, 0.0)
+    absolute, fourth = found.slopes
     values, vectors = np.linalg.eigh(matrix)
     mix = Mixture.of(BatchNormWeight(values, np.ones(12), 12, 1e-3), vectors, 0.0, 1.0)
     response = _response(mix, mix.covariances(vectors))

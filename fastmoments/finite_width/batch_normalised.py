@@ -31,68 +31,9 @@ from .diagonal_law import diffused
 from .law import Law
 from .matrices import centred, with_diagonal
 from .noise_rank import noise_rank, participation
-from .normalised import Normalised, normalised, slopes
+from .normalised import Normalised, normalised
+from .population import NoiseLaw, Population, of_images, resampled
 from .spectral_spread import spread
-
-
-@dataclass(frozen=True)
-class NoiseLaw:
-    """The noise's variances over points and nets.
-
-    Attributes
-    ----------
-    log_mean : float
-        Logarithm of E D.
-    alone, across : Coherent
-        Variance of log D_ii, and covariance of two points' logarithms.
-    whole : Coherent
-        Variance of the logarithm of mu2 of the noise.
-    coherence : Coherent
-        r.
-    overlap : Coherent
-        zeta.
-    """
-
-    log_mean: float
-    alone: Coherent
-    across: Coherent
-    whole: Coherent
-    coherence: Coherent
-    overlap: Coherent
-
-
-@dataclass(frozen=True)
-class Population:
-    """Where a net stands between two units.
-
-    Attributes
-    ----------
-    covariance : shape (M, M)
-        Mean of the centred T.
-    second : shape (M,)
-        Mean of the diagonal of T, not centred.
-    pairs : Coherent
-        q.
-    points : Coherent
-        V, shape (M, M), of log T_ii.
-    mean_points : Coherent
-        The mean of its diagonal if batch norm had no restoring force, which drives `diagonal_law`.
-    noise : NoiseLaw
-    overlap : shape (M, M), or None
-        What the channels' common first weights make signal and noise share: E C C' (`normalised`), until
-        a ReLU. What is left behind it is of the order of 1 / (features of the images) and dropped.
-    growth : Growth
-        What V makes of the noise.
-    """
-
-    covariance: np.ndarray
-    second: np.ndarray
-    pairs: Coherent
-    points: Coherent
-    mean_points: Coherent
-    noise: NoiseLaw
-    growth: Growth
-    overlap: np.ndarray | None = None
 
 
 @dataclass
@@ -100,65 +41,12 @@ class _Layer:
     """A layer of a branch on its way: what it does to fluctuations, and what it adds to them."""
 
     through: Normalised
-    epsilon: float
     masks: float
     pairs: float
     alone: float
     across: float
     whole: float
     coherence: float
-
-
-def of_images(images: np.ndarray, gain: float) -> Population:
-    """Channels behind a linear layer of the images (n, features): N(0, gain times their Gram matrix)."""
-    points, features = images.shape
-    gram = gain / features * (images @ images.T)
-    nothing = np.zeros((points, points))
-    noise = NoiseLaw(
-        math.log(gain),
-        alone=Coherent(0.0),  # the deviation of a single draw of the noise on the images is left out
-        across=Coherent(0.0),
-        whole=Coherent(0.0),
-        coherence=Coherent(1.0 / features),
-        overlap=Coherent(0.0),
-    )
-    covariance = centred(gram)
-    return Population(
-        covariance,
-        np.diag(gram).copy(),
-        Coherent(0.0),
-        Coherent(nothing, nothing),
-        Coherent(0.0),
-        noise,
-        Growth(0.0, np.zeros(points)),
-        gain / features * covariance,
-    )
-
-
-def resampled(before: Population, gain: float, width: int) -> Population:
-    """Behind one more linear layer, whose population is the Gram matrix of N channels."""
-    points, noise = len(before.covariance), before.noise
-    c, _ = correlations(before.covariance)
-    pairs = (1.0 + float((np.sum(c * c) - points) / max(points * (points - 1), 1))) / width
-    covariance = with_diagonal(before.covariance, diffused(np.diag(before.covariance), 2.0 / width))
-    r = noise.coherence.variance
-    return Population(
-        gain * covariance,
-        gain * before.second,
-        Coherent(before.pairs.variance + pairs),
-        Coherent(before.points.variance + 2.0 / width * np.eye(points), np.zeros((points, points))),
-        Coherent(before.mean_points.variance + 2.0 / width),
-        NoiseLaw(
-            noise.log_mean + math.log(gain),
-            alone=Coherent(noise.alone.variance + 2.0 / width),
-            across=Coherent(noise.across.variance + 2.0 * r / width),
-            whole=Coherent(noise.whole.variance + (2.0 / points + 2.0 * r) / width),
-            coherence=Coherent(r + 1.0 / width),
-            overlap=Coherent(noise.overlap.variance + 1.0 / width),
-        ),
-        before.growth,
-        gain**2 * before.overlap,
-    )
 
 
 def stations(network, images: np.ndarray, width: int, depths: frozenset, log_input: float) -> Iterator:
@@ -268,7 +156,7 @@ class _Walk:
             both = 4.0 * through.masks * through.inverse_square * (1.0 + 2.0 * r)
             alone, across = 6.0 * through.inverse_square - 1.0, both - 1.0
             layer = _Layer(
-                through, epsilon, masks, through.spread / width, alone / width, across / width,
+                through, masks, through.spread / width, alone / width, across / width,
                 (part * alone + (1.0 - part) * across) / width, both / width,
             )  # fmt: skip
             layers.append(layer)
@@ -322,7 +210,7 @@ class _Walk:
         variance = noise.whole.variance + 2.0 * noise.whole.cross * source / layer.whole + source
         mu2_noise = Law(log_noise - 0.5 * variance, variance + self._grown(state, layer))
         mu2 = Law(math.log(through.level))
-        absolute, fourth = slopes(state.covariance, layer.epsilon, state.pairs.variance)
+        absolute, fourth = through.slopes
         of_absolute = absolute @ state.points.variance @ absolute + chance.absolute / self.width
         of_fourth = fourth @ state.points.variance @ fourth + chance.fourth / self.width
         return {

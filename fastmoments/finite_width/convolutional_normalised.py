@@ -36,7 +36,7 @@ from .convolutional_laws import laws_of, ranks
 from .displacements import Displacements
 from .law import Law
 from .matrices import by_images, centred, image_norms
-from .normalised import Normalised, normalised, odd_moments, slopes
+from .normalised import Normalised, normalised, odd_moments
 
 #: Points of the dense theory, about; at least two positions of every image.
 POINTS = 256
@@ -55,6 +55,9 @@ class Passed:
     few : shape (points, points)
         Centred covariance before it, of the few points.
     epsilon : float
+        In its units.
+    pairs : float
+        q before it.
     through : Normalised
     points : shape (images, images)
         V before it.
@@ -94,8 +97,7 @@ class Passed:
     @cached_property
     def slopes(self) -> tuple[np.ndarray, np.ndarray]:
         """Derivatives of log nu1 and log mu4 by the logarithms of the images' norms."""
-        found = slopes(self.few, self.epsilon, self.pairs)
-        return tuple(slope.reshape(len(self.fresh), -1).sum(1) for slope in found)
+        return tuple(slope.reshape(len(self.fresh), -1).sum(1) for slope in self.through.slopes)
 
     @cached_property
     def bend(self) -> np.ndarray:
@@ -114,7 +116,7 @@ class Passed:
                 found.append(odd_moments(moved, self.epsilon, self.pairs))
         if not found:
             return np.zeros(2)
-        return np.mean(found, 0) - odd_moments(self.few, self.epsilon, self.pairs)
+        return np.mean(found, 0) - np.log([self.through.absolute, self.through.fourth])
 
     @cached_property
     def chance(self) -> ChannelSampling:

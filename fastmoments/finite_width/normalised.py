@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -58,6 +59,10 @@ class Normalised:
         d log S'_ii / d log S_kk of the diagonals, S' the centred kernel.
     fresh : shape (M,)
         N times the variance of log S'_ii given S: E a_i^4 / (E a_i^2)^2 - 1 of the centred activation a.
+    vectors : shape (M, M)
+        Eigenvectors of S.
+    others : list of Mixture
+        Of nu1 and mu4.
     """
 
     log_inverse: float
@@ -79,6 +84,14 @@ class Normalised:
     spread: float
     response: np.ndarray
     fresh: np.ndarray
+    vectors: np.ndarray
+    others: list[Mixture]
+
+    @cached_property
+    def slopes(self) -> tuple[np.ndarray, np.ndarray]:
+        """Derivatives of log nu1 and log mu4 behind batch norm by log S_ii, each of shape (M,)."""
+        degrees = zip(self.others, (0.5, 2.0), strict=True)
+        return tuple(_slope(mix, self.vectors, power) for mix, power in degrees)
 
 
 @dataclass(frozen=True)
@@ -200,20 +213,14 @@ def normalised(
         leading_kurtosis=3.0 * top(fourth, 2.0) / top(mix, 1.0) ** 2,
         response=slope[:, None] * _response(mix, pairs),
         fresh=fourth_ratio * per_point / (3.0 * variances**2) - 1.0,
+        vectors=vectors,
+        others=[absolute, fourth],
     )
 
 
 def _weight(values: np.ndarray, epsilon: float, pair_variance: float) -> BatchNormWeight:
     samples = 1.0 / pair_variance if pair_variance > 0.0 else math.inf
     return BatchNormWeight(values, np.ones(len(values)), len(values), epsilon, samples)
-
-
-def slopes(covariance: np.ndarray, epsilon: float, pair_variance: float) -> tuple[np.ndarray, np.ndarray]:
-    """Derivatives of log nu1 and log mu4 behind batch norm by log S_ii, each of shape (M,)."""
-    values, vectors = np.linalg.eigh(covariance)
-    weight = _weight(np.maximum(values, 0.0), epsilon, pair_variance)
-    mixtures = _of_other_degrees(weight, vectors)
-    return tuple(_slope(mix, vectors, power) for mix, power in zip(mixtures, (0.5, 2.0), strict=True))
 
 
 def odd_moments(covariance: np.ndarray, epsilon: float, pair_variance: float) -> np.ndarray:

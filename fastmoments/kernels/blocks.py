@@ -286,7 +286,7 @@ def convolve(
     pad_h : int64
         Position behind each padded one along the height, or -1 (`Conv.padded_index`).
     slots, lines, down, drops, columns, across, inside, low, high
-        Where the taps are and what they weigh (`maps.TapTables`).
+        Where the taps are and what they weigh (`taps.TapTables`).
     stride : int
     activate : bool
         Whether the ReLU follows; if not, `roots`, `inverses`, `noise` and `after` are not used.
