@@ -21,6 +21,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from .arc_cosine import ArcCosine
+from .matrices import mean_of_pairs
 
 
 @dataclass(frozen=True)
@@ -106,11 +107,8 @@ class NoiseDiffusion:
     def _step(self, kept, fresh, across, alone, time) -> NoiseDiffusion:
         coherence = np.clip(kept + fresh, 0.0, 1.0)
         np.fill_diagonal(coherence, 0.0)
-        points = len(coherence)
-        pairs = max(points * (points - 1), 1)
-        common = (across.sum() - np.trace(across)) / pairs
         return NoiseDiffusion(
-            coherence, self.common + common, self.total + alone, self.overlap.diffused(time)
+            coherence, self.common + mean_of_pairs(across), self.total + alone, self.overlap.diffused(time)
         )
 
 

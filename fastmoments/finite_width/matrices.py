@@ -23,6 +23,12 @@ def effective_rank(covariance: np.ndarray) -> float:
     return float(np.trace(covariance) / np.linalg.eigvalsh(covariance)[-1])
 
 
+def mean_of_pairs(matrix: np.ndarray) -> float:
+    """Mean over pairs of different points; 0 of a single one."""
+    points = len(matrix)
+    return float((matrix.sum() - np.trace(matrix)) / max(points * (points - 1), 1))
+
+
 def image_norms(diagonal: np.ndarray, images: int) -> np.ndarray:
     """Sum over the positions of every image."""
     return diagonal.reshape(images, -1).sum(1)

@@ -18,7 +18,7 @@ import numpy as np
 from ..batch_norm import TOLERANCE
 from ..quadrature import BatchNormWeight
 from .arc_cosine import ArcCosine
-from .matrices import centred
+from .matrices import centred, mean_of_pairs
 
 
 @dataclass(frozen=True)
@@ -174,7 +174,7 @@ def normalised(
     def memory(damping: np.ndarray) -> float:
         survives = np.tensordot(mix.weights, arc.k0 * damping[:, :, None] * damping[:, None, :], 1)
         # No error grows; where one point dominates, a mean over pairs would say so.
-        return min(_off_diagonal(survives * np.outer(relative, relative)), 1.0)
+        return min(mean_of_pairs(survives * np.outer(relative, relative)), 1.0)
 
     # An error d becomes (I + t S)^-1 d (I + t S)^-1 in S_s, and (I + t S)^-1 = I - t S_s.
     alone = memory(1.0 - mix.t[:, None] * mix.variances)
@@ -205,8 +205,8 @@ def normalised(
         memory=alone,
         group_memory=together,
         overlap_memory=alone * math.sqrt(float(behind.sum()) / (0.5 * points * level)),
-        masks=_off_diagonal(masks),
-        squared_masks=_off_diagonal(masks**2),
+        masks=mean_of_pairs(masks),
+        squared_masks=mean_of_pairs(masks**2),
         kurtosis=kurtosis,
         spread=(points - kurtosis) / max(points - 1, 1),
         inverse_slope=-0.5 * mix.weights @ (mix.t[:, None] * mix.variances) / inverse,
@@ -239,12 +239,6 @@ def _of_other_degrees(weight: BatchNormWeight, vectors: np.ndarray) -> list[Mixt
 def _absolute(mix: Mixture) -> float:
     """nu1 by its Gaussians."""
     return math.sqrt(2.0) / math.pi * float(mix.weights @ np.sqrt(mix.variances).mean(1))
-
-
-def _off_diagonal(matrix: np.ndarray) -> float:
-    """Mean over pairs of different points."""
-    points = len(matrix)
-    return float((matrix.sum() - np.trace(matrix)) / max(points * (points - 1), 1))
 
 
 def _centred_relu(roots: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

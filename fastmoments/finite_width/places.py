@@ -16,9 +16,9 @@ from scipy.interpolate import PchipInterpolator
 from .arc_cosine import correlations
 from .law import Law
 from .log_diffusion import NoiseDiffusion
-from .matrices import centred
-from .noise_rank import noise_rank
+from .matrices import centred, mean_of_pairs
 from .pair_closure import Pairs
+from .plain_noise_rank import plain_noise_rank
 from .spectral_spread import spread
 
 #: Depths at which the backward pass is made.
@@ -188,10 +188,14 @@ def ranks(at: Place, variances: dict, width: int) -> dict[str, Law]:
     variance = min(max(variances["reff_signal"], 0.0), 50.0)
     excess = float(values.sum() / values[-1]) - 1.0 if values[-1] > 0.0 else 0.0
     excess *= math.exp(0.5 * variance)
-    points, noise = len(values), at.noise
-    pairs = max(points * (points - 1), 1)
-    coherence = max(float(noise.coherence.sum()) / pairs - 1.0 / width, 0.0)
-    mean, deviation = noise_rank(points, width, noise.total - noise.common, coherence)
+    noise = at.noise
+    mean, deviation = plain_noise_rank(
+        len(values),
+        noise.total - noise.common,
+        mean_of_pairs(noise.coherence),
+        2.0 / width,
+        noise.overlap.first,
+    )
     return {
         "reff_signal": Law(1.0 + excess, math.expm1(variance) * excess**2),
         "reff_noise": Law(mean, deviation**2),

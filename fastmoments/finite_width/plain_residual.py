@@ -26,6 +26,7 @@ from .arc_cosine import ArcCosine, correlations
 from .chaos import Chaos, Field, linear_form, mask_form, rectified_form
 from .coherence import Coherent
 from .log_diffusion import NoiseDiffusion, Overlap
+from .matrices import mean_of_pairs
 from .pair_closure import Pairs
 from .places import (
     FUNCTIONALS,
@@ -156,58 +157,68 @@ def _persists(field: Field, share: float) -> np.ndarray:
 
 @dataclass(frozen=True)
 class _Noise:
-    """Laws of the noise's variances, as `NoiseDiffusion`, of channels that persist."""
+    """Laws of the noise's variances, as `NoiseDiffusion`, of channels that persist.
+
+    The squared correlation of signal and noise diffuses from `start`, its law in the images, by half of
+    `overlap`'s variance.
+    """
 
     coherence: Coherent
     alone: Coherent
     across: Coherent
+    overlap: Coherent
+    start: Overlap
 
     @classmethod
     def of_images(cls, points: int, inputs: int) -> _Noise:
         coherence = np.full((points, points), 1.0 / inputs)
         np.fill_diagonal(coherence, 0.0)
-        return cls(Coherent(coherence, 0.0 * coherence), Coherent(0.0), Coherent(0.0))
+        nothing = Coherent(0.0)
+        return cls(Coherent(coherence, 0.0 * coherence), nothing, nothing, nothing, Overlap.of_inputs(inputs))
 
     def _sources(self, field: Field, width: int) -> tuple[np.ndarray, float]:
         """Variance of a sampled correlation of two noises, and covariance of their sampled variances."""
         fresh = 4.0 * field.arc.k0 * (1.0 + 2.0 * self.coherence.variance)
         np.fill_diagonal(fresh, 1.0)
-        return fresh / width, _off_diagonal(fresh - 1.0) / width
+        return fresh / width, mean_of_pairs(fresh - 1.0) / width
 
     def behind_relu(self, field: Field, width: int) -> _Noise:
         """As sampled behind the first ReLU of the next branch."""
         source, across = self._sources(field, width)
         memory = 2.0 * field.arc.k0
+        coherence = self.coherence.observed(memory, source)
         return _Noise(
-            Coherent(self.coherence.observed(memory, source)),
+            Coherent(coherence),
             Coherent(self.alone.observed(1.0, 5.0 / width)),
             Coherent(self.across.observed(1.0, across)),
+            Coherent(self.overlap.observed(1.0, 2.0 / width)),
+            self.start,
         )
 
     def merged(self, share: float, fields: list[Field], width: int) -> _Noise:
         """Behind a unit."""
         sources = [self._sources(field, width) for field in fields]
+        memories = [2.0 * field.arc.k0 for field in fields]
         ones = [1.0] * len(fields)
         arc = ArcCosine.of(np.array(math.sqrt(1.0 - share)))
         # Of a point's own sampling noise, masks and noise both drift: (4 k0 (1 + 2 rho^2) - 1) / 5.
         persists = (4.0 * float(arc.k0) * (3.0 - 2.0 * share) - 1.0) / 5.0
+        coherence = self.coherence.merged(share, memories, [s for s, _ in sources])
         return _Noise(
-            self.coherence.merged(share, [2.0 * field.arc.k0 for field in fields], [s for s, _ in sources]),
+            coherence,
             self.alone.merged(share, ones, [5.0 / width] * len(fields), persists=persists),
             self.across.merged(share, ones, [across for _, across in sources]),
+            self.overlap.merged(share, ones, [2.0 / width] * len(fields)),
+            self.start,
         )
 
     def law(self, points: int) -> NoiseDiffusion:
-        """What the moments need of it; signal and noise share nothing here (O(1/N) of it is left out)."""
+        """What the laws of a place need of it."""
         coherence = np.array(np.broadcast_to(self.coherence.variance, (points, points)))
         np.fill_diagonal(coherence, 0.0)
-        across = float(self.across.variance)
-        return NoiseDiffusion(coherence, across, float(self.alone.variance), Overlap(0.0, 0.0))
-
-
-def _off_diagonal(matrix: np.ndarray) -> float:
-    points = len(matrix)
-    return float((matrix.sum() - np.trace(matrix)) / max(points * (points - 1), 1))
+        across, alone = float(self.across.variance), float(self.alone.variance)
+        overlap = self.start.diffused(0.5 * float(self.overlap.variance))
+        return NoiseDiffusion(coherence, across, alone, overlap)
 
 
 def _observed(place: Place, width: int) -> Place:
