@@ -29,7 +29,7 @@ from .channel_sampling import channel_sampling
 from .coherence import Coherent, Growth, bounds, merged_matrices
 from .diagonal_law import diffused
 from .law import Law
-from .matrices import centred, with_diagonal
+from .matrices import centred, with_diagonal, with_means
 from .noise_rank import noise_rank, participation
 from .normalised import Normalised, normalised
 from .population import NoiseLaw, Population, of_images, resampled
@@ -119,18 +119,23 @@ class _Walk:
         source = (2.0 * part + 2.0 * (1.0 - part) * r) / width
         mu2_noise = Law.logarithm(1.0, noise.whole.variance + source)
         mu2_noise = Law(mu2_noise.mean + noise.log_mean, mu2_noise.variance + state.growth.variance)
-        variances, shares = np.diag(covariance), state.second / state.second.sum()
+        variances = np.diag(covariance)
         c = correlations(covariance)[0]
+        uncentred = correlations(with_means(covariance, state.second))[0]
         spectrum = float(np.sum(covariance**2) / np.trace(covariance) ** 2)
         mu2 = Law.logarithm(float(variances.mean()), 2.0 * spectrum / width)
         fluctuation = state.points.variance + 2.0 / width * c * c
+        # What batch norm takes off, the channels' means, only has the chance of its last sampling.
+        kept = variances / state.second
+        raw = state.points.variance * np.outer(kept, kept) + 2.0 / width * uncentred * uncentred
+        shares = state.second / state.second.sum()
         fourth = variances**2 / np.sum(variances**2)
         half = np.sqrt(state.second) / np.sum(np.sqrt(state.second))
         laws = {
             "log_nu1_abs_signal": Law.logarithm(
-                float(np.mean(np.sqrt(2.0 / math.pi * state.second))), 0.25 * half @ fluctuation @ half
+                float(np.mean(np.sqrt(2.0 / math.pi * state.second))), 0.25 * half @ raw @ half
             ),
-            "log_nu2_signal": Law.logarithm(float(state.second.mean()), shares @ fluctuation @ shares),
+            "log_nu2_signal": Law.logarithm(float(state.second.mean()), shares @ raw @ shares),
             "log_mu2_signal": mu2,
             "log_mu4_signal": Law.logarithm(
                 float(3.0 * np.mean(variances**2)), 4.0 * fourth @ fluctuation @ fourth

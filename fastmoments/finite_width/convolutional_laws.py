@@ -85,6 +85,9 @@ def _gaussian(terms, moments: dict) -> dict[str, Law]:
     chance = terms.gaussian_norms(signal)
     fluctuation = terms.points.variance + chance
     inner, own = signal.centred_diagonal, signal.diagonal
+    kept = image_norms(inner, images) / image_norms(own, images)
+    # What batch norm takes off, the channels' means, only has the chance of its last sampling.
+    raw = terms.points.variance * np.outer(kept, kept) + terms.gaussian_norms(signal, raw=True)
 
     def variance(weights: np.ndarray, matrix: np.ndarray, power: float) -> float:
         shares = image_norms(weights, images) / weights.sum()
@@ -92,8 +95,8 @@ def _gaussian(terms, moments: dict) -> dict[str, Law]:
 
     correlated = float(np.mean(terms.trails["noise"].variance)) + 1.0 / signal.points
     variances = {
-        "log_nu1_abs_signal": variance(np.sqrt(own), fluctuation, 0.5),
-        "log_nu2_signal": variance(own, fluctuation, 1.0),
+        "log_nu1_abs_signal": variance(np.sqrt(own), raw, 0.5),
+        "log_nu2_signal": variance(own, raw, 1.0),
         "log_mu2_signal": variance(inner, chance, 1.0),
         "log_mu4_signal": variance(inner**2, fluctuation, 2.0),
         "log_mu2_noise": terms.trails["whole"].variance + 2.0 / terms.width * correlated,

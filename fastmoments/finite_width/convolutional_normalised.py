@@ -229,9 +229,12 @@ class FiniteTerms(InfiniteWidth):
         self.points = Coherent(norms, self.points.cross)
         self.trails["diffusion"] = Trail(float(np.diag(norms).mean()))
 
-    def gaussian_norms(self, signal: Covariance) -> np.ndarray:
-        """Covariance of the logarithms of images' norms of N Gaussian channels, shape (images, images)."""
-        squares, images = correlations(self._few(signal))[0] ** 2, len(self.chosen)
+    def gaussian_norms(self, signal: Covariance, *, raw: bool = False) -> np.ndarray:
+        """Covariance of the logarithms of images' norms of N Gaussian channels, shape (images, images).
+
+        Of the channels with their means, if `raw`.
+        """
+        squares, images = correlations(self._few(signal, raw=raw))[0] ** 2, len(self.chosen)
         return 2.0 / self.width * by_images(squares, images, signal.points // images)
 
     def _sources(self, own, noises, spread: float, sizes: float) -> dict:
@@ -343,8 +346,11 @@ class FiniteTerms(InfiniteWidth):
         self.points = Coherent(points.variance * np.outer(factors, factors), points.cross)
         self.growth = growth.scaled(factors)
 
-    def _few(self, signal: Covariance) -> np.ndarray:
-        """Centred covariance of the few points, shape (images each, images each), in the blocks' scale."""
+    def _few(self, signal: Covariance, *, raw: bool = False) -> np.ndarray:
+        """Covariance of the few points, shape (images each, images each), in the blocks' scale.
+
+        Centred, but if `raw`.
+        """
         images, each = self.chosen.shape
         positions = signal.points // images
         first, second = pairs(images)
@@ -358,6 +364,8 @@ class FiniteTerms(InfiniteWidth):
         found[second, :, first] = parts.transpose(0, 2, 1)
         places = (np.arange(images)[:, None] * positions + self.chosen).ravel()
         found = found.reshape(places.size, places.size)
+        if raw:
+            return found
         means = signal.means[places]
         return centred(found - means[:, None] - means)
 

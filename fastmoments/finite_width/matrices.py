@@ -18,6 +18,14 @@ def with_diagonal(covariance: np.ndarray, variances: np.ndarray) -> np.ndarray:
     return centred(covariance * np.outer(factor, factor))
 
 
+def with_means(covariance: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """The covariance before it was centred, of which the diagonal is `second`: C_ij + u_i + u_j + m."""
+    excess = second - np.diag(covariance)
+    mean = excess.mean()
+    means = 0.5 * (excess - mean)
+    return covariance + means[:, None] + means + mean
+
+
 def effective_rank(covariance: np.ndarray) -> float:
     """Trace over the largest eigenvalue."""
     return float(np.trace(covariance) / np.linalg.eigvalsh(covariance)[-1])
