@@ -177,12 +177,32 @@ def test_the_edge_is_that_of_sampled_matrices():
     for _ in range(60):
         x = rng.standard_normal((samples, width)) * np.sqrt(own)
         found.append(np.linalg.eigvalsh(x.T @ x / samples)[-1])
-    assert_allclose(edge(own, width / samples), np.mean(found), rtol=0.03)
-    assert_allclose(edge(np.ones(5), 0.25), 2.25, rtol=1e-6)  # Marchenko and Pastur: (1 + sqrt(c))^2
-    mean, deviation = channel_rank(width, 1.0 / samples, 0.1, 0.5, 0.28)
+    assert_allclose(edge(own, [width / samples], np.ones(1)), np.mean(found), rtol=0.03)
+    one = edge(np.ones(5), [0.25], np.ones(1))
+    assert_allclose(one, 2.25, rtol=1e-6)  # Marchenko and Pastur: (1 + sqrt(c))^2
+    assert_allclose(edge(np.ones(5), [0.25, 0.0], np.ones(1)), one)
+    mean, deviation = channel_rank(width, [width / samples], (0.0, 0.0), 0.1, 0.5, 0.28)
     ranks = own.sum() / np.array(found)
     assert abs(mean / ranks.mean() - 1.0) < 0.05
     assert 0.5 < deviation / ranks.std() < 1.5
+
+
+@pytest.mark.parametrize("kept", [0.5, 0.25])
+def test_the_edge_behind_a_layer_of_few_dimensions(kept):
+    """What is kept of a covariance of rank 27, sampled again by points of half as many channels."""
+    rng, width, rank, found = np.random.default_rng(5), 200, 27, []
+    for _ in range(60):
+        x = rng.standard_normal((width, rank))
+        root = np.linalg.cholesky((1.0 - kept) * np.eye(width) + kept / rank * x @ x.T)
+        y = root @ rng.standard_normal((width, 2 * width)) / math.sqrt(2 * width)
+        values = np.linalg.eigvalsh(y @ y.T)
+        found.append(values.sum() / values[-1])
+    mean, deviation = channel_rank(width, [0.5], (kept, kept**2 * width / rank), 0.0, 0.5, 0.25)
+    # The mean of the largest eigenvalue is 0.95 of its deviations below the edge (Tracy and Widom).
+    assert_allclose(mean + 0.95 * deviation, np.mean(found), rtol=0.02)
+    assert 0.6 < deviation / np.std(found) < 1.5
+    merged, _ = channel_rank(width, [0.5, kept**2 * width / rank], (0.0, 0.0), 0.0, 0.5, 0.25)
+    assert abs(merged / np.mean(found) - 1.0) > 0.05  # one law for both says something else
 
 
 @settings(max_examples=20, deadline=None)

@@ -141,7 +141,7 @@ def ranks(terms, state, moments: dict) -> dict[str, Law]:
 
     leading = float(np.linalg.eigvalsh(passed.few)[-1] / np.trace(passed.few))
     noise, deviation = channel_rank(
-        terms.width, passed.noise_correlation, passed.sizes, leading, passed.through.masks
+        terms.width, passed.noise_factors, passed.first, passed.sizes, leading, passed.through.masks
     )
     # With fewer points than channels the points' own variances decide, as at infinite width.
     noise = min(noise, moments["reff_noise"])

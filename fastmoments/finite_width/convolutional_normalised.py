@@ -41,7 +41,7 @@ from .normalised import Normalised, normalised, odd_moments
 #: Points of the dense theory, about; at least two positions of every image.
 POINTS = 256
 #: Fluctuations that no average over positions thins out.
-UNIFORM = ("mode", "whole", "diffusion")
+UNIFORM = ("mode", "whole", "diffusion", "kept")
 #: Pairs of opposite directions in which `Passed.bend` takes differences.
 SIGNS = 2
 
@@ -76,6 +76,10 @@ class Passed:
         N times the relative variance of what channels do to the noise.
     whole, grown : float
         Variance of log mu2 of the noise: before it of its own sampling, and behind it by V.
+    noise_factors : list of float
+    first : (float, float)
+        Factors of the covariance of the noise over channels, and what of it is the first layer's
+        (`channel_rank`).
     """
 
     few: np.ndarray
@@ -91,7 +95,8 @@ class Passed:
     grown: float
     inverse_square: float = 1.0
     sizes: float = 0.0
-    noise_correlation: float = 0.0
+    noise_factors: list[float] = field(default_factory=list)
+    first: tuple[float, float] = (0.0, 0.0)
     ranks: dict[str, Law] = field(default_factory=dict)
 
     @cached_property
@@ -165,6 +170,7 @@ class FiniteTerms(InfiniteWidth):
             self._begin(state, conv)
         else:
             response = self.lattice.response(conv)
+            self.taps = float(np.mean(response**2))
             for name, trail in self.trails.items():
                 if name not in UNIFORM:
                     trail.thinned(response)
@@ -212,8 +218,12 @@ class FiniteTerms(InfiniteWidth):
         self.chosen = np.array([rng.choice(positions, each, replace=False) for _ in range(images)])
         overlaps = self.lattice.overlaps(conv) / self.images.shape[-1]
         self.inputs = 1.0 / overlaps[0, 0]
+        #: What the weights of the last convolution add to N times the squared correlation of two noises.
+        self.taps = 0.0
         self.trails = {name: Trail() for name in ("pairs", "leading", "overlap", *UNIFORM)}
         self.trails["noise"] = Trail(self.lattice.modes(overlaps))
+        self.trails["stem"] = Trail(self.lattice.modes(overlaps))
+        self.trails["kept"] = Trail(1.0)
         self.points = Coherent(np.zeros((images, images)), np.zeros((images, images)))
         self.growth = Growth(0.0, np.zeros(images))
         self._sizes = self._extent(state)
@@ -301,15 +311,25 @@ class FiniteTerms(InfiniteWidth):
         overlap = memory * (through.overlap_memory / through.memory)
         memories = {
             "pairs": memory, "leading": memory, "mode": through.group_memory, "overlap": overlap,
-            "noise": masks,
+            "noise": masks, "stem": masks, "kept": masks,
         }  # fmt: skip
         sources = self._sources(own, noises, through.spread, passed.sizes)
         for name, memory in memories.items():
-            self.trails[name].sampled(memory, sources[name])
+            self.trails[name].sampled(memory, sources.get(name, 0.0))
         before_sampling = float(np.mean(self.trails["noise"].variance - sources["noise"]))
+        stem = float(np.mean(self.trails["stem"].variance))
+        last = min(masks**2 * self.taps / self.width, max(before_sampling - stem, 0.0))
+        passed.first = math.sqrt(float(self.trails["kept"].variance)), self.width * stem
         own = np.einsum("ipp->ip", state.noise.blocks)
         participation = float(np.mean(own**2) / np.mean(own) ** 2)
-        passed.noise_correlation = before_sampling + participation / max(state.signal.points - 1, 1)
+        passed.noise_factors = [
+            self.width * each
+            for each in (
+                last,
+                max(before_sampling - last - stem, 0.0),
+                participation / max(state.signal.points - 1, 1),
+            )
+        ]
         self.trails["whole"].sampled(1.0, passed.sizes / self.width)
         self.trails["diffusion"].sampled(1.0, float(passed.fresh.mean()))
         self._layers.append(passed)
@@ -335,7 +355,7 @@ class FiniteTerms(InfiniteWidth):
             self.trails[name].merge(share)
         apart = math.sqrt((1.0 - share) * (1.0 - noise_share))
         self.trails["overlap"].merge(math.sqrt(share * noise_share), apart)
-        for name in ("noise", "whole"):
+        for name in ("noise", "whole", "stem", "kept"):
             self.trails[name].merge(noise_share)
         responses = [layer.response for layer in layers]
         pulls = [layer.inverse for layer in layers]
