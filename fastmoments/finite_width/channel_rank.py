@@ -32,8 +32,7 @@ import numpy as np
 from scipy.optimize import brentq, minimize_scalar
 from scipy.special import ndtr, ndtri
 
-from .noise_rank import edge_deviation
-from .spectral_spread import spread
+from .spectral_spread import edge_deviation, spread
 
 #: Quantiles of the leading mode.
 QUANTILES = 512

@@ -14,7 +14,7 @@ from ..moments import Station
 from .channel_rank import channel_rank
 from .law import Law
 from .matrices import image_norms
-from .spectral_spread import largest
+from .spectral_spread import sampled_largest
 
 
 def laws_of(terms, station: Station) -> dict[str, Law]:
@@ -116,7 +116,8 @@ def ranks(terms, state, moments: dict) -> dict[str, Law]:
     (`spectral_spread`). Its deviation has two parts: the sampling of the leading eigenvector's own variance,
     and the norms of images. The part of an image that is constant over its positions, of which that
     eigenvector is made, follows the image's norm with an elasticity that the images of the batch show
-    themselves (heuristic; of no less than 1).
+    themselves (heuristic; of no less than 1). Where the leading eigenvalue does not stand apart from the
+    others, the deviation of the edge of a bulk takes the place of the first part.
     """
     passed, signal, images = terms.passed, state.signal, len(terms.chosen)
     found = spectrum(signal, terms.leading_vectors, None)
@@ -124,8 +125,9 @@ def ranks(terms, state, moments: dict) -> dict[str, Law]:
     values, counts = found.weighted_values
     order = np.argsort(values)
     top = float(found.values.max())
-    raised = largest(values[order], counts[order], float(np.mean(terms.trails["leading"].variance))) / top
-    rank = moments["reff_signal"] / raised
+    pairs = float(np.mean(terms.trails["leading"].variance))
+    sampled = sampled_largest(values[order], counts[order], pairs)
+    rank = moments["reff_signal"] * top / sampled.value
 
     norms = image_norms(signal.centred_diagonal, images)
     own = signal.blocks[np.diag(block_index(images))].mean((1, 2))
@@ -137,7 +139,8 @@ def ranks(terms, state, moments: dict) -> dict[str, Law]:
     slope = max(elasticity, 1.0) * shares - norms / norms.sum()
     points = passed.response @ passed.points @ passed.response.T + np.diag(passed.fresh)
     sampling = (passed.through.leading_kurtosis - 1.0) * float(terms.trails["mode"].variance)
-    variance = sampling * (1.0 - 1.0 / rank) ** 2 + float(slope @ points @ slope)
+    alone = sampling * sampled.apart * top / sampled.value + (1.0 - sampled.apart) * sampled.edge**2
+    variance = alone * (1.0 - 1.0 / rank) ** 2 + float(slope @ points @ slope)
 
     leading = float(np.linalg.eigvalsh(passed.few)[-1] / np.trace(passed.few))
     noise, deviation = channel_rank(

@@ -15,10 +15,8 @@ import math
 import numpy as np
 from scipy.special import ndtri
 
-from .spectral_spread import spread
+from .spectral_spread import edge_deviation, spread
 
-#: Deviation of the Tracy-Widom law (of real matrices).
-TRACY_WIDOM = 1.268
 #: Quantiles of the largest of M normal variables that are averaged over.
 LARGEST = 6
 
@@ -47,13 +45,6 @@ def noise_rank(points: int, width: int, variance: float, coherence: float) -> tu
         found.append((points - 1) / points * values.sum() / values[-1])
     mean = float(np.mean(found))
     return mean, math.hypot(float(np.std(found)), edge_deviation(points, width) * mean)
-
-
-def edge_deviation(points: float, width: int) -> float:
-    """Relative, of the largest eigenvalue of the sample covariance of white noise (Johnstone, 2001)."""
-    edge = (1.0 + math.sqrt(points / width)) ** 2
-    scale = (math.sqrt(width) + math.sqrt(points)) * (width**-0.5 + points**-0.5) ** (1.0 / 3.0) / width
-    return TRACY_WIDOM * scale / edge
 
 
 def participation(points: int, variance: float) -> float:

@@ -17,12 +17,18 @@ and Silverstein, 1999).
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 
 #: Points of the curve b(a) on every part of the spectrum, and for each eigenvalue in it.
 LEAST_POINTS, POINTS = 48, 3
 #: A ratio up to which the spread, its square root, is rounding.
 LEAST_RATIO = 1e-12
+#: Relative step of the derivative in `sampled_largest`.
+STEP = 0.02
+#: Deviation of the Tracy-Widom law (of real matrices).
+TRACY_WIDOM = 1.268
 
 
 def spread(values: np.ndarray, ratio: float) -> np.ndarray:
@@ -97,6 +103,46 @@ def largest(values: np.ndarray, counts: np.ndarray, pair_variance: float) -> flo
     place, mass = place[order], np.cumsum(mass[order]) * held
     first = np.concatenate([[0.0], np.cumsum(np.diff(mass, prepend=0.0) * place)])
     return top * float(first[-1] - np.interp(held - 1.0, np.concatenate([[0.0], mass]), first))
+
+
+class Largest(NamedTuple):
+    """Largest eigenvalue of a Gram matrix of samples.
+
+    Attributes
+    ----------
+    value : float
+    apart : float
+        Its derivative by that of the population, of their logarithms: near 1 if it stands apart from the
+        others, and 0 at the edge of a bulk of many.
+    edge : float
+        Relative deviation of the largest of white noise with the same edge over the bulk.
+    """
+
+    value: float
+    apart: float
+    edge: float
+
+
+def sampled_largest(values: np.ndarray, counts: np.ndarray, pair_variance: float) -> Largest:
+    """What 1 / `pair_variance` samples make of the largest eigenvalue; arguments as of `largest`."""
+    value, top = largest(values, counts, pair_variance), float(values[-1])
+    if pair_variance <= 0.0 or top <= 0.0:
+        return Largest(value, 1.0, 0.0)
+    if counts[-1] > 1.0:
+        values, counts = np.append(values, top), np.append(counts, 1.0)
+        counts[-2] -= 1.0
+    moved = largest(np.append(values[:-1], top * (1.0 + STEP)), counts, pair_variance)
+    apart = float(np.clip(np.log(moved / value) / np.log1p(STEP), 0.0, 1.0))
+    root = max(np.sqrt(value / top) - 1.0, 0.0)
+    samples = 1.0 / pair_variance
+    return Largest(value, apart, edge_deviation(max(root**2 * samples, 1.0), samples))
+
+
+def edge_deviation(points: float, width: float) -> float:
+    """Relative, of the largest eigenvalue of the sample covariance of white noise (Johnstone, 2001)."""
+    edge = (1.0 + np.sqrt(points / width)) ** 2
+    scale = (np.sqrt(width) + np.sqrt(points)) * (width**-0.5 + points**-0.5) ** (1.0 / 3.0) / width
+    return float(TRACY_WIDOM * scale / edge)
 
 
 def _density(low: float, high: float, values: np.ndarray, weights: np.ndarray, points: int):
