@@ -119,8 +119,24 @@ def first_convolution(
 
 
 def share_of_taps(conv: Conv) -> float:
-    """Share of the taps that meet the one position of a 1x1 image."""
-    return float(convolve_diagonal(np.ones(1), (1, 1, 1), conv)[0])
+    """Share of the taps that meet the one position of a 1x1 image.
+
+    Raises
+    ------
+    ValueError
+        If there is none.
+    """
+    share = float(convolve_diagonal(np.ones(1), (1, 1, 1), conv)[0])
+    if share == 0.0:
+        raise ValueError(_off_the_image(conv, (1, 1)))
+    return share
+
+
+def _off_the_image(conv: Conv, grid: tuple[int, int]) -> str:
+    return (
+        f"No tap of a Conv of kernel size {conv.kernel_size} and dilation {conv.dilation} with zero padding "
+        f"meets an image of {grid[0]} x {grid[1]} positions; use a smaller dilation, or another padding."
+    )
 
 
 def roots_and_inverses(variances: np.ndarray, dtype=np.float64) -> tuple[np.ndarray, np.ndarray]:
@@ -192,6 +208,8 @@ def _convolve_noise(noise: NoiseCovariance, conv: Conv, method: str) -> None:
     diagonal = np.einsum("npp->np", noise.blocks).ravel()
     grid = (count, *noise.grid)
     level = conv.gain * float(np.mean(convolve_diagonal(diagonal, grid, conv)))
+    if level == 0.0:
+        raise ValueError(_off_the_image(conv, noise.grid))
     index = np.arange(count)
     blocks, _ = _convolve_blocks(
         noise.blocks, index, index, grid, conv, 1.0 / level, 0.0, method, tally=False

@@ -48,6 +48,7 @@ CALLS = {
     "draw is unknown": (lambda: scan(NET, IMAGES, **SAMPLED, draw="fast"), "draw must be one of auto"),
     "convolution is unknown": (lambda: scan(NET, IMAGES, convolution="slow"), "convolution must be one of"),
     "rank is zero": (lambda: scan(NET, IMAGES, rank=0), "rank must be a positive whole number, not 0"),
+    "no tap meets an image": (of_layers(Conv(2, dilation=9, padding="zeros"), ReLU()), "meets an image"),
     "images are missing": (lambda: scan(NET, None), "array"),
     "images are text": (lambda: scan(NET, [[["a"]]]), "pixel values must be integers or floats"),
     "images are flat": (lambda: scan(NET, np.ones((4, 5))), "images must have shape"),
