@@ -126,7 +126,10 @@ def test_merged_matrices_are_numbers_where_points_are_alone(seed, share, layers)
     memories, fresh = rng.uniform(0.2, 1.2, (layers, 4)), rng.uniform(0.1, 1.0, (layers, 4))
     variance, cross = rng.uniform(0.0, 1.0, (2, 4))
     found = merged_matrices(
-        Coherent(np.diag(variance), np.diag(cross)), share, list(map(np.diag, memories)), list(fresh)
+        Coherent(np.diag(variance), np.diag(cross)),
+        share,
+        list(map(np.diag, memories)),
+        list(map(np.diag, fresh)),
     )
     expected = Coherent(variance, cross).merged(share, list(memories), list(fresh))
     assert_allclose(found.variance, np.diag(expected.variance), atol=1e-12)

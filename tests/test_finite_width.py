@@ -19,6 +19,7 @@ from fastmoments.finite_width.channel_sampling import channel_sampling
 from fastmoments.finite_width.chaos import Field, mask_form, rectified_form
 from fastmoments.finite_width.coherence import Coherent
 from fastmoments.finite_width.diagonal_law import diffused
+from fastmoments.finite_width.matrices import centred
 from fastmoments.finite_width.noise_rank import noise_rank
 from fastmoments.finite_width.normalised import Mixture, _response, normalised
 from fastmoments.finite_width.pair_closure import Pairs
@@ -234,6 +235,28 @@ def test_slopes_behind_batch_norm_are_derivatives():
         assert_allclose(found.inverse_slope[point], slope, rtol=1e-3)  # the rule serves what falls faster
         change = np.log(np.diag(above.kernel) / np.diag(below.kernel)) / (2 * step)  # of E z_i^2 / 2
         assert_allclose(response[:, point], change, rtol=1e-4)
+
+
+def test_norms_of_sampled_channels_fluctuate_together():
+    """Of norms behind batch norm and ReLU, relative to their sum: images that are alike move alike."""
+    rng, points, width, nets = np.random.default_rng(12), 60, 200, 1200
+    factors = rng.standard_normal((points, 12)) * rng.uniform(0.7, 1.4, (points, 1))
+    covariance = centred(factors @ factors.T + 0.5 * np.eye(points))
+    through = normalised(covariance, 1e-3, 0.0)
+    values, vectors = np.linalg.eigh(covariance)
+    root = vectors * np.sqrt(np.maximum(values, 0.0))
+    found = []
+    for _ in range(nets):
+        y = root @ rng.standard_normal((points, width))
+        z = np.maximum(y / np.sqrt((y**2).mean(0) + 1e-3), 0.0)
+        norms = ((z - z.mean(0)) ** 2).sum(1)
+        found.append(np.log(norms / norms.sum()))
+    sampled = width * np.cov(np.array(found).T)
+    apart = sampled - through.fresh
+    assert np.abs(apart).max() < 0.3 * np.diag(sampled).mean()
+    assert np.linalg.norm(apart) < 0.35 * np.linalg.norm(sampled)
+    alone = np.diag(np.diag(through.fresh))
+    assert np.linalg.norm(apart) < 0.7 * np.linalg.norm(sampled - alone)
 
 
 def test_the_rank_of_white_noise_is_that_of_sampled_matrices():

@@ -196,11 +196,11 @@ class _Walk:
         fresh = through.fresh / self.width
         crossed = through.response @ state.points.cross
         fluctuation = through.response @ state.points.variance @ through.response.T
-        diffusion = float(np.mean(fresh)) + 2.0 * state.mean_points.cross
+        diffusion = float(np.mean(np.diag(fresh))) + 2.0 * state.mean_points.cross
         return {
             "pairs": state.pairs.observed(through.memory, layer.pairs),
             "coherence": state.noise.coherence.observed(layer.masks, layer.coherence),
-            "points": fluctuation + crossed + crossed.T + np.diag(fresh),
+            "points": fluctuation + crossed + crossed.T + fresh,
             "covariance": with_diagonal(kernel, diffused(np.diag(kernel), diffusion)),
         }
 
@@ -295,7 +295,7 @@ class _Walk:
             second = state.second + scale**2 * second
         memories = [layer.through.memory for layer in layers]
         fresh = [layer.through.fresh / self.width for layer in layers]
-        means, ones = [float(each.mean()) for each in fresh], [1.0] * len(layers)
+        means, ones = [float(np.diag(each).mean()) for each in fresh], [1.0] * len(layers)
         mean_points = state.mean_points.merged(share, ones, means)
         if scale is not None:
             added = mean_points.variance - state.mean_points.variance

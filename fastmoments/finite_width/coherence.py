@@ -115,18 +115,18 @@ def merged_matrices(points: Coherent, share: float, responses: list, fresh: list
     share : float
     responses : list of ndarray, shape (M, M)
         Of each layer of the branch.
-    fresh : list of ndarray, shape (M,)
-        Variances of their sampling.
+    fresh : list of ndarray, shape (M, M)
+        Covariances of their sampling.
     """
     behind, own = np.eye(len(responses[0])), 0.0
     for response, source in zip(responses[:0:-1], fresh[:0:-1], strict=True):
-        own = own + (behind * source) @ behind.T
+        own = own + behind @ source @ behind.T
         behind = behind @ response
     keep, through = (1.0 - share) * np.eye(len(behind)) + share * behind @ responses[0], share * behind
     crossed = keep @ points.cross @ through.T
     variance = keep @ points.variance @ keep.T + crossed + crossed.T
-    variance += (through * fresh[0]) @ through.T + share**2 * own
-    return Coherent(variance, (1.0 - share) * (keep @ points.cross + through * fresh[0]))
+    variance += through @ fresh[0] @ through.T + share**2 * own
+    return Coherent(variance, (1.0 - share) * (keep @ points.cross + through @ fresh[0]))
 
 
 def bounds(variance: np.ndarray, bound: float) -> np.ndarray:

@@ -137,7 +137,7 @@ def ranks(terms, state, moments: dict) -> dict[str, Law]:
     elasticity = float(apart @ np.log(np.maximum(constant, 1e-300)) / max(apart @ apart, 1e-300))
     shares = image_norms(found.vectors[:, np.argmax(found.values)] ** 2, images)
     slope = max(elasticity, 1.0) * shares - norms / norms.sum()
-    points = passed.response @ passed.points @ passed.response.T + np.diag(passed.fresh)
+    points = passed.response @ passed.points @ passed.response.T + passed.fresh
     sampling = (passed.through.leading_kurtosis - 1.0) * float(terms.trails["mode"].variance)
     alone = sampling * sampled.apart * top / sampled.value + (1.0 - sampled.apart) * sampled.edge**2
     variance = alone * (1.0 - 1.0 / rank) ** 2 + float(slope @ points @ slope)

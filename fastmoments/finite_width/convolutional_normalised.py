@@ -66,8 +66,8 @@ class Passed:
         fluctuations it does to their mean too, so that only this part shifts means (heuristic).
     response : shape (images, images)
         Of V.
-    fresh : shape (images,)
-        Variance that sampling adds to V.
+    fresh : shape (images, images)
+        What sampling adds to V.
     inverse : shape (images,)
         Derivative of log E 1 / q by the logarithm of every image's norm.
     inverse_square : float
@@ -282,12 +282,14 @@ class FiniteTerms(InfiniteWidth):
         inverse = through.inverse_slope.reshape(shape).sum(1)
         points = self.points.variance if not self._layers else self._points_within()
         together = self.lattice.mean(squared_correlation(own))
+        fresh = by_images(through.fresh, len(self.chosen), signal.points // len(self.chosen))
+        np.fill_diagonal(fresh, together * np.diag(through.fresh).reshape(shape).mean(1))
         return Passed(
             few, epsilon, pairs, through,
             points=points,
             diffusion=float(trails["diffusion"].variance),
             response=response,
-            fresh=together / self.width * through.fresh.reshape(shape).mean(1),
+            fresh=fresh / self.width,
             inverse=inverse,
             whole=trails["whole"].at if not self._layers else Coherent(trails["whole"].variance),
             grown=self.growth.behind(inverse, points),
@@ -297,7 +299,7 @@ class FiniteTerms(InfiniteWidth):
         """V before a later layer of a branch."""
         found = self.points.variance
         for layer in self._layers:
-            found = layer.response @ found @ layer.response.T + np.diag(layer.fresh)
+            found = layer.response @ found @ layer.response.T + layer.fresh
         return found
 
     def _behind(self, state, passed: Passed) -> None:
@@ -331,7 +333,7 @@ class FiniteTerms(InfiniteWidth):
             )
         ]
         self.trails["whole"].sampled(1.0, passed.sizes / self.width)
-        self.trails["diffusion"].sampled(1.0, float(passed.fresh.mean()))
+        self.trails["diffusion"].sampled(1.0, float(np.diag(passed.fresh).mean()))
         self._layers.append(passed)
 
     def _extent(self, state) -> tuple[float, float]:

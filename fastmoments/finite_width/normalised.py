@@ -17,7 +17,7 @@ import numpy as np
 
 from ..batch_norm import TOLERANCE
 from ..quadrature import BatchNormWeight
-from .arc_cosine import ArcCosine
+from .arc_cosine import ArcCosine, correlations, squared_correlation
 from .matrices import centred, mean_of_pairs
 
 
@@ -57,8 +57,11 @@ class Normalised:
         variance of a sampled S_ij.
     response : shape (M, M)
         d log S'_ii / d log S_kk of the diagonals, S' the centred kernel.
-    fresh : shape (M,)
-        N times the variance of log S'_ii given S: E a_i^4 / (E a_i^2)^2 - 1 of the centred activation a.
+    fresh : shape (M, M)
+        N times the covariance given S of log S'_ii and log S'_jj, relative to log tr S': that of log S'_ii is
+        E a_i^4 / (E a_i^2)^2 - 1 of the centred activation a, and two are correlated as the squares of two
+        rectified Gaussians (heuristic: the mean that is taken off a channel is its own, which takes up to half
+        of the correlation off if the batch has few strong modes).
     vectors : shape (M, M)
         Eigenvectors of S.
     others : list of Mixture
@@ -193,6 +196,8 @@ def normalised(
         return float(mix.weights @ mix.damped[:, -1] ** power)
 
     fourth_ratio, slope = _centred_relu(np.sqrt(variances))
+    deviations = np.sqrt(np.maximum(fourth_ratio * per_point / (3.0 * variances**2) - 1.0, 0.0))
+    fresh = np.outer(deviations, deviations) * squared_correlation(correlations(covariance)[0])
     return Normalised(
         log_inverse=math.log(inverse),
         shared=float(np.sum(damping * shares)),
@@ -212,7 +217,7 @@ def normalised(
         inverse_slope=-0.5 * mix.weights @ (mix.t[:, None] * mix.variances) / inverse,
         leading_kurtosis=3.0 * top(fourth, 2.0) / top(mix, 1.0) ** 2,
         response=slope[:, None] * _response(mix, pairs),
-        fresh=fourth_ratio * per_point / (3.0 * variances**2) - 1.0,
+        fresh=_apart(fresh, behind),
         vectors=vectors,
         others=[absolute, fourth],
     )
@@ -267,6 +272,12 @@ def _slope(mix: Mixture, vectors: np.ndarray, power: float) -> np.ndarray:
     own = terms - np.einsum("si,sik->sk", mix.variances ** (power - 1.0), squares)
     change = power / terms.shape[1] * own - 0.5 * t * mix.variances * terms.mean(1, keepdims=True)
     return mix.weights @ change / float(mix.weights @ terms.mean(1))
+
+
+def _apart(fluctuation: np.ndarray, norms: np.ndarray) -> np.ndarray:
+    """Of logarithms of norms, relative to that of their sum, which the next batch norm divides by."""
+    apart = np.eye(len(norms)) - norms / max(float(norms.sum()), 1e-300)
+    return apart @ fluctuation @ apart.T
 
 
 def _response(mix: Mixture, pairs: np.ndarray) -> np.ndarray:

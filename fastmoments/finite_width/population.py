@@ -113,7 +113,7 @@ def resampled(before: Population, gain: float, width: int) -> Population:
         gain * covariance,
         gain * before.second,
         Coherent(before.pairs.variance + pairs),
-        Coherent(before.points.variance + 2.0 / width * np.eye(points), np.zeros((points, points))),
+        Coherent(before.points.variance + 2.0 / width * c * c, np.zeros((points, points))),
         Coherent(before.mean_points.variance + 2.0 / width),
         NoiseLaw(
             noise.log_mean + math.log(gain),
