@@ -60,8 +60,8 @@ class Normalised:
     fresh : shape (M, M)
         N times the covariance given S of log S'_ii and log S'_jj, relative to log tr S': that of log S'_ii is
         E a_i^4 / (E a_i^2)^2 - 1 of the centred activation a, and two are correlated as the squares of two
-        rectified Gaussians (heuristic: the mean that is taken off a channel is its own, which takes up to half
-        of the correlation off if the batch has few strong modes).
+        rectified Gaussians (heuristic: the mean that is taken off a channel is its own, which takes up to
+        half of the correlation off if the batch has few strong modes).
     vectors : shape (M, M)
         Eigenvectors of S.
     others : list of Mixture
