@@ -291,7 +291,8 @@ def test_infinite_width_is_the_limit(family):
     exact = fm.scan(getattr(fm, family)(12, 1), images)
     for name in ("log_chi", "log_nu2_signal", "mu2_signal", "nu1_abs_signal", "mu4_signal", "log_mu2_noise"):
         for loc in exact.moments[name]:
-            assert_allclose(limit[name, loc], exact[name, loc], rtol=1e-10, atol=1e-10, err_msg=f"{name} {loc}")
+            ours, theirs = limit[name, loc], exact[name, loc]
+            assert_allclose(ours, theirs, rtol=1e-10, atol=1e-10, err_msg=f"{name} {loc}")
     assert_allclose(limit["reff_signal"], exact["reff_signal"], rtol=1e-10)
     assert limit.curve("log_chi").sigma.max() < 1e-6
 
