@@ -237,10 +237,11 @@ def test_slopes_behind_batch_norm_are_derivatives():
         assert_allclose(response[:, point], change, rtol=1e-4)
 
 
-def test_norms_of_sampled_channels_fluctuate_together():
+@pytest.mark.parametrize(("points", "rank"), [(10, 4), (60, 12)])
+def test_norms_of_sampled_channels_fluctuate_together(points, rank):
     """Of norms behind batch norm and ReLU, relative to their sum: images that are alike move alike."""
-    rng, points, width, nets = np.random.default_rng(12), 60, 200, 1200
-    factors = rng.standard_normal((points, 12)) * rng.uniform(0.7, 1.4, (points, 1))
+    rng, width, nets = np.random.default_rng(12), 200, 1500
+    factors = rng.standard_normal((points, rank)) * rng.uniform(0.7, 1.4, (points, 1))
     covariance = centred(factors @ factors.T + 0.5 * np.eye(points))
     through = normalised(covariance, 1e-3, 0.0)
     values, vectors = np.linalg.eigh(covariance)
@@ -254,7 +255,7 @@ def test_norms_of_sampled_channels_fluctuate_together():
     sampled = width * np.cov(np.array(found).T)
     apart = sampled - through.fresh
     assert np.abs(apart).max() < 0.3 * np.diag(sampled).mean()
-    assert np.linalg.norm(apart) < 0.35 * np.linalg.norm(sampled)
+    assert np.linalg.norm(apart) < 0.3 * np.linalg.norm(sampled)
     alone = np.diag(np.diag(through.fresh))
     assert np.linalg.norm(apart) < 0.7 * np.linalg.norm(sampled - alone)
 

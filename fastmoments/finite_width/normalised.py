@@ -60,8 +60,7 @@ class Normalised:
     fresh : shape (M, M)
         N times the covariance given S of log S'_ii and log S'_jj, relative to log tr S': that of log S'_ii is
         E a_i^4 / (E a_i^2)^2 - 1 of the centred activation a, and two are correlated as the squares of two
-        rectified Gaussians (heuristic: the mean that is taken off a channel is its own, which takes up to
-        half of the correlation off if the batch has few strong modes).
+        rectified Gaussians of the covariance int w S_s of degree 4 (heuristic: one covariance for all s).
     vectors : shape (M, M)
         Eigenvectors of S.
     others : list of Mixture
@@ -197,7 +196,9 @@ def normalised(
 
     fourth_ratio, slope = _centred_relu(np.sqrt(variances))
     deviations = np.sqrt(np.maximum(fourth_ratio * per_point / (3.0 * variances**2) - 1.0, 0.0))
-    fresh = np.outer(deviations, deviations) * squared_correlation(correlations(covariance)[0])
+    # Batch norm holds strong modes: squares are correlated as in the covariance that degree 4 sees.
+    held = (vectors * (fourth.weights @ fourth.damped)) @ vectors.T
+    fresh = np.outer(deviations, deviations) * squared_correlation(correlations(held)[0])
     return Normalised(
         log_inverse=math.log(inverse),
         shared=float(np.sum(damping * shares)),
