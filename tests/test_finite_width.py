@@ -13,17 +13,15 @@ from scipy import stats
 
 import fastmoments as fm
 from fastmoments.finite_width import convolutional_adjoint
-from fastmoments.finite_width.adjoint import _each
 from fastmoments.finite_width.arc_cosine import ArcCosine
 from fastmoments.finite_width.channel_sampling import channel_sampling
-from fastmoments.finite_width.chaos import Field, mask_form, rectified_form
 from fastmoments.finite_width.coherence import Coherent
 from fastmoments.finite_width.diagonal_law import diffused
 from fastmoments.finite_width.matrices import centred
 from fastmoments.finite_width.noise_rank import noise_rank
 from fastmoments.finite_width.normalised import Mixture, _response, normalised
 from fastmoments.finite_width.pair_closure import Pairs
-from fastmoments.finite_width.spectral_spread import spread
+from fastmoments.kernels.decorrelation import mean_decorrelation
 from fastmoments.layers import Conv
 from fastmoments.quadrature import BatchNormWeight
 
@@ -43,105 +41,6 @@ def gaussian(rng, matrix, count):
 
 def z_of(samples, expected):
     return (samples.mean(0) - expected) / (samples.std(0, ddof=1) / math.sqrt(len(samples)))
-
-
-# ---------------------------------------------------------------- expectations and chaos
-
-
-@pytest.mark.parametrize("c", [-0.7, 0.0, 0.4, 0.95])
-def test_expectations_of_two_rectified_gaussians(c):
-    rng = np.random.default_rng(3)
-    u, rest = rng.standard_normal((2, 400_000))
-    v = c * u + math.sqrt(1 - c * c) * rest
-    a, b, arc = np.maximum(u, 0), np.maximum(v, 0), ArcCosine.of(np.array(c))
-    products = [(u > 0) * (v > 0), a * b, a**2 * b**2, a**3 * b]
-    for product, found in zip(products, (arc.k0, arc.k1, arc.j2, arc.m31), strict=True):
-        assert abs(z_of(product.astype(float), float(found))) < 3.5
-
-
-def test_expectations_at_the_ends():
-    arc = ArcCosine.of(np.array([1.0, -1.0]))
-    assert_allclose([arc.k0, arc.k1, arc.j2, arc.m31], [[0.5, 0], [0.5, 0], [1.5, 0], [1.5, 0]], atol=1e-15)
-
-
-@given(seeds, st.integers(1, 5))
-@settings(max_examples=20)
-def test_second_order_is_twice_the_gradient(seed, points):
-    rng = np.random.default_rng(seed)
-    matrix, form = covariance(rng, points), rng.standard_normal((points, points))
-    form = form + form.T
-    found = 0.5 * rectified_form(form, Field.of(matrix)).second
-    for a in range(points):
-        for b in range(a + 1):
-            step = np.zeros((points, points))
-            step[a, b] = step[b, a] = 1e-6 * math.sqrt(matrix[a, a] * matrix[b, b])
-            ends = [np.sum(form * Field.of(matrix + sign * step).rectified()) for sign in (1, -1)]
-            slope = (ends[0] - ends[1]) / (2 * step[a, b])
-            assert_allclose(
-                found[a, b] * (1 if a == b else 2), slope, rtol=1e-5, atol=1e-6 * np.abs(form).sum()
-            )
-
-
-def test_three_orders_hold_most_of_the_variance():
-    one = rectified_form(np.ones((1, 1)), Field.of(np.ones((1, 1))))
-    assert_allclose(one.covariance(one, np.ones((1, 1))), 4 / math.pi * 2 + 2 + 4 / (3 * math.pi), rtol=1e-12)
-    rng = np.random.default_rng(5)
-    for _ in range(3):
-        matrix, form = covariance(rng, 4), rng.standard_normal((4, 4))
-        form = form + form.T
-        y = gaussian(rng, matrix, 400_000)
-        phi = math.sqrt(2) * np.maximum(y, 0)
-        samples = np.einsum("na,ab,nb->n", phi, form, phi)
-        field = Field.of(matrix)
-        chaos = rectified_form(form, field)
-        share = chaos.covariance(chaos, matrix) / samples.var()
-        assert 0.92 < share < 1.01
-        weights = rng.standard_normal(4)
-        masks = (2.0 * (y > 0)) @ weights
-        mixed = (masks - masks.mean()) * (samples - samples.mean())
-        expected = mask_form(weights, field).covariance(chaos, matrix)
-        assert abs(mixed.mean() - expected) < 0.05 * masks.std() * samples.std()
-
-
-@given(seeds, st.integers(1, 6))
-@settings(max_examples=20)
-def test_one_functional_with_many(seed, points):
-    rng = np.random.default_rng(seed)
-    field = Field.of(covariance(rng, points))
-    forms = rng.standard_normal((3, points, points))
-    forms = forms + np.swapaxes(forms, 1, 2)
-    many, one = rectified_form(forms, field), rectified_form(forms[0], field)
-    singly = [rectified_form(form, field).covariance(one, field.covariance) for form in forms]
-    assert_allclose(_each(one, many, field.covariance), singly, rtol=1e-9, atol=1e-9 * np.abs(singly).max())
-
-
-# ---------------------------------------------------------------- spectra
-
-
-@given(seeds, st.integers(8, 80), st.floats(0.01, 1.5))
-@settings(max_examples=30)
-def test_spread_has_the_first_two_moments_of_the_free_convolution(seed, points, ratio):
-    values = np.exp(np.random.default_rng(seed).standard_normal(points) * 0.7)
-    found = spread(values, ratio)
-    assert np.all(np.diff(found) >= 0) and found[0] >= -1e-12
-    assert_allclose(found.mean(), values.mean(), rtol=1e-12)
-    wanted = np.mean(values**2) + ratio * values.mean() ** 2
-    # Means of cells miss the variance inside the cells.
-    assert 0.9 * wanted - 0.1 * values.mean() ** 2 < np.mean(found**2) < 1.02 * wanted
-
-
-@pytest.mark.parametrize(("points", "width"), [(64, 512), (64, 64), (40, 20)])
-def test_spread_is_the_spectrum_of_samples(points, width):
-    rng = np.random.default_rng(7)
-    values = np.append(np.ones(points - 2), [4.0, 12.0])
-    found = []
-    for _ in range(60):
-        x = rng.standard_normal((width, points)) * np.sqrt(values)
-        found.append(np.linalg.eigvalsh(x.T @ x / width))
-    expected, mean = spread(values, points / width), np.mean(found, 0)
-    assert_allclose(expected[-1], mean[-1], rtol=0.05)
-    assert_allclose(np.sum(expected**2), np.sum(mean**2), rtol=0.05)
-    assert_allclose(spread(values, 0.0), values)
 
 
 # ---------------------------------------------------------------- diagonal, coherence, pairs, batch norm
@@ -196,6 +95,32 @@ def test_pairs_without_noise_are_those_of_infinite_width(kind):
     c = matrix / np.sqrt(np.outer(np.diag(matrix), np.diag(matrix)))
     found = getattr(Pairs.exact(c), kind)(1e15).mean_correlation()
     assert_allclose(found, c if kind == "sampled" else 2 * ArcCosine.of(c).k1 + 0 * c, atol=1e-7)
+
+
+@given(seeds, st.integers(1, 9), st.sampled_from([1e-6, 1e-3, 0.3]))
+@settings(max_examples=20, deadline=None)
+def test_lognormal_distances_behind_a_relu_are_integrated_by_the_rule(seed, points, size):
+    rng = np.random.default_rng(seed)
+    tau, spread = (m + m.T for m in rng.uniform(0.0, 1.0, (2, points, points)))
+    tau *= size
+    spread[rng.uniform(size=tau.shape) < 0.3] = 0.0
+    spread = np.minimum(spread, spread.T)
+    nodes, weights = np.polynomial.hermite_e.hermegauss(5)
+    weights /= weights.sum()
+    mean, here = mean_decorrelation(tau, spread, nodes, weights)
+    t = np.minimum(tau[..., None] * np.exp(np.sqrt(spread)[..., None] * nodes - 0.5 * spread[..., None]), 2.0)
+    # Of small t the difference 1 - 2 k1 keeps few digits.
+    assert_allclose(mean, (1.0 - 2.0 * ArcCosine.of(1.0 - t).k1) @ weights, rtol=1e-9, atol=1e-15)
+    assert_allclose(here, 1.0 - 2.0 * ArcCosine.of(1.0 - tau).k1, rtol=1e-9, atol=1e-15)
+    assert_allclose(mean, mean.T, rtol=0.0)
+
+
+def test_small_distances_keep_their_digits():
+    t = np.array([[1e-20, 1e-9], [1e-9, 4.9e-5]])
+    here = mean_decorrelation(t, np.zeros((2, 2)), np.zeros(1), np.ones(1))[1]
+    theta = np.sqrt(2 * t)  # to leading orders 1 - f = t - theta^3 / 3 pi
+    assert_allclose(here, t - theta**3 / (3 * math.pi), rtol=1e-6)
+    assert np.all(here > 0.0)
 
 
 def test_batch_norm_of_a_sampled_covariance():

@@ -12,6 +12,7 @@ from states import in_full, state
 
 from fastmoments import batch_norm, maps
 from fastmoments.finite_width import convolutional_adjoint
+from fastmoments.kernels import decorrelation, spectra
 from fastmoments.layers import Conv
 
 
@@ -47,6 +48,22 @@ def test_transposed_convolution():
     """Of a sum over all pairs, every element of the covariance is seen nine times."""
     found = convolutional_adjoint._transposed(np.ones((1, 18, 18)), (2, 3, 3), Conv(3))
     np.testing.assert_allclose(found, 1.0, rtol=1e-14)
+
+
+def test_lognormal_distances():
+    """Points alike stay alike, and opposite ones become orthogonal: 1 - f(-1) = 1."""
+    found = decorrelation.mean_decorrelation(np.diag([2.0, 0.0]), np.diag([0.0, 1.0]), np.ones(1), np.ones(1))
+    np.testing.assert_allclose(found, [np.diag([1.0, 0.0])] * 2, atol=1e-15)
+
+
+def test_spectrum_of_white_noise():
+    """One eigenvalue: the curve is a circle around -1 of radius sqrt(gamma)."""
+    gamma, a = np.array([0.25]), np.array([-1.3, -1.0])
+    square, place = spectra.real_curve(a, np.ones(1), gamma)
+    np.testing.assert_allclose(square, 0.25 - (1.0 + a) ** 2, rtol=1e-9)
+    np.testing.assert_allclose(place, -a + 0.25 * (1.0 - (1.0 + a) / 0.25), rtol=1e-9)
+    ends = spectra.bisected(np.array([-3.0]), np.array([-1.1]), np.ones(1), gamma, False, 1.0)
+    np.testing.assert_allclose(ends, -1.5, rtol=1e-9)
 
 
 def test_relu():

@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -39,30 +40,30 @@ class Field:
     roots : shape (M,)
         Of the diagonal.
     arc : ArcCosine
-    slope : shape (M, M)
-        A_ab, the derivative of sqrt(K_aa K_bb) k1 by K_aa.
     """
 
     covariance: np.ndarray
     roots: np.ndarray
     arc: ArcCosine
-    slope: np.ndarray
 
     @classmethod
     def of(cls, covariance: np.ndarray) -> Field:
         """The field of a covariance."""
         c, roots = correlations(covariance)
-        arc = ArcCosine.of(c)
-        slope = arc.s / (2.0 * math.pi) * roots / roots[:, None]
-        return cls(covariance, roots, arc, slope)
+        return cls(covariance, roots, ArcCosine.of(c))
+
+    @cached_property
+    def slope(self) -> np.ndarray:
+        """A_ab, the derivative of sqrt(K_aa K_bb) k1 by K_aa; shape (M, M)."""
+        return self.arc.s / (2.0 * math.pi) * self.roots / self.roots[:, None]
 
     def rectified(self) -> np.ndarray:
         """E phi phi', the covariance behind the ReLU and a He layer."""
         return 2.0 * np.outer(self.roots, self.roots) * self.arc.k1
 
-    def expanded(self, form: np.ndarray) -> tuple[Chaos, np.ndarray]:
-        """Expansion of a form of the rectified field, and the covariance of the field."""
-        return rectified_form(form, self), self.covariance
+    def variance(self, form: np.ndarray) -> float:
+        """Variance of one form of the rectified field."""
+        return float(rectified_form(form, self).variance(self.covariance))
 
 
 @dataclass(frozen=True)
@@ -77,35 +78,107 @@ class Chaos:
         """The expansion of a sum."""
         return Chaos(self.first + other.first, self.second + other.second, self.third + other.third)
 
-    def covariance(self, other: Chaos, field: np.ndarray) -> np.ndarray:
-        """Covariance with another functional, of the field of covariance `field` (M, M).
+    def __getitem__(self, which: int) -> Chaos:
+        """One functional of a stack."""
+        return Chaos(self.first[which], self.second[which], self.third[which])
 
-        Of functionals of two fields, one of which goes on from the other by independent increments,
-        `field` is the covariance of the earlier one.
-        """
-        mine = self.third @ field
-        theirs = mine if other is self else other.third @ field
-        one = np.einsum("...a,ab,...b->...", self.first, field, other.first)
-        left = self.second @ field
-        right = left if other is self else other.second @ field
-        two = np.einsum("...ab,...ba->...", left, right)
-        straight = np.einsum("...ab,...ab->...", self.third, (field * field) @ theirs)
-        crossed = np.einsum("ab,...ab,...ba->...", field, mine, theirs)
+    def faded(self, fade: float) -> Chaos:
+        """The expansion of a functional of fade * y + fresh in that of y."""
+        return Chaos(fade * self.first, fade**2 * self.second, fade**3 * self.third)
+
+    def variance(self, field: np.ndarray) -> np.ndarray:
+        """Variance in the field of covariance `field`, shape (M, M)."""
+        seen = Contracted.of(self, field)
+        return seen.covariance(seen)
+
+
+@dataclass(frozen=True)
+class Contracted:
+    """An expansion, and the products of its orders with the covariance K of the field.
+
+    Of functionals of two fields, one of which goes on from the other by independent increments, K is that
+    of the earlier one.
+
+    Attributes
+    ----------
+    chaos : Chaos
+    field, squared : shape (M, M)
+        K and its squares.
+    second, third : shape (..., M, M)
+        Orders 2 and 3 times K.
+    """
+
+    chaos: Chaos
+    field: np.ndarray
+    squared: np.ndarray
+    second: np.ndarray
+    third: np.ndarray
+
+    @classmethod
+    def of(cls, chaos: Chaos, field: np.ndarray) -> Contracted:
+        """Two products of matrices."""
+        return cls(chaos, field, field * field, chaos.second @ field, chaos.third @ field)
+
+    def __getitem__(self, which: int) -> Contracted:
+        """One functional of a stack."""
+        return Contracted(self.chaos[which], self.field, self.squared, self.second[which], self.third[which])
+
+    def covariance(self, other: Contracted) -> np.ndarray:
+        """Covariance with another functional of the field; one more product of matrices."""
+        one = np.einsum("...a,...a->...", self.chaos.first @ self.field, other.chaos.first)
+        two = np.einsum("...ab,...ba->...", self.second, other.second)
+        straight = np.einsum("...ab,...ab->...", self.chaos.third, self.squared @ other.third)
+        crossed = np.einsum("...ab,...ba->...", self.field * self.third, other.third)
         return one + two / 2.0 + (straight / 3.0 + 2.0 * crossed / 3.0) / 6.0
+
+
+@dataclass(frozen=True)
+class Pointwise:
+    """Orders 1 to 3 of a sum of functions of single points, all diagonal: shape (M,) each."""
+
+    first: np.ndarray
+    second: np.ndarray
+    third: np.ndarray
+
+    def __add__(self, other: Pointwise) -> Pointwise:
+        """The expansion of a sum."""
+        return Pointwise(self.first + other.first, self.second + other.second, self.third + other.third)
+
+    def __rmul__(self, factor: float) -> Pointwise:
+        """The expansion of a multiple."""
+        return Pointwise(factor * self.first, factor * self.second, factor * self.third)
+
+    def faded(self, fade: float) -> Pointwise:
+        """The expansion of a functional of fade * y + fresh in that of y."""
+        return Pointwise(fade * self.first, fade**2 * self.second, fade**3 * self.third)
+
+    def covariance(self, other: Contracted) -> float:
+        """Covariance with one functional of the field: no product of matrices.
+
+        Both parts of the third order in `Contracted.covariance` are the same sum.
+        """
+        one = self.first @ (other.field @ other.chaos.first)
+        two = self.second @ np.einsum("ab,ba->a", other.field, other.second)
+        three = self.third @ np.einsum("ab,ba->a", other.squared, other.third)
+        return float(one + two / 2.0 + three / 6.0)
+
+
+def pulled_back(form: np.ndarray, field: Field) -> np.ndarray:
+    """Gradient by K of E sum_ab G_ab phi_a phi_b, half its second order; G symmetric, shape (..., M, M)."""
+    gradient = 2.0 * form * field.arc.k0
+    np.einsum("...aa->...a", gradient)[...] += 2.0 * np.einsum("...ab,ab->...a", form, field.slope)
+    return gradient
 
 
 def rectified_form(form: np.ndarray, field: Field) -> Chaos:
     """Expansion of sum_ab G_ab phi_a phi_b; G symmetric, shape (..., M, M)."""
     arc, roots, variances = field.arc, field.roots, field.roots**2
     first = 2.0 / ROOT_2PI * ((form * (1.0 + arc.c)) @ roots)
-    second = 4.0 * form * arc.k0
-    diagonal = np.einsum("...ab,ab->...a", form, field.slope)
-    np.einsum("...aa->...a", second)[...] += 4.0 * diagonal
     here = np.einsum("...aa->...a", form)
     others = np.einsum("...ab,ab->...a", form, field.covariance) / variances - here
     third = 6.0 / ROOT_2PI * form / roots[:, None]
     np.einsum("...aa->...a", third)[...] = (4.0 * here - 2.0 * others) / (ROOT_2PI * roots)
-    return Chaos(first, second, third)
+    return Chaos(first, 2.0 * pulled_back(form, field), third)
 
 
 def linear_form(form: np.ndarray) -> Chaos:
@@ -113,8 +186,13 @@ def linear_form(form: np.ndarray) -> Chaos:
     return Chaos(np.zeros(form.shape[:-1]), 2.0 * form, np.zeros_like(form))
 
 
-def mask_form(weights: np.ndarray, field: Field) -> Chaos:
-    """Expansion of sum_a w_a 2 1(y_a > 0), the masks by which the noise is multiplied; w (..., M)."""
-    third = np.zeros((*weights.shape, weights.shape[-1]))
-    np.einsum("...aa->...a", third)[...] = -2.0 * weights / (ROOT_2PI * field.roots**3)
-    return Chaos(2.0 * weights / (ROOT_2PI * field.roots), np.zeros_like(third), third)
+def mask_form(weights: np.ndarray, field: Field) -> Pointwise:
+    """Expansion of sum_a w_a 2 1(y_a > 0), the masks by which the noise is multiplied; w (M,)."""
+    one = 2.0 / ROOT_2PI * weights / field.roots
+    return Pointwise(one, np.zeros_like(one), -one / field.roots**2)
+
+
+def square_form(weights: np.ndarray, field: Field) -> Pointwise:
+    """Expansion of sum_a w_a phi_a^2: `rectified_form` of a diagonal matrix; w (M,)."""
+    one = 4.0 / ROOT_2PI * weights
+    return Pointwise(one * field.roots, 2.0 * weights, one / field.roots)

@@ -20,13 +20,13 @@ import math
 from collections.abc import Iterator
 
 import numpy as np
-from scipy.interpolate import PchipInterpolator
 from scipy.linalg import eigh
 
 from ..covariance import Covariance, NoiseCovariance
 from ..layers import Conv
 from ..maps import convolve, rectify
-from .chaos import Chaos, Field, linear_form, mask_form, rectified_form
+from .adjoint import LayerSum
+from .chaos import Contracted, Field, linear_form, mask_form, pulled_back, rectified_form
 from .matrices import centred
 from .places import rank_gradient
 
@@ -61,33 +61,27 @@ def deviations(
         the ReLU adds to the variance of log mu2 by its own sampling.
     """
     grid, found = start.grid, {depth: {"shared": 0.0} for depth in nodes}
-    parts = {depth: ([], []) for depth in nodes}
+    sums = {depth: LayerSum(depth, _evaluated(depth)) for depth in nodes}
     forms: dict[int, np.ndarray] = {}
     for layer, covariance in _fields_backwards(start, convs):
         field = Field.of(covariance)
-        if layer in parts:
+        if layer in sums:
             found[layer]["sampled"] = _sampled(covariance, share)
             forms[layer] = _gradients(field.rectified(), share)
         for depth, form in forms.items():
-            chaos = rectified_form(form, field)
-            if layer in _evaluated(depth):
-                variance = chaos.covariance(chaos, covariance)
-                with_masks = _with_masks(chaos, masks(layer, depth), field)
-                parts[depth][0].append(layer)
-                parts[depth][1].append([*variance, with_masks])
+            if layer in sums[depth].layers:
+                seen = Contracted.of(rectified_form(form, field), covariance)
+                with_masks = mask_form(masks(layer, depth), field).covariance(seen[0])
+                sums[depth].add(layer, [*seen.covariance(seen), with_masks])
             # The gradient by the covariance before the ReLU, then before the convolution in front of it.
-            forms[depth] = _transposed(0.5 * chaos.second, grid, convs[layer - 1])
+            forms[depth] = _transposed(pulled_back(form, field), grid, convs[layer - 1])
     behind = start.dense() / math.exp(start.log_scale)
     if 0 in found:
         forms[0] = _gradients(behind, share)
     for depth, form in forms.items():
-        linear = linear_form(form)
-        mu2, rank = linear.covariance(linear, behind)
+        mu2, rank = linear_form(form).variance(behind)
         if depth:
-            layers, values = (np.array(part[::-1]) for part in parts[depth])
-            at = np.arange(1, depth + 1)
-            curves = PchipInterpolator(layers, values)(at) if depth > 1 else values
-            of_mu2, of_rank, found[depth]["shared"] = curves.sum(0)
+            of_mu2, of_rank, found[depth]["shared"] = sums[depth].total()
             mu2, rank = mu2 + of_mu2, rank + of_rank
         else:
             found[0]["sampled"] = mu2
@@ -97,7 +91,7 @@ def deviations(
 
 def _evaluated(depth: int) -> set[int]:
     """Layers of which the contribution to a deviation at this depth is evaluated; the first and last are."""
-    return set(np.unique(np.round(np.geomspace(1, depth, EVALUATED)).astype(int)).tolist())
+    return set(np.unique(np.round(np.geomspace(1, max(depth, 1), EVALUATED)).astype(int)).tolist())
 
 
 def _gradients(covariance: np.ndarray, share: np.ndarray) -> np.ndarray:
@@ -122,15 +116,6 @@ def _sampled(covariance: np.ndarray, share: np.ndarray) -> float:
     sums = share @ covariance.reshape(images, -1, points).sum(1)
     product = covariance / points - np.repeat(sums, points // images, 0) / points**2
     return 2.0 * float(np.sum(product * product.T)) / float(np.trace(product)) ** 2
-
-
-def _with_masks(chaos: Chaos, weights: np.ndarray, field: Field) -> float:
-    """Covariance of the first of some functionals with log mu2 of the noise, by the masks they share."""
-    mask, covariance = mask_form(weights, field), field.covariance
-    one = chaos.first[0] @ (covariance @ mask.first)
-    # The third order of the masks is diagonal, so that both parts of `Chaos.covariance` are this sum.
-    crossed = np.einsum("a,ab,ba->", np.diag(mask.third), covariance**2, chaos.third[0] @ covariance)
-    return float(one + crossed / 6.0)
 
 
 def _transposed(forms: np.ndarray, grid: tuple[int, int, int], conv: Conv) -> np.ndarray:

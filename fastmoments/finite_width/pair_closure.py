@@ -19,6 +19,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ..kernels.decorrelation import mean_decorrelation
 from .arc_cosine import ArcCosine
 
 _NODES, _WEIGHTS = np.polynomial.hermite_e.hermegauss(7)
@@ -60,13 +61,10 @@ class Pairs:
 
     def rectified(self, width: float) -> Pairs:
         """Behind a ReLU and a He layer of so many channels."""
-        deviation = np.sqrt(self.spread)[..., None] * _NODES
-        t = np.minimum(self.tau[..., None] * np.exp(deviation - 0.5 * self.spread[..., None]), 2.0)
-        falls = _decorrelation(t) @ _WEIGHTS
+        falls, here = mean_decorrelation(self.tau, self.spread, _NODES, _WEIGHTS)
         arc = ArcCosine.of(1.0 - self.tau)
         f, alone, across = 2.0 * arc.k1, 5.0, 4.0 * arc.j2 - 1.0
         noise = 4.0 * arc.j2 - f * f - 2.0 * f * (4.0 * arc.m31 - f) + 0.5 * f * f * (alone + across)
-        here = _decorrelation(self.tau)
         with np.errstate(divide="ignore", invalid="ignore"):
             slope = np.where(here > 0.0, 2.0 * arc.k0 * self.tau / here, 1.0)
         return self._step(width, falls, slope, 2.0 * (alone - across), noise)
@@ -96,15 +94,3 @@ class Pairs:
         np.fill_diagonal(tau, 0.0)
         np.fill_diagonal(fresh, 0.0)
         return Pairs(tau, slope**2 * self.spread + fresh, self.log_shrink - shrink)
-
-
-def _decorrelation(t: np.ndarray) -> np.ndarray:
-    """1 - f(1 - t) behind a ReLU, without cancellation for small t.
-
-    With theta = acos(1 - t): 1 - 2 k1 = t - (sin theta - theta cos theta) / pi.
-    """
-    theta = 2.0 * np.arcsin(np.sqrt(0.5 * np.clip(t, 0.0, 2.0)))
-    small = theta < 1e-2
-    exact = np.sin(theta) - theta * np.cos(theta)
-    series = theta**3 / 3.0 - theta**5 / 30.0
-    return t - np.where(small, series, exact) / np.pi

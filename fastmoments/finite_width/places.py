@@ -14,6 +14,7 @@ import numpy as np
 from scipy.interpolate import PchipInterpolator
 
 from .arc_cosine import correlations
+from .chaos import Field
 from .law import Law
 from .log_diffusion import NoiseDiffusion
 from .matrices import centred, mean_of_pairs
@@ -91,7 +92,7 @@ def rank_gradient(trace: float, value: float, vector: np.ndarray) -> np.ndarray:
     return (np.eye(points) - 1.0 / points - leading) / rest - leading / value
 
 
-def spread_by_sampling(kernel: np.ndarray, width: int, expand=None) -> np.ndarray:
+def spread_by_sampling(kernel: np.ndarray, width: int, field: Field | None = None) -> np.ndarray:
     """A covariance whose centred spectrum its sampling by N channels has spread, its eigenvectors kept.
 
     The spread is a Marchenko-Pastur law of ratio alpha M / N (`spectral_spread`). For Gaussian channels alpha
@@ -106,8 +107,8 @@ def spread_by_sampling(kernel: np.ndarray, width: int, expand=None) -> np.ndarra
     ----------
     kernel : shape (M, M)
     width : int
-    expand : callable, optional
-        Gives the chaos expansion and the covariance of the field of a form; Gaussian channels if left out.
+    field : Field, optional
+        Of which the channels are rectified; Gaussian channels if left out.
     """
     covariance = centred(kernel)
     values, vectors = np.linalg.eigh(covariance)
@@ -116,78 +117,130 @@ def spread_by_sampling(kernel: np.ndarray, width: int, expand=None) -> np.ndarra
     if trace <= 0.0:
         return kernel
     excess = 1.0
-    if expand is not None:
-        chaos, field = expand(np.eye(len(values)) - 1.0 / len(values))
-        excess = (float(chaos.covariance(chaos, field)) + trace**2 - square) / (trace**2 + square)
+    if field is not None:
+        of_norms = field.variance(np.eye(len(values)) - 1.0 / len(values))
+        excess = (of_norms + trace**2 - square) / (trace**2 + square)
     moved = spread(values, excess * len(values) / width) - values
     return kernel + (vectors * moved) @ vectors.T
 
 
-def sampled(at: Place, variances: dict, width: int) -> tuple[Place, dict]:
-    """The channels of a linear layer behind `at`: its laws with one more sampling."""
+def sampled(at: Place, width: int) -> Place:
+    """The channels of a linear layer behind `at`."""
     c = correlations(at.kernel)[0]
-    covariance = centred(at.kernel)
-    trace = float(np.trace(covariance))
-    squares = np.diag(covariance) / np.sum(np.diag(covariance) ** 2)
-    spectrum = float(np.sum(covariance**2)) / trace**2
-    fourth = 4.0 * float(squares @ covariance**2 @ squares)
-    later = {
-        **variances,
-        "log_mu2_signal": variances["log_mu2_signal"] + 2.0 * spectrum / width,
-        "log_mu4_signal": variances["log_mu4_signal"] + 2.0 * fourth / width,
-    }
-    place = Place(
-        at.kernel, at.typical, at.pairs.sampled(width), at.noise.sampled(width),
-        at.diagonal + 2.0 * c * c / width,
-    )  # fmt: skip
-    return place, later
+    diagonal = at.diagonal + 2.0 * c * c / width
+    return Place(at.kernel, at.typical, at.pairs.sampled(width), at.noise.sampled(width), diagonal)
 
 
-def laws(at: Place, variances: dict, width: int, log_gain, log_input, *, rectified: bool) -> dict:
-    """The laws of a station, from the place behind its layer; before a ReLU it is Gaussian."""
-    own = np.diag(at.kernel)
-    root = np.sqrt(own)
-    covariance = centred(np.outer(root, root) * at.pairs.mean_correlation())
-    second, half = own / own.sum(), root / root.sum()
-    mu2 = float(np.trace(covariance)) / len(own)
-    spread = max(variances["log_mu2_signal"], 0.0)
-    log_mu2 = Law(math.log(mu2) - 0.5 * spread, spread) if mu2 > 0.0 else Law(-math.inf, spread)
-    log_noise = Law(-0.5 * at.noise.variance(), at.noise.variance())
-    chi = Law(
-        0.5 * (log_noise.mean - log_mu2.mean + log_input),
-        0.25 * (log_noise.variance + spread - 2.0 * variances["shared"]),
-    )
-    absolute = math.sqrt((1.0 if rectified else 2.0) / math.pi) * float(root.mean())
-    # E sqrt(K_ii) is below the root of E K_ii.
-    shrink = -0.125 * float(half @ np.diag(at.diagonal))
-    of_half = 0.25 * float(half @ at.diagonal @ half)
-    laws = {
-        "log_nu1_abs_signal": Law(math.log(absolute) + shrink - 0.5 * of_half + 0.5 * log_gain, of_half),
-        "log_nu2_signal": _shifted(
-            Law.logarithm(float(own.mean()), float(second @ at.diagonal @ second)), log_gain
-        ),
-        "log_mu2_signal": _shifted(log_mu2, log_gain),
-        "log_mu2_noise": _shifted(log_noise, log_gain),
-        "log_chi": chi,
-    }
-    if not rectified:
-        fourth = 3.0 * float(np.mean(np.diag(covariance) ** 2))
-        # A mean square of a lognormal variable is that much above the square of its mean.
-        typical = math.log(fourth) - spread if fourth > 0.0 else -math.inf
-        laws["log_mu4_signal"] = Law(typical + 2.0 * log_gain, variances["log_mu4_signal"])
-    return laws
+@dataclass(frozen=True)
+class Forward:
+    """What the walk forward knows of a station, as if every gain was 2: all but what varies with mu2 or mu4.
+
+    Attributes
+    ----------
+    rectified : bool
+        Behind a ReLU; Gaussian if not.
+    mu2, fourth : float
+        Means of mu2 and of the squared variance of a point.
+    second, absolute, noise : Law
+        Of log nu2, log nu1 and log mu2 of the noise.
+    fresh : dict of str to float
+        What a linear layer that samples its input adds to the variances of the backward pass.
+    excess : float or None
+        Median of r_eff - 1 of the signal; None if ranks are not asked for.
+    noise_rank : Law or None
+    """
+
+    rectified: bool
+    mu2: float
+    fourth: float
+    second: Law
+    absolute: Law
+    noise: Law
+    fresh: dict[str, float]
+    excess: float | None = None
+    noise_rank: Law | None = None
+
+    @classmethod
+    def of(
+        cls, at: Place, *, rectified: bool, fresh: dict | None = None, ranks: int | None = None
+    ) -> Forward:
+        """Of a place; with ranks in a net of width `ranks`."""
+        own = np.diag(at.kernel)
+        root = np.sqrt(own)
+        covariance = centred(np.outer(root, root) * at.pairs.mean_correlation())
+        second, half = own / own.sum(), root / root.sum()
+        absolute = math.sqrt((1.0 if rectified else 2.0) / math.pi) * float(root.mean())
+        # E sqrt(K_ii) is below the root of E K_ii.
+        shrink = -0.125 * float(half @ np.diag(at.diagonal))
+        of_half = 0.25 * float(half @ at.diagonal @ half)
+        return cls(
+            rectified,
+            mu2=float(np.trace(covariance)) / len(own),
+            fourth=float(np.mean(np.diag(covariance) ** 2)),
+            second=Law.logarithm(float(own.mean()), float(second @ at.diagonal @ second)),
+            absolute=Law(math.log(absolute) + shrink - 0.5 * of_half, of_half),
+            noise=Law(-0.5 * at.noise.variance(), at.noise.variance()),
+            fresh=fresh or {},
+            **({} if ranks is None else _ranks(at, ranks)),
+        )
+
+    @classmethod
+    def of_next_layer(cls, at: Place, width: int) -> Forward:
+        """Behind a linear layer that samples `at`."""
+        covariance = centred(at.kernel)
+        squares = np.diag(covariance) / np.sum(np.diag(covariance) ** 2)
+        spectrum = float(np.sum(covariance**2)) / float(np.trace(covariance)) ** 2
+        fourth = 4.0 * float(squares @ covariance**2 @ squares)
+        fresh = {"log_mu2_signal": 2.0 * spectrum / width, "log_mu4_signal": 2.0 * fourth / width}
+        return cls.of(sampled(at, width), rectified=False, fresh=fresh)
+
+    def laws(self, variances: dict[str, float], log_gain: float, log_input: float) -> dict[str, Law]:
+        """The laws of the station, with the variances of the backward pass.
+
+        Parameters
+        ----------
+        variances : dict
+            As of `adjoint.deviations`.
+        log_gain : float
+            Logarithm of what the gains make of variances.
+        log_input : float
+            Logarithm of mu2 of the images, which normalises chi.
+        """
+        spread = max(variances["log_mu2_signal"] + self.fresh.get("log_mu2_signal", 0.0), 0.0)
+        log_mu2 = Law(_log(self.mu2) - 0.5 * spread, spread)
+        laws = {
+            "log_nu1_abs_signal": _shifted(self.absolute, 0.5 * log_gain),
+            "log_nu2_signal": _shifted(self.second, log_gain),
+            "log_mu2_signal": _shifted(log_mu2, log_gain),
+            "log_mu2_noise": _shifted(self.noise, log_gain),
+            "log_chi": Law(
+                0.5 * (self.noise.mean - log_mu2.mean + log_input),
+                0.25 * (self.noise.variance + spread - 2.0 * variances["shared"]),
+            ),
+        }
+        if not self.rectified:
+            fourth = variances["log_mu4_signal"] + self.fresh.get("log_mu4_signal", 0.0)
+            # A mean square of a lognormal variable is that much above the square of its mean.
+            laws["log_mu4_signal"] = Law(_log(3.0 * self.fourth) - spread + 2.0 * log_gain, fourth)
+        if self.excess is not None:
+            variance = min(max(variances["reff_signal"], 0.0), 50.0)
+            mean = self.excess * math.exp(0.5 * variance)
+            laws["reff_signal"] = Law(1.0 + mean, math.expm1(variance) * mean**2)
+            laws["reff_noise"] = self.noise_rank
+        return laws
 
 
 def _shifted(law: Law, by: float) -> Law:
     return Law(law.mean + by, law.variance)
 
 
-def ranks(at: Place, variances: dict, width: int) -> dict[str, Law]:
+def _log(value: float) -> float:
+    return math.log(value) if value > 0.0 else -math.inf
+
+
+def _ranks(at: Place, width: int) -> dict:
     """Effective ranks: that of the signal has a lognormal excess over 1, whose median a typical net has."""
     values = np.maximum(np.linalg.eigvalsh(centred(at.typical)), 0.0)
-    variance = min(max(variances["reff_signal"], 0.0), 50.0)
-    excess = float(values.sum() / values[-1]) - 1.0 if values[-1] > 0.0 else 0.0
-    excess *= math.exp(0.5 * variance)
     noise = at.noise
     mean, deviation = plain_noise_rank(
         len(values),
@@ -197,6 +250,6 @@ def ranks(at: Place, variances: dict, width: int) -> dict[str, Law]:
         noise.overlap.first,
     )
     return {
-        "reff_signal": Law(1.0 + excess, math.expm1(variance) * excess**2),
-        "reff_noise": Law(mean, deviation**2),
+        "excess": float(values.sum() / values[-1]) - 1.0 if values[-1] > 0.0 else 0.0,
+        "noise_rank": Law(mean, deviation**2),
     }

@@ -17,79 +17,62 @@ from .arc_cosine import correlations
 from .chaos import Field
 from .log_diffusion import NoiseDiffusion
 from .pair_closure import Pairs
-from .places import (
-    FUNCTIONALS,
-    Place,
-    curves_through,
-    functionals,
-    laws,
-    nodes_of,
-    ranks,
-    sampled,
-    spread_by_sampling,
-)
+from .places import Forward, Place, curves_through, nodes_of, sampled, spread_by_sampling
 
 
 def stations(network, images: np.ndarray, width: int, depths: frozenset, log_input: float) -> Iterator:
     """Yield (depth, loc, laws) of every station wanted; parameters as in `batch_normalised.stations`."""
     gains = [layer.gain for unit in network.units for layer in unit if isinstance(layer, Conv)]
-    places, fields = _walk(images, len(gains), width, bool(network.stem))
-    behind = len(places) - len(gains)  # layers before the first ReLU, and the images
+    linear = bool(network.stem)
+    covariances, overlaps, forward = [], [], {}
+    for depth, place in enumerate(_walk(images, len(gains), width, linear)):
+        covariances.append(place.kernel)
+        overlaps.append(place.noise.overlap.first)
+        if depth in depths:
+            forward[depth, "act"] = Forward.of(place, rectified=depth > 0, ranks=width if depth else None)
+        if depth + 1 in depths:
+            if depth or linear:
+                forward[depth + 1, "input"] = Forward.of(place, rectified=depth > 0)
+            forward[depth + 1, "conv"] = Forward.of_next_layer(place, width)
     nodes = nodes_of(depths)
-    variances = curves_through(nodes, [_adjoint(places, fields, depth, behind, width) for depth in nodes])
-    log_gain = math.log(network.stem[0].gain) if network.stem else 0.0
+    first = images @ images.T / images.shape[1] if linear else None
+    variances = curves_through(nodes, deviations(covariances, overlaps, nodes, width, first))
+    log_gain = math.log(network.stem[0].gain) if linear else 0.0
     if not gains:
-        yield 0, "input", laws(places[-1], variances(0), width, log_gain, log_input, rectified=False)
+        yield 0, "input", forward[0, "act"].laws(variances(0), log_gain, log_input)
     for depth, gain in enumerate(gains, 1):
-        at, last = places[behind + depth - 1], places[behind + depth - 2]
+        halved = math.log(0.5 * gain)
         if depth in depths:
-            earlier = variances(depth - 1)
-            if depth > 1 or network.stem:
-                yield depth, "input", laws(last, earlier, width, log_gain, log_input, rectified=depth > 1)
-            between = sampled(last, earlier, width)
-            conv = laws(*between, width, log_gain + math.log(gain), log_input, rectified=False)
-            yield depth, "conv", conv
-        log_gain += math.log(0.5 * gain)
-        if depth in depths:
-            here = variances(depth)
-            act = laws(at, here, width, log_gain, log_input, rectified=True)
-            yield depth, "act", act | ranks(at, here, width)
+            for loc, at, gained in (
+                ("input", depth - 1, 0.0),
+                ("conv", depth - 1, math.log(gain)),
+                ("act", depth, halved),
+            ):
+                if (depth, loc) in forward:
+                    laws = forward[depth, loc].laws(variances(at), log_gain + gained, log_input)
+                    yield depth, loc, laws
+        log_gain += halved
 
 
-def _walk(images, depth: int, width: int, linear: bool) -> tuple[list[Place], list[Field]]:
-    """Forward through the net, as if every gain was 2: places behind each layer, fields in each ReLU."""
+def _walk(images: np.ndarray, depth: int, width: int, linear: bool) -> Iterator[Place]:
+    """Yield the places before the first ReLU and behind each, as if every gain was 2."""
     points, features = images.shape
     kernel = images @ images.T / features
+    c = correlations(kernel)[0]
     nothing = np.zeros((points, points))
-    start = Pairs.exact(correlations(kernel)[0])
-    places = [Place(kernel, kernel, start, NoiseDiffusion.of_images(points, features), nothing)]
+    place = Place(kernel, kernel, Pairs.exact(c), NoiseDiffusion.of_images(points, features), nothing)
     if linear:
-        c = correlations(kernel)[0]
-        typical = spread_by_sampling(kernel, width)
-        noise = places[0].noise.sampled(width)
-        places.append(Place(kernel, typical, start.sampled(width), noise, 2.0 * c * c / width))
-    fields = []
+        place = sampled(place, width)
+        place = Place(kernel, spread_by_sampling(kernel, width), place.pairs, place.noise, place.diagonal)
+    yield place
     for _ in range(depth):
-        last = places[-1]
-        field, typical = Field.of(last.kernel), Field.of(last.typical)
-        fields.append(field)
+        field, typical = Field.of(place.kernel), Field.of(place.typical)
         kernel = field.rectified()
-        places.append(
-            Place(
-                kernel,
-                spread_by_sampling(typical.rectified(), width, typical.expanded),
-                last.pairs.rectified(width),
-                last.noise.rectified(width, field.arc, correlations(kernel)[0]),
-                last.diagonal + (4.0 * field.arc.j2 - 1.0) / width,
-            )
+        place = Place(
+            kernel,
+            spread_by_sampling(typical.rectified(), width, typical),
+            place.pairs.rectified(width),
+            place.noise.rectified(width, field.arc, correlations(kernel)[0]),
+            place.diagonal + (4.0 * field.arc.j2 - 1.0) / width,
         )
-    return places, fields
-
-
-def _adjoint(places, fields, depth: int, behind: int, width: int) -> dict[str, float]:
-    """Variances of the functionals at the activation of this depth (0: before the first ReLU), by name."""
-    forms = functionals(places[behind + depth - 1].kernel)
-    first = places[0].kernel if behind == 2 else None
-    noises = [place.noise for place in places[behind - 1 : behind - 1 + depth]]
-    found = deviations(forms, fields[:depth], noises, width, first)
-    return dict(zip(FUNCTIONALS, found.variances, strict=True)) | {"shared": float(found.with_noise[0])}
+        yield place

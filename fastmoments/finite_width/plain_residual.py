@@ -23,130 +23,81 @@ import numpy as np
 
 from ..layers import Conv
 from .arc_cosine import ArcCosine, correlations
-from .chaos import Chaos, Field, linear_form, mask_form, rectified_form
+from .chaos import Field
 from .coherence import Coherent
 from .log_diffusion import NoiseDiffusion, Overlap
 from .matrices import mean_of_pairs
 from .pair_closure import Pairs
-from .places import (
-    FUNCTIONALS,
-    Place,
-    curves_through,
-    functionals,
-    laws,
-    nodes_of,
-    ranks,
-    sampled,
-    spread_by_sampling,
-)
-
-
-@dataclass(frozen=True)
-class _Unit:
-    """A unit on the path at infinite width: its share w, the fields of its ReLUs, and the place before it."""
-
-    share: float
-    fields: tuple[Field, ...]
-    before: Place
-    behind_relu: Place
+from .places import Forward, Place, curves_through, nodes_of, sampled, spread_by_sampling
+from .residual_adjoint import deviations
 
 
 def stations(network, images: np.ndarray, width: int, depths: frozenset, log_input: float) -> Iterator:
     """Yield (depth, loc, laws) of every station wanted; parameters as in `batch_normalised.stations`."""
     gains = [[part.gain for part in unit[0].branch if isinstance(part, Conv)] for unit in network.units]
-    scales = [unit[0].scale for unit in network.units]
-    units, last = _walk(images, gains, scales, width)
+    betas = [
+        unit[0].scale ** 2 * math.prod(0.5 * gain for gain in own)
+        for unit, own in zip(network.units, gains, strict=True)
+    ]
+    kernels, forward = [], {}
+    for depth, (place, behind_relu) in enumerate(_walk(images, gains, betas, width)):
+        kernels.append(place.kernel)
+        if depth in depths or depth + 1 in depths:
+            merge = Forward.of(sampled(place, width), rectified=False)
+            forward[depth, "merge"] = forward[depth + 1, "input"] = merge
+        if depth + 1 in depths:
+            forward[depth + 1, "act"] = Forward.of(behind_relu, rectified=True, ranks=width)
+            forward[depth + 1, "conv"] = Forward.of_next_layer(behind_relu, width)
     nodes = nodes_of(depths)
-    merges = curves_through(nodes, [_backward(units, last, depth, width, act=False) for depth in nodes])
     inner = [depth for depth in nodes if depth > 0]
-    acts = curves_through(inner, [_backward(units, last, depth, width, act=True) for depth in inner])
+    merges, acts = deviations(kernels, betas, [len(own) for own in gains], nodes, inner, width)
+    merges, acts = curves_through(nodes, merges), curves_through(inner, acts)
     log_gain = math.log(network.stem[0].gain)
-    for depth, (unit, own, scale) in enumerate(zip(units, gains, scales, strict=True), 1):
-        growth = math.log1p(_beta(own, scale))
+    for depth, (own, beta) in enumerate(zip(gains, betas, strict=True), 1):
+        growth = math.log1p(beta)
         if depth in depths:
-            yield (
-                depth,
-                "input",
-                laws(
-                    _observed(unit.before, width),
-                    merges(depth - 1),
-                    width,
-                    log_gain,
-                    log_input,
-                    rectified=False,
-                ),
-            )
-            act = acts(depth)
-            yield (
-                depth,
-                "act",
-                laws(unit.behind_relu, act, width, log_gain - math.log(2.0), log_input, rectified=True)
-                | ranks(unit.behind_relu, act, width),
-            )
-            yield depth, "conv", laws(
-                *sampled(unit.behind_relu, act, width), width, log_gain + math.log(0.5 * own[0]), log_input,
-                rectified=False,
-            )  # fmt: skip
-            behind = units[depth].before if depth < len(units) else last
-            yield (
-                depth,
-                "merge",
-                laws(
-                    _observed(behind, width),
-                    merges(depth),
-                    width,
-                    log_gain + growth,
-                    log_input,
-                    rectified=False,
-                ),
-            )
+            for loc, variances, gained in (
+                ("input", merges(depth - 1), 0.0),
+                ("act", acts(depth), -math.log(2.0)),
+                ("conv", acts(depth), math.log(0.5 * own[0])),
+                ("merge", merges(depth), growth),
+            ):
+                yield depth, loc, forward[depth, loc].laws(variances, log_gain + gained, log_input)
         log_gain += growth
 
 
-def _beta(gains: list[float], scale: float) -> float:
-    """Gain of a branch: of its variance over that of its input."""
-    return scale**2 * math.prod(0.5 * gain for gain in gains)
-
-
-def _walk(images, gains: list, scales: list, width: int) -> tuple[list[_Unit], Place]:
-    """Forward through the net, every unit in units of its growth; and the place behind the last."""
+def _walk(images, gains: list, betas: list, width: int) -> Iterator[tuple[Place, Place | None]]:
+    """Yield the place before each unit and that behind its first ReLU, in units of growth; last, the end."""
     points, features = images.shape
     kernel = images @ images.T / features
     nothing = np.zeros((points, points))
     diagonal, noise = Coherent(nothing, nothing), _Noise.of_images(points, features)
     place = Place(kernel, kernel, Pairs.exact(correlations(kernel)[0]), noise.law(points), nothing)
-    units = []
-    for own, scale in zip(gains, scales, strict=True):
-        beta = _beta(own, scale)
+    for own, beta in zip(gains, betas, strict=True):
         share = beta / (1.0 + beta)
         fields, sources = [], []
         inner, typical, pairs = place.kernel, place.typical, place.pairs
-        behind = None
         for number in range(len(own)):
             field, seen = Field.of(inner), Field.of(typical)
             fields.append(field)
             source = (4.0 * field.arc.j2 - 1.0) / width
             sources.append(source)
             inner = field.rectified()
-            typical = spread_by_sampling(seen.rectified(), width, seen.expanded)
+            typical = spread_by_sampling(seen.rectified(), width, seen)
             pairs = pairs.rectified(width)
             if number == 0:
-                behind = Place(
-                    inner, typical, pairs, noise.behind_relu(field, width).law(points),
-                    diagonal.observed(1.0, source),
-                )  # fmt: skip
-        units.append(_Unit(share, tuple(fields), place, behind))
+                noises, diagonals = noise.behind_relu(field, width), diagonal.observed(1.0, source)
+                yield place, Place(inner, typical, pairs, noises.law(points), diagonals)
         diagonal = diagonal.merged(share, [1.0] * len(own), sources, persists=_persists(fields[0], share))
         noise = noise.merged(share, fields, width)
-        kernel = (1.0 - share) * place.kernel + share * inner
         place = Place(
-            kernel,
+            (1.0 - share) * place.kernel + share * inner,
             (1.0 - share) * place.typical + share * typical,
             place.pairs.mixed(pairs, share, diagonal.variance),
             noise.law(points),
             diagonal.variance,
         )
-    return units, place
+    yield place, None
 
 
 def _persists(field: Field, share: float) -> np.ndarray:
@@ -219,62 +170,3 @@ class _Noise:
         across, alone = float(self.across.variance), float(self.alone.variance)
         overlap = self.start.diffused(0.5 * float(self.overlap.variance))
         return NoiseDiffusion(coherence, across, alone, overlap)
-
-
-def _observed(place: Place, width: int) -> Place:
-    """The channels of the population as sampled."""
-    c = correlations(place.kernel)[0]
-    return Place(
-        place.kernel, place.typical, place.pairs.sampled(width), place.noise.sampled(width),
-        place.diagonal + 2.0 * c * c / width,
-    )  # fmt: skip
-
-
-def _backward(units: list[_Unit], last: Place, depth: int, width: int, *, act: bool) -> dict[str, float]:
-    """Variances of the functionals behind unit `depth` (merge), or behind its first ReLU (act), by name."""
-    through = units[:depth]
-    end = through[-1].behind_relu if act else (units[depth].before if depth < len(units) else last)
-    forms = functionals(end.kernel)
-    points = len(end.kernel)
-    even = np.full(points, 1.0 / points)
-    variances, shared = np.zeros(len(forms)), np.zeros(len(forms))
-    if act:
-        unit, through = through[-1], through[:-1]
-        later, masks = rectified_form(forms, unit.fields[0]), mask_form(even, unit.fields[0])
-        own = unit.before.kernel
-        variances += later.covariance(later, own)
-        shared += masks.covariance(later, own)
-        forms = 0.5 * later.second
-    else:
-        later, masks = linear_form(forms), _nothing(points)
-        variances += later.covariance(later, end.kernel)
-    for unit in through[::-1]:
-        # From the channels of a unit to those of the one before, order n of what is later fades by this.
-        fade = math.sqrt(1.0 - unit.share)
-        later, masks = _faded(later, fade), _faded(masks, fade)
-        branch = unit.share * forms
-        forms = (1.0 - unit.share) * forms
-        for field in unit.fields[:0:-1]:
-            chaos = rectified_form(branch, field)
-            variances += chaos.covariance(chaos, field.covariance)
-            shared += unit.share * mask_form(even, field).covariance(chaos, field.covariance)
-            branch = 0.5 * chaos.second
-        field = unit.fields[0]
-        chaos, mask = rectified_form(branch, field), mask_form(unit.share * even, field)
-        variances += chaos.covariance(chaos, field.covariance) + 2.0 * chaos.covariance(
-            later, field.covariance
-        )
-        shared += mask.covariance(chaos, field.covariance) + mask.covariance(later, field.covariance)
-        shared += masks.covariance(chaos, field.covariance)
-        later, masks = later + chaos, masks + mask
-        forms = forms + 0.5 * chaos.second
-    return dict(zip(FUNCTIONALS, variances / width, strict=True)) | {"shared": float(shared[0] / width)}
-
-
-def _nothing(points: int) -> Chaos:
-    return Chaos(np.zeros(points), np.zeros((points, points)), np.zeros((points, points)))
-
-
-def _faded(chaos: Chaos, fade: float) -> Chaos:
-    """The expansion of a functional of fade * y + fresh in that of y."""
-    return Chaos(fade * chaos.first, fade**2 * chaos.second, fade**3 * chaos.third)

@@ -21,6 +21,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ..kernels.spectra import bisected, real_curve
+
 #: Points of the curve b(a) on every part of the spectrum, and for each eigenvalue in it.
 LEAST_POINTS, POINTS = 48, 3
 #: A ratio up to which the spread, its square root, is rounding.
@@ -150,9 +152,7 @@ def _density(low: float, high: float, values: np.ndarray, weights: np.ndarray, p
     angle = (np.arange(points) + 0.5) / points
     # Both ends of a part are square-root edges, which Chebyshev's points resolve.
     a = 0.5 * (low + high) - 0.5 * (high - low) * np.cos(np.pi * angle)
-    square = _imaginary_square(a, values, weights)
-    near = (values + a[:, None]) ** 2 + square[:, None]
-    place = -a + (weights / values * (1.0 - values * (values + a[:, None]) / near)).sum(1)
+    square, place = real_curve(a, values, weights)
     part = np.sqrt(square) / (a * a + square) * np.abs(np.gradient(place))
     return place, part / part.sum()
 
@@ -166,41 +166,10 @@ def _parts(values: np.ndarray, weights: np.ndarray) -> list[tuple[float, float]]
     left, right, roots = poles[:-1], poles[1:], np.cbrt(weights[::-1])
     apart = (right - left) ** 2 > (roots[:-1] + roots[1:]) ** 3
     left, right = left[apart], right[apart]
-    low, high = left, right
-    for _ in range(40):
-        middle = 0.5 * (low + high)
-        rises = ((weights / (values + middle[:, None]) ** 3).sum(1)) < 0.0  # -h'/2
-        low, high = np.where(rises, low, middle), np.where(rises, middle, high)
-    bottom = 0.5 * (low + high)
+    bottom = bisected(right, left, values, weights, True, 0.0)  # where h' = -2 sum weights / (..)^3 is 0
     split = (weights / (values + bottom[:, None]) ** 2).sum(1) < 1.0
     left, right, bottom = left[split], right[split], bottom[split]
     starts = np.r_[poles[0] - reach, bottom], np.r_[poles[0], right]
-    ends = np.r_[bottom, poles[-1] + reach], np.r_[left, poles[-1]]
-    return list(zip(_crossing(*starts, values, weights), _crossing(*ends, values, weights), strict=True))
-
-
-def _crossing(below, above, values, weights) -> np.ndarray:
-    """Where h is 1, between places where it is `below` and `above` that."""
-    for _ in range(40):
-        middle = 0.5 * (below + above)
-        with np.errstate(divide="ignore"):
-            over = (weights / (values + middle[:, None]) ** 2).sum(1) > 1.0
-        below, above = np.where(over, below, middle), np.where(over, middle, above)
-    return above
-
-
-def _imaginary_square(a: np.ndarray, values: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """b^2 on the curve: the root of 1 / H - 1, H(b^2) = sum weights / ((values + a)^2 + b^2), by Newton.
-
-    1 / H is concave and rises, so that from (nearly) 0 the steps approach the root from one side.
-    """
-    gaps = (values + a[:, None]) ** 2
-    square = np.full(a.size, 1e-12 * weights.min())  # a may meet an eigenvalue to the last bit
-    for _ in range(40):
-        terms = 1.0 / (gaps + square[:, None])
-        total, slope = terms @ weights, terms**2 @ weights
-        step = (1.0 - 1.0 / total) * total**2 / slope
-        square = square + np.maximum(step, 0.0)
-        if np.all(np.abs(step) <= 1e-10 * (square + 1e-300)):
-            break
-    return square
+    stops = np.r_[bottom, poles[-1] + reach], np.r_[left, poles[-1]]
+    crossings = (bisected(*ends, values, weights, False, 1.0) for ends in (starts, stops))
+    return list(zip(*crossings, strict=True))
