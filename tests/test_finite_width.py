@@ -146,7 +146,8 @@ def test_slopes_behind_batch_norm_are_derivatives():
     absolute, fourth = found.slopes
     values, vectors = np.linalg.eigh(matrix)
     mix = Mixture.of(BatchNormWeight(values, np.ones(12), 12, 1e-3), vectors, 0.0, 1.0)
-    response = _response(mix, mix.covariances(vectors))
+    squares = np.tensordot(mix.weights * mix.t, mix.covariances(vectors) ** 2, 1)
+    response = _response(mix, squares)
     for point in (0, 5, 11):
         ends = []
         for sign in (1.0, -1.0):
@@ -373,7 +374,8 @@ def test_what_a_channel_has_by_chance(seed, points, epsilon):
     features = rng.standard_normal((points, 3 * points))
     features -= features.mean(0)
     covariance = features @ features.T / (3 * points)
-    found = channel_sampling(covariance, epsilon)
+    values, vectors = np.linalg.eigh(covariance)
+    found = channel_sampling(np.maximum(values, 0.0), vectors, epsilon)
     nets = 20_000
     y = features @ rng.standard_normal((3 * points, nets)) / math.sqrt(3 * points)
     z = y / np.sqrt((y**2).mean(0) + epsilon)

@@ -12,7 +12,7 @@ from states import in_full, state
 
 from fastmoments import batch_norm, maps
 from fastmoments.finite_width import convolutional_adjoint
-from fastmoments.kernels import decorrelation, spectra
+from fastmoments.kernels import decorrelation, mixtures, spectra
 from fastmoments.layers import Conv
 
 
@@ -64,6 +64,16 @@ def test_spectrum_of_white_noise():
     np.testing.assert_allclose(place, -a + 0.25 * (1.0 - (1.0 + a) / 0.25), rtol=1e-9)
     ends = spectra.bisected(np.array([-3.0]), np.array([-1.1]), np.ones(1), gamma, False, 1.0)
     np.testing.assert_allclose(ends, -1.5, rtol=1e-9)
+
+
+def test_gaussians_of_a_mixture():
+    """Two points that are one: k0 = 1 / 2, E relu^2 = 1 / 2, E y^2 = 1, E y^4 = 3; all damped to 1 - t."""
+    pairs = np.ones((1, 2, 2))
+    found = mixtures.rectified_mixture(pairs, np.ones(1), np.full(1, 0.2), np.full((1, 2), 0.5))
+    for sums, expected in zip(found, [0.5, 0.5, 0.32, 0.125, 0.2], strict=True):
+        np.testing.assert_allclose(sums, expected, rtol=1e-12)
+    np.testing.assert_allclose(mixtures.mean_of_products(pairs, False), 1.0, rtol=1e-12)
+    np.testing.assert_allclose(mixtures.mean_of_products(pairs, True), 3.0, rtol=1e-12)
 
 
 def test_relu():

@@ -169,7 +169,7 @@ class _Walk:
             if number == 0:
                 observed = self._observed(state, layer, kernel)
                 if self.wanted or self.ahead:
-                    chance = channel_sampling(covariance, epsilon)
+                    chance = channel_sampling(through.values, through.vectors, epsilon)
                     norm = self._normalised(state, layer, log_noise, part, r, chance)
                     before = norm["log_nu1_abs_signal"]
                     self.activation = self._activated(state, layer, log_noise, kernel, before, chance)

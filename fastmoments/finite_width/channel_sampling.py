@@ -7,8 +7,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ..kernels.mixtures import mean_of_products
 from ..quadrature import BatchNormWeight
-from .arc_cosine import ArcCosine
 from .normalised import Mixture
 
 
@@ -24,7 +24,7 @@ class ChannelSampling(NamedTuple):
     centred: float
 
 
-def channel_sampling(covariance: np.ndarray, epsilon: float) -> ChannelSampling:
+def channel_sampling(values: np.ndarray, vectors: np.ndarray, epsilon: float) -> ChannelSampling:
     """Relative variances of a channel's moments, behind batch norm of a Gaussian of this covariance.
 
     A channel z is a Gaussian over its own norm, so that the second moments of f(z) = mean |z|, mean z^4 and
@@ -33,7 +33,7 @@ def channel_sampling(covariance: np.ndarray, epsilon: float) -> ChannelSampling:
     correlations,
 
         E |y_p y_q| = sqrt(a b) (2 / pi) (s + c asin c),     E y_p^4 y_q^4 = (a b)^2 (9 + 72 c^2 + 24 c^4),
-        E y_p |y_p| y_q |y_q| = a b (4 J2 - 1 - 2 c^2),      s = sqrt(1 - c^2).
+        E y_p |y_p| y_q |y_q| = a b (2 / pi) (3 s c + (1 + 2 c^2) asin c),      s = sqrt(1 - c^2).
 
     As z has mean 0, the ReLU has nu2 = (mean z^2 + mean z |z|) / 2 and mu2 = nu2 - (mean |z|)^2 / 4. Being
     odd in z, mean z |z| is uncorrelated with the rest; mean z^2 is constant but for epsilon. Exact but for
@@ -41,42 +41,38 @@ def channel_sampling(covariance: np.ndarray, epsilon: float) -> ChannelSampling:
 
     Parameters
     ----------
-    covariance : shape (M, M)
-        Centred.
+    values, vectors : shape (M,), (M, M)
+        Eigenvalues, not negative, and eigenvectors of the centred covariance.
     epsilon : float
         In its units.
     """
-    points = len(covariance)
-    values, vectors = np.linalg.eigh(covariance)
-    weight = BatchNormWeight(np.maximum(values, 0.0), np.ones(points), points, epsilon)
+    weight = BatchNormWeight(values, np.ones(len(values)), len(values), epsilon)
 
-    def gaussians(power: float, decay: float):
+    def gaussians(power: float, decay: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         mix = Mixture.of(weight, vectors, power, decay)
-        squares = mix.variances[:, :, None] * mix.variances[:, None, :]
-        pairs = mix.covariances(vectors)
-        return mix.weights, squares, ArcCosine.of(pairs / np.sqrt(np.maximum(squares, 1e-300)))
-
-    def mean(weights, per_pair) -> float:
-        return float(weights @ per_pair.mean((1, 2)))
+        return mix.weights, mix.variances, mix.covariances(vectors)
 
     def excess(square: float, first: float) -> float:
         return max(square / first**2 - 1.0, 0.0)
 
-    weights, squares, arc = gaussians(0.0, 1.0)
-    asin = 2.0 * math.pi * arc.k0 - 0.5 * math.pi
-    square = 2.0 / math.pi * mean(weights, np.sqrt(squares) * (arc.s + arc.c * asin))
-    level = float(weights @ np.einsum("nii->ni", np.sqrt(squares)).mean(1))
+    weights, variances, pairs = gaussians(0.0, 1.0)
+    square, level = float(weights @ mean_of_products(pairs, False)), float(weights @ variances.mean(1))
     of_absolute = Mixture.of(weight, vectors, -0.5, 0.5)
     absolute = math.sqrt(2.0) / math.pi * float(of_absolute.weights @ np.sqrt(of_absolute.variances).mean(1))
     nu1 = excess(square, absolute)
 
-    weights, squares, arc = gaussians(1.0, 2.0)
-    odd = max(mean(weights, squares * (4.0 * arc.j2 - 1.0 - 2.0 * arc.c**2)), 0.0)
-    fourth = 3.0 * float(weights @ np.einsum("nii->ni", squares).mean(1))
+    weights, variances, pairs = gaussians(1.0, 2.0)
+    odd = max(float(weights @ mean_of_products(pairs, True)), 0.0)
+    fourth = 3.0 * float(weights @ (variances**2).mean(1))
     mu2 = 0.5 * level - 0.25 * absolute**2
 
-    weights, squares, arc = gaussians(3.0, 4.0)
-    square = mean(weights, squares**2 * (9.0 + 72.0 * arc.c**2 + 24.0 * arc.c**4)) / 6.0
+    weights, variances, pairs = gaussians(3.0, 4.0)
+    pairs **= 2
+    mixed = np.einsum("np,npq,nq->n", variances, pairs, variances) / variances.shape[1] ** 2
+    square = 9.0 * (variances**2).mean(1) ** 2 + 72.0 * mixed + 24.0 * (pairs**2).mean((1, 2))
     return ChannelSampling(
-        nu1, excess(square, fourth), odd / level**2, 0.25 * (odd + absolute**4 * nu1) / mu2**2
+        nu1,
+        excess(float(weights @ square) / 6.0, fourth),
+        odd / level**2,
+        0.25 * (odd + absolute**4 * nu1) / mu2**2,
     )

@@ -126,7 +126,7 @@ class Passed:
     @cached_property
     def chance(self) -> ChannelSampling:
         """What N channels have by chance."""
-        return channel_sampling(self.few, self.epsilon)
+        return channel_sampling(self.through.values, self.through.vectors, self.epsilon)
 
 
 class FiniteTerms(InfiniteWidth):

@@ -16,8 +16,9 @@ from functools import cached_property
 import numpy as np
 
 from ..batch_norm import TOLERANCE
+from ..kernels.mixtures import rectified_mixture
 from ..quadrature import BatchNormWeight
-from .arc_cosine import ArcCosine, correlations, squared_correlation
+from .arc_cosine import correlations, squared_correlation
 from .matrices import centred, mean_of_pairs
 
 
@@ -61,8 +62,8 @@ class Normalised:
         N times the covariance given S of log S'_ii and log S'_jj, relative to log tr S': that of log S'_ii is
         E a_i^4 / (E a_i^2)^2 - 1 of the centred activation a, and two are correlated as the squares of two
         rectified Gaussians of the covariance int w S_s of degree 4 (heuristic: one covariance for all s).
-    vectors : shape (M, M)
-        Eigenvectors of S.
+    values, vectors : shape (M,), (M, M)
+        Eigenvalues and eigenvectors of S.
     others : list of Mixture
         Of nu1 and mu4.
     """
@@ -86,6 +87,7 @@ class Normalised:
     spread: float
     response: np.ndarray
     fresh: np.ndarray
+    values: np.ndarray
     vectors: np.ndarray
     others: list[Mixture]
 
@@ -114,7 +116,11 @@ class Mixture:
 
     def covariances(self, vectors: np.ndarray) -> np.ndarray:
         """The covariance of every node, shape (nodes, M, M)."""
-        return (vectors * self.damped[:, None, :]) @ vectors.T
+        found = np.empty((len(self.damped), *vectors.shape))
+        for each, damped in zip(found, self.damped, strict=True):
+            roots = vectors * np.sqrt(damped)
+            np.matmul(roots, roots.T, out=each)  # of a matrix with itself: half the operations
+        return found
 
 
 def normalised(
@@ -156,35 +162,24 @@ def normalised(
     weight = _weight(values, epsilon, pair_variance)
     inverse = weight.integral()
     damping = weight.mean_damping(values)
-    shares = 0.0 if overlap is None else np.einsum("pk,pq,qk->k", vectors, overlap, vectors)
+    shares = 0.0 if overlap is None else np.sum(vectors * (overlap @ vectors), axis=0)
     mix = Mixture.of(weight, vectors, 0.0, 1.0)
     variances = mix.weights @ mix.variances
     level, diagonal = float(variances.mean()), np.diag(covariance)
 
-    pairs = mix.covariances(vectors)
-    roots = np.sqrt(np.maximum(mix.variances, 1e-300))
-    scale = roots[:, :, None] * roots[:, None, :]
-    arc = ArcCosine.of(pairs / scale)
-    own = np.arange(points)
-    kernel = np.tensordot(mix.weights, scale * arc.k1, 1)
-    kernel[own, own] = 0.5 * variances
-    masks = np.tensordot(mix.weights / mix.weights.sum(), arc.k0, 1)
-    behind = np.diag(centred(kernel))
-    # Of an error relative to the points' deviations, before and behind.
-    relative = np.sqrt(np.maximum(diagonal, 0.0) / np.maximum(behind, 1e-300))
-
-    def memory(damping: np.ndarray) -> float:
-        survives = np.tensordot(mix.weights, arc.k0 * damping[:, :, None] * damping[:, None, :], 1)
-        # No error grows; where one point dominates, a mean over pairs would say so.
-        return min(mean_of_pairs(survives * np.outer(relative, relative)), 1.0)
-
-    # An error d becomes (I + t S)^-1 d (I + t S)^-1 in S_s, and (I + t S)^-1 = I - t S_s.
-    alone = memory(1.0 - mix.t[:, None] * mix.variances)
-    together = alone
+    pairs, own = mix.covariances(vectors), np.arange(points)
+    inside = mix.variances
     if group > 1:
         blocks = pairs.reshape(len(pairs), points, points // group, group).sum(3)
         inside = np.take_along_axis(blocks, (own // group)[None, :, None], 2)[:, :, 0]
-        together = memory(1.0 - mix.t[:, None] * inside)
+    # An error d becomes (I + t S)^-1 d (I + t S)^-1 in S_s, and (I + t S)^-1 = I - t S_s.
+    kernel, masks, *survives, squares = rectified_mixture(pairs, mix.weights, mix.t, mix.t[:, None] * inside)
+    masks /= mix.weights.sum()
+    behind = np.diag(centred(kernel))
+    # Of an error relative to the points' deviations, before and behind.
+    relative = np.sqrt(np.maximum(diagonal, 0.0) / np.maximum(behind, 1e-300))
+    # No error grows; where one point dominates, a mean over pairs would say so.
+    alone, together = (min(mean_of_pairs(each * np.outer(relative, relative)), 1.0) for each in survives)
 
     absolute, fourth = _of_other_degrees(weight, vectors)
     per_point = 3.0 * (fourth.weights @ fourth.variances**2)
@@ -217,8 +212,9 @@ def normalised(
         spread=(points - kurtosis) / max(points - 1, 1),
         inverse_slope=-0.5 * mix.weights @ (mix.t[:, None] * mix.variances) / inverse,
         leading_kurtosis=3.0 * top(fourth, 2.0) / top(mix, 1.0) ** 2,
-        response=slope[:, None] * _response(mix, pairs),
+        response=slope[:, None] * _response(mix, squares),
         fresh=_apart(fresh, behind),
+        values=values,
         vectors=vectors,
         others=[absolute, fourth],
     )
@@ -281,11 +277,9 @@ def _apart(fluctuation: np.ndarray, norms: np.ndarray) -> np.ndarray:
     return apart @ fluctuation @ apart.T
 
 
-def _response(mix: Mixture, pairs: np.ndarray) -> np.ndarray:
-    """Derivatives by log S_kk of log int w (S_s)_ii, likewise; `pairs` are the S_s."""
-    t = mix.t
+def _response(mix: Mixture, squares: np.ndarray) -> np.ndarray:
+    """Derivatives by log S_kk of log int w (S_s)_ii, likewise; `squares` is int w t (S_s)_ik^2."""
     total = mix.weights @ mix.variances
-    change = -np.tensordot(mix.weights * t, pairs**2, 1)
-    change -= 0.5 * (mix.weights[:, None] * mix.variances).T @ (t[:, None] * mix.variances)
+    change = -0.5 * (mix.weights[:, None] * mix.variances).T @ (mix.t[:, None] * mix.variances) - squares
     np.einsum("ii->i", change)[...] += total
     return change / total[:, None]
