@@ -1,7 +1,8 @@
 """What a scan at finite width takes: `python -m bench.finite_cost`.
 
-Fully connected nets of the four families, every depth, time and peak of memory of a whole process. Bounds, for
-200 layers: a few seconds with 64 images, two minutes with 512. --images: a source as `fastmoments scan` takes it.
+Fully connected nets of the four families, every depth, time and peak of memory of a whole process. Bounds,
+for 200 layers: a few seconds with 64 images, two minutes with 512. --images: a source as `fastmoments scan`
+takes it.
 """
 
 from __future__ import annotations
