@@ -25,6 +25,7 @@ import numpy as np
 
 from ..layers import BatchNorm, Conv, Residual
 from .arc_cosine import correlations
+from .channel_noise import ChannelNoise, NoiseFluctuation
 from .channel_sampling import channel_sampling
 from .coherence import Coherent, Growth, bounds, merged_matrices
 from .diagonal_law import diffused
@@ -41,12 +42,9 @@ class _Layer:
     """A layer of a branch on its way: what it does to fluctuations, and what it adds to them."""
 
     through: Normalised
+    channels: ChannelNoise
     masks: float
     pairs: float
-    alone: float
-    across: float
-    whole: float
-    coherence: float
 
 
 def stations(network, images: np.ndarray, width: int, depths: frozenset, log_input: float) -> Iterator:
@@ -97,6 +95,13 @@ def _scaled(state: Population, gain: float) -> Population:
     return replace(state, covariance=gain * state.covariance, second=gain * state.second, noise=noise)
 
 
+def _of_typical_net(squared: np.ndarray, pair_variance: float) -> np.ndarray:
+    """Squared correlations of a net, from those of the mean covariance: sampling adds q to each of a pair."""
+    squared = np.minimum(squared + pair_variance, 1.0)
+    np.fill_diagonal(squared, 1.0)
+    return squared
+
+
 class _Walk:
     """Through one unit, yielding its stations."""
 
@@ -105,9 +110,9 @@ class _Walk:
         self.wanted, self.ahead = wanted, ahead
         self.activation: dict | None = None
 
-    def _chi(self, noise: Law, signal: Law) -> Law:
+    def _chi(self, noise: Law, signal: Law, shared: float = 0.0) -> Law:
         mean = 0.5 * (noise.mean - signal.mean + self.log_input)
-        return Law(mean, 0.25 * (noise.variance + signal.variance))
+        return Law(mean, 0.25 * (noise.variance + signal.variance - 2.0 * shared))
 
     def gaussian(self, loc: str, state: Population):
         """The station where channels of the population are sampled."""
@@ -117,17 +122,19 @@ class _Walk:
         r, width = noise.coherence.variance, self.width
         part = participation(points, noise.alone.variance - noise.across.variance)
         source = (2.0 * part + 2.0 * (1.0 - part) * r) / width
-        mu2_noise = Law.logarithm(1.0, noise.whole.variance + source)
+        mu2_noise = Law.logarithm(1.0, noise.whole.variance + 2.0 * noise.whole.sampled + source)
         mu2_noise = Law(mu2_noise.mean + noise.log_mean, mu2_noise.variance + state.growth.variance)
         variances = np.diag(covariance)
-        c = correlations(covariance)[0]
-        uncentred = correlations(with_means(covariance, state.second))[0]
-        spectrum = float(np.sum(covariance**2) / np.trace(covariance) ** 2)
-        mu2 = Law.logarithm(float(variances.mean()), 2.0 * spectrum / width)
-        fluctuation = state.points.variance + 2.0 / width * c * c
+        squared, uncentred = (
+            _of_typical_net(correlations(each)[0] ** 2, state.pairs.variance)
+            for each in (covariance, with_means(covariance, state.second))
+        )
+        shares = variances / variances.sum()
+        mu2 = Law.logarithm(float(variances.mean()), 2.0 / width * shares @ squared @ shares)
+        fluctuation = state.points.variance + 2.0 / width * squared
         # What batch norm takes off, the channels' means, only has the chance of its last sampling.
         kept = variances / state.second
-        raw = state.points.variance * np.outer(kept, kept) + 2.0 / width * uncentred * uncentred
+        raw = state.points.variance * np.outer(kept, kept) + 2.0 / width * uncentred
         shares = state.second / state.second.sum()
         fourth = variances**2 / np.sum(variances**2)
         half = np.sqrt(state.second) / np.sum(np.sqrt(state.second))
@@ -141,7 +148,7 @@ class _Walk:
                 float(3.0 * np.mean(variances**2)), 4.0 * fourth @ fluctuation @ fourth
             ),
             "log_mu2_noise": mu2_noise,
-            "log_chi": self._chi(mu2_noise, mu2),
+            "log_chi": self._chi(mu2_noise, mu2, state.noise.with_signal.cross),
         }
         yield self.depth, loc, laws
 
@@ -158,19 +165,17 @@ class _Walk:
             lost = through.shared * math.exp(-log_noise) + through.directions * overlap
             log_noise += through.log_inverse + math.log1p(-min(lost, 0.5))
             masks = math.sqrt(4.0 * through.squared_masks)
-            both = 4.0 * through.masks * through.inverse_square * (1.0 + 2.0 * r)
-            alone, across = 6.0 * through.inverse_square - 1.0, both - 1.0
-            layer = _Layer(
-                through, masks, through.spread / width, alone / width, across / width,
-                (part * alone + (1.0 - part) * across) / width, both / width,
-            )  # fmt: skip
+            channels = ChannelNoise(
+                width, through.inverse_square, through.inverse_order_2, through.masks, r, part
+            )
+            layer = _Layer(through, channels, masks, through.spread / width)
             layers.append(layer)
             kernel = centred(through.kernel)
             if number == 0:
                 observed = self._observed(state, layer, kernel)
                 if self.wanted or self.ahead:
                     chance = channel_sampling(through.values, through.vectors, epsilon)
-                    norm = self._normalised(state, layer, log_noise, part, r, chance)
+                    norm = self._normalised(state, layer, log_noise, chance)
                     before = norm["log_nu1_abs_signal"]
                     self.activation = self._activated(state, layer, log_noise, kernel, before, chance)
                 if self.wanted:
@@ -183,7 +188,7 @@ class _Walk:
             else:
                 pairs = through.memory**2 * pairs + layer.pairs
                 overlap = through.overlap_memory**2 * overlap + through.spread / width
-                r = masks**2 * r + layer.coherence
+                r = masks**2 * r + channels.coherent.variance
             log_noise += math.log(0.5 * gain)
             covariance, second = gain * kernel, gain * np.diag(through.kernel)
             if number == 0 and self.wanted and scale is not None:
@@ -199,7 +204,7 @@ class _Walk:
         diffusion = float(np.mean(np.diag(fresh))) + 2.0 * state.mean_points.cross
         return {
             "pairs": state.pairs.observed(through.memory, layer.pairs),
-            "coherence": state.noise.coherence.observed(layer.masks, layer.coherence),
+            "coherence": state.noise.coherence.observed(layer.channels.coherent, layer.masks),
             "points": fluctuation + crossed + crossed.T + fresh,
             "covariance": with_diagonal(kernel, diffused(np.diag(kernel), diffusion)),
         }
@@ -207,12 +212,12 @@ class _Walk:
     def _grown(self, state, layer) -> float:
         return state.growth.behind(layer.through.inverse_slope, state.points.variance)
 
-    def _normalised(self, state, layer, log_noise, part, r, chance) -> dict[str, Law]:
+    def _normalised(self, state, layer, log_noise, chance) -> dict[str, Law]:
         """The station behind batch norm."""
         through, noise = layer.through, state.noise
-        alone, across = 3.0 * through.inverse_square - 1.0, through.inverse_square * (1.0 + 2.0 * r) - 1.0
-        source = (part * alone + (1.0 - part) * across) / self.width
-        variance = noise.whole.variance + 2.0 * noise.whole.cross * source / layer.whole + source
+        source = layer.channels.before_masks()
+        share = source / layer.channels.whole.variance
+        variance = noise.whole.variance + 2.0 * share * float(np.sum(noise.whole.cross)) + source
         mu2_noise = Law(log_noise - 0.5 * variance, variance + self._grown(state, layer))
         mu2 = Law(math.log(through.level))
         absolute, fourth = through.slopes
@@ -230,7 +235,7 @@ class _Walk:
     def _activated(self, state, layer, log_noise, kernel, before: Law, chance) -> dict[str, Law]:
         """The station behind the ReLU, without ranks; `before` is the law of nu1 before it."""
         noise = state.noise
-        variance = noise.whole.variance + 2.0 * noise.whole.cross + layer.whole
+        variance = noise.whole.observed(layer.channels.whole)
         mu2_noise = Law(log_noise - math.log(2.0) - 0.5 * variance, variance + self._grown(state, layer))
         trace = float(np.trace(kernel))
         mu2 = Law.logarithm(trace / len(kernel), chance.centred / self.width)
@@ -252,9 +257,9 @@ class _Walk:
         rank = float(spectrum.sum() / spectrum[-1])
         slope = vectors[:, -1] ** 2 - np.diag(covariance) / values.sum()
         relative = 2.0 * pairs * (1.0 - 1.0 / rank) ** 2 + slope @ observed["points"] @ slope
-        differing = noise.alone.variance + 2.0 * noise.alone.cross + layer.alone
-        differing -= noise.across.variance + 2.0 * noise.across.cross + layer.across
-        earlier = observed["coherence"] - layer.coherence
+        channels = layer.channels
+        differing = noise.alone.observed(channels.alone) - noise.across.observed(channels.across)
+        earlier = observed["coherence"] - channels.coherent.variance
         rank_noise, deviation = noise_rank(len(values), self.width, differing, earlier)
         return {"reff_signal": Law(rank, relative * rank**2), "reff_noise": Law(rank_noise, deviation**2)}
 
@@ -263,11 +268,13 @@ class _Walk:
         noise = state.noise
         sampled = NoiseLaw(
             log_noise,
-            alone=Coherent(noise.alone.variance + 2.0 * noise.alone.cross + layer.alone),
-            across=Coherent(noise.across.variance + 2.0 * noise.across.cross + layer.across),
-            whole=Coherent(noise.whole.variance + 2.0 * noise.whole.cross + layer.whole),
-            coherence=Coherent(observed["coherence"]),
+            **{
+                name: NoiseFluctuation(getattr(noise, name).observed(getattr(layer.channels, name)))
+                for name in ("alone", "across", "whole")
+            },
+            coherence=NoiseFluctuation(observed["coherence"]),
             overlap=noise.overlap,
+            with_signal=Coherent(0.0),  # fresh channels
         )
         behind = Population(
             covariance,
@@ -307,15 +314,20 @@ class _Walk:
         factors = bounds(points.variance, float(np.log(np.maximum(np.diag(covariance), 1e-300)).var()))
         variance = points.variance * np.outer(factors, factors)
         overlaps = [layer.through.overlap_memory for layer in layers]
-        masks = [layer.masks for layer in layers]
         sources = [layer.through.spread / self.width for layer in layers]
         apart = math.sqrt((1.0 - share) * (1.0 - noise_share))
+        fluctuations = {}
+        masks = [layer.masks for layer in layers]
+        for name, memory in (("alone", ones), ("across", ones), ("whole", ones), ("coherence", masks)):
+            which = "coherent" if name == "coherence" else name
+            parts = [getattr(layer.channels, which) for layer in layers]
+            persist = parts[0].persist(1.0 - share, 1.0 - noise_share)
+            fluctuations[name] = getattr(noise, name).merged(noise_share, parts, persist, memory)
+        with_signal = [layer.through.inverse_with_variance / self.width for layer in layers]
         merged_noise = NoiseLaw(
             log_mean,
-            alone=noise.alone.merged(noise_share, ones, [layer.alone for layer in layers]),
-            across=noise.across.merged(noise_share, ones, [layer.across for layer in layers]),
-            whole=noise.whole.merged(noise_share, ones, [layer.whole for layer in layers]),
-            coherence=noise.coherence.merged(noise_share, masks, [layer.coherence for layer in layers]),
+            **fluctuations,
+            with_signal=noise.with_signal.merged(noise_share, ones, with_signal, persists=1.0 - share),
             overlap=noise.overlap.merged(math.sqrt(share * noise_share), overlaps, sources, stay=apart),
         )
         pairs = state.pairs.merged(share, memories, [layer.pairs for layer in layers])

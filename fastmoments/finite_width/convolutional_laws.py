@@ -28,15 +28,19 @@ def laws_of(terms, station: Station) -> dict[str, Law]:
         return _activated(terms, moments)
     if terms.state.images is not None:
         return _joined(terms, {name: Law(value) for name, value in moments.items()}, 0.0)
-    return _gaussian(terms, moments)
+    # Channels behind the first layer of a branch are fresh.
+    return _gaussian(terms, moments, 0.0 if loc == "conv" else terms.with_signal.cross)
 
 
-def _joined(terms, laws: dict[str, Law], grown: float) -> dict[str, Law]:
-    """Add the law of chi; `grown` is what of the noise's variance is no martingale's, so shifts no mean."""
+def _joined(terms, laws: dict[str, Law], grown: float, shared: float = 0.0) -> dict[str, Law]:
+    """Add the law of chi; `grown` is what of the noise's variance is no martingale's, so shifts no mean.
+
+    `shared` is the covariance of log mu2 of signal and noise.
+    """
     noise, signal = laws["log_mu2_noise"], laws["log_mu2_signal"]
     noise = laws["log_mu2_noise"] = Law(noise.mean, noise.variance + grown)
     mean = 0.5 * (noise.mean - signal.mean + terms.at_input[0])
-    return laws | {"log_chi": Law(mean, 0.25 * (noise.variance + signal.variance))}
+    return laws | {"log_chi": Law(mean, 0.25 * (noise.variance + signal.variance - 2.0 * shared))}
 
 
 def _normalised(terms, moments: dict) -> dict[str, Law]:
@@ -44,9 +48,8 @@ def _normalised(terms, moments: dict) -> dict[str, Law]:
     passed, width = terms.passed, terms.width
     (absolute, fourth), chance, bend = passed.slopes, passed.chance, passed.bend
     source = (passed.inverse_square - 1.0) / width
-    sampling = passed.whole.variance + source
-    if passed.sizes > 0.0:
-        sampling += 2.0 * passed.whole.cross * source / (passed.sizes / width)
+    share = source / max(passed.channels.across.variance, 1e-300)
+    sampling = passed.whole.variance + 2.0 * share * float(np.sum(passed.whole.cross)) + source
     laws = {
         "log_nu1_abs_signal": _odd(
             moments["log_nu1_abs_signal"], bend[0], chance.absolute / width, absolute, passed
@@ -66,7 +69,7 @@ def _activated(terms, moments: dict) -> dict[str, Law]:
     variances = {
         "log_nu2_signal": chance.half / width,
         "log_mu2_signal": chance.centred / width,
-        "log_mu2_noise": passed.whole.variance + 2.0 * passed.whole.cross + passed.sizes / width,
+        "log_mu2_noise": passed.whole.observed(passed.channels.across),
     }
     nu1 = _odd(moments["log_nu1_abs_signal"], bend[0], chance.absolute / width, absolute, passed)
     laws = {"log_nu1_abs_signal": nu1} | _about(moments, variances)
@@ -79,7 +82,7 @@ def _odd(log_mean: float, bend: float, chance: float, slope: np.ndarray, passed)
     return Law(by_chance.mean + bend, chance + float(slope @ passed.points @ slope))
 
 
-def _gaussian(terms, moments: dict) -> dict[str, Law]:
+def _gaussian(terms, moments: dict, shared: float) -> dict[str, Law]:
     """Behind a linear layer, or a sum with one: Gaussian channels."""
     signal, images = terms.state.signal, len(terms.chosen)
     chance = terms.gaussian_norms(signal)
@@ -93,15 +96,16 @@ def _gaussian(terms, moments: dict) -> dict[str, Law]:
         shares = image_norms(weights, images) / weights.sum()
         return power**2 * float(shares @ matrix @ shares)
 
+    whole = terms.whole_within()
     correlated = float(np.mean(terms.trails["noise"].variance)) + 1.0 / signal.points
     variances = {
         "log_nu1_abs_signal": variance(np.sqrt(own), raw, 0.5),
         "log_nu2_signal": variance(own, raw, 1.0),
         "log_mu2_signal": variance(inner, chance, 1.0),
         "log_mu4_signal": variance(inner**2, fluctuation, 2.0),
-        "log_mu2_noise": terms.trails["whole"].variance + 2.0 / terms.width * correlated,
+        "log_mu2_noise": whole.variance + 2.0 * whole.sampled + 2.0 / terms.width * correlated,
     }
-    return _joined(terms, _about(moments, variances), terms.growth.variance)
+    return _joined(terms, _about(moments, variances), terms.growth.variance, shared)
 
 
 def _about(moments: dict, variances: dict) -> dict[str, Law]:
@@ -143,8 +147,9 @@ def ranks(terms, state, moments: dict) -> dict[str, Law]:
     variance = alone * (1.0 - 1.0 / rank) ** 2 + float(slope @ points @ slope)
 
     leading = float(np.linalg.eigvalsh(passed.few)[-1] / np.trace(passed.few))
+    sizes = terms.width * passed.channels.across.variance
     noise, deviation = channel_rank(
-        terms.width, passed.noise_factors, passed.first, passed.sizes, leading, passed.through.masks
+        terms.width, passed.noise_factors, passed.first, sizes, leading, passed.through.masks
     )
     # With fewer points than channels the points' own variances decide, as at infinite width.
     noise = min(noise, moments["reff_noise"])

@@ -30,6 +30,7 @@ from ..covariance import Covariance, block_index, pairs
 from ..infinite_width import InfiniteWidth
 from ..layers import Conv, Residual
 from .arc_cosine import correlations, squared_correlation
+from .channel_noise import ChannelNoise, NoiseFluctuation
 from .channel_sampling import ChannelSampling, channel_sampling
 from .coherence import Coherent, Growth, Trail, bounds, merged_matrices
 from .convolutional_laws import laws_of, ranks
@@ -41,7 +42,7 @@ from .normalised import Normalised, normalised, odd_moments
 #: Points of the dense theory, about; at least two positions of every image.
 POINTS = 256
 #: Fluctuations that no average over positions thins out.
-UNIFORM = ("mode", "whole", "diffusion", "kept")
+UNIFORM = ("mode", "diffusion", "kept")
 #: Pairs of opposite directions in which `Passed.bend` takes differences.
 SIGNS = 2
 
@@ -72,10 +73,12 @@ class Passed:
         Derivative of log E 1 / q by the logarithm of every image's norm.
     inverse_square : float
         E (q + eps)^-2 / (E (q + eps)^-1)^2.
-    sizes : float
-        N times the relative variance of what channels do to the noise.
-    whole, grown : float
-        Variance of log mu2 of the noise: before it of its own sampling, and behind it by V.
+    channels : ChannelNoise
+        What channels do to the noise of all points alike; single points are averaged away.
+    whole : NoiseFluctuation
+        Of log mu2 of the noise before it, by sampling.
+    grown : float
+        Variance of log mu2 of the noise behind it, by V.
     noise_factors : list of float
     first : (float, float)
         Factors of the covariance of the noise over channels, and what of it is the first layer's
@@ -91,10 +94,10 @@ class Passed:
     response: np.ndarray
     fresh: np.ndarray
     inverse: np.ndarray
-    whole: Coherent
+    whole: NoiseFluctuation
     grown: float
     inverse_square: float = 1.0
-    sizes: float = 0.0
+    channels: ChannelNoise | None = None
     noise_factors: list[float] = field(default_factory=list)
     first: tuple[float, float] = (0.0, 0.0)
     ranks: dict[str, Law] = field(default_factory=dict)
@@ -187,7 +190,10 @@ class FiniteTerms(InfiniteWidth):
         station.log_noise += kept
         # Of all points: the few have a bulk of few dimensions, whose variance would fluctuate more.
         passed.inverse_square = self._done.inverse_square
-        passed.sizes = max(4.0 * passed.through.masks * passed.inverse_square - 1.0, 0.0)
+        through = passed.through
+        passed.channels = ChannelNoise(
+            self.width, passed.inverse_square, through.inverse_order_2, through.masks, 0.0, 0.0
+        )
         self._behind(state, passed)
         if self.passed is None or place[1] < 2 or not self.residual:
             self.passed = passed
@@ -226,6 +232,7 @@ class FiniteTerms(InfiniteWidth):
         self.trails["kept"] = Trail(1.0)
         self.points = Coherent(np.zeros((images, images)), np.zeros((images, images)))
         self.growth = Growth(0.0, np.zeros(images))
+        self.whole, self.with_signal = NoiseFluctuation(0.0), Coherent(0.0)
         self._sizes = self._extent(state)
 
     def _sample_stem(self, state) -> None:
@@ -234,7 +241,7 @@ class FiniteTerms(InfiniteWidth):
         first = 2.0 / self.inputs / self.width
         for name, source in self._sources(own, noises, 1.0, first * self.width).items():
             self.trails[name] = Trail(self.trails[name].variance + source)
-        self.trails["whole"] = Trail(first)
+        self.whole = NoiseFluctuation(first)
         norms = self.gaussian_norms(state.signal)
         self.points = Coherent(norms, self.points.cross)
         self.trails["diffusion"] = Trail(float(np.diag(norms).mean()))
@@ -291,9 +298,16 @@ class FiniteTerms(InfiniteWidth):
             response=response,
             fresh=fresh / self.width,
             inverse=inverse,
-            whole=trails["whole"].at if not self._layers else Coherent(trails["whole"].variance),
+            whole=self.whole_within(),
             grown=self.growth.behind(inverse, points),
         )  # fmt: skip
+
+    def whole_within(self) -> NoiseFluctuation:
+        """Of log mu2 of the noise, within a branch; its channels are fresh behind the first layer."""
+        found = self.whole
+        for layer in self._layers:
+            found = NoiseFluctuation(found.observed(layer.channels.across))
+        return found
 
     def _points_within(self) -> np.ndarray:
         """V before a later layer of a branch."""
@@ -315,7 +329,8 @@ class FiniteTerms(InfiniteWidth):
             "pairs": memory, "leading": memory, "mode": through.group_memory, "overlap": overlap,
             "noise": masks, "stem": masks, "kept": masks,
         }  # fmt: skip
-        sources = self._sources(own, noises, through.spread, passed.sizes)
+        sizes = self.width * passed.channels.across.variance
+        sources = self._sources(own, noises, through.spread, sizes)
         for name, memory in memories.items():
             self.trails[name].sampled(memory, sources.get(name, 0.0))
         before_sampling = float(np.mean(self.trails["noise"].variance - sources["noise"]))
@@ -332,7 +347,6 @@ class FiniteTerms(InfiniteWidth):
                 participation / max(state.signal.points - 1, 1),
             )
         ]
-        self.trails["whole"].sampled(1.0, passed.sizes / self.width)
         self.trails["diffusion"].sampled(1.0, float(np.diag(passed.fresh).mean()))
         self._layers.append(passed)
 
@@ -357,8 +371,14 @@ class FiniteTerms(InfiniteWidth):
             self.trails[name].merge(share)
         apart = math.sqrt((1.0 - share) * (1.0 - noise_share))
         self.trails["overlap"].merge(math.sqrt(share * noise_share), apart)
-        for name in ("noise", "whole", "stem", "kept"):
+        for name in ("noise", "stem", "kept"):
             self.trails[name].merge(noise_share)
+        ones = [1.0] * len(layers)
+        sources = [layer.channels.across for layer in layers]
+        persist = sources[0].persist(1.0 - share, 1.0 - noise_share)
+        self.whole = self.whole.merged(noise_share, sources, persist, ones)
+        with_signal = [layer.through.inverse_with_variance / self.width for layer in layers]
+        self.with_signal = self.with_signal.merged(noise_share, ones, with_signal, persists=1.0 - share)
         responses = [layer.response for layer in layers]
         pulls = [layer.inverse for layer in layers]
         growth = self.growth.merged(share, noise_share, pulls, responses, self.points.variance)

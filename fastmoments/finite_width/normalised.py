@@ -37,6 +37,11 @@ class Normalised:
         The same for an overlap that is alike in all directions, in units of its variance; 2 for epsilon 0.
     inverse_square : float
         E (q + eps)^-2 / (E (q + eps)^-1)^2.
+    inverse_order_2 : float
+        Of its excess over 1, the share that is of order 2 in the channel's amplitude: 2 sum_k h_k^2 with h_k
+        the derivative of `log_inverse` by the logarithm of eigenvalue k.
+    inverse_with_variance : float
+        Relative covariance of 1 / (q + eps) and q over channels.
     level, absolute, fourth : float
         mu2, nu1 and mu4 behind batch norm.
     inverse_slope : shape (M,)
@@ -72,6 +77,8 @@ class Normalised:
     shared: float
     directions: float
     inverse_square: float
+    inverse_order_2: float
+    inverse_with_variance: float
     level: float
     absolute: float
     fourth: float
@@ -189,6 +196,8 @@ def normalised(
     def top(mix: Mixture, power: float) -> float:
         return float(mix.weights @ mix.damped[:, -1] ** power)
 
+    inverse_square = weight.integral(1.0) / inverse**2
+    by_values = -0.5 * mix.weights @ (mix.t[:, None] * mix.damped) / inverse
     fourth_ratio, slope = _centred_relu(np.sqrt(variances))
     deviations = np.sqrt(np.maximum(fourth_ratio * per_point / (3.0 * variances**2) - 1.0, 0.0))
     # Batch norm holds strong modes: squares are correlated as in the covariance that degree 4 sees.
@@ -198,7 +207,9 @@ def normalised(
         log_inverse=math.log(inverse),
         shared=float(np.sum(damping * shares)),
         directions=float(damping @ values),
-        inverse_square=weight.integral(1.0) / inverse**2,
+        inverse_square=inverse_square,
+        inverse_order_2=min(2.0 * float(by_values @ by_values) / max(inverse_square - 1.0, 1e-300), 1.0),
+        inverse_with_variance=level / (max(float(diagonal.mean()), 1e-300) * inverse) - 1.0,
         level=level,
         absolute=_absolute(absolute),
         fourth=mu4,

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from .arc_cosine import correlations
+from .channel_noise import NoiseFluctuation
 from .coherence import Coherent, Growth
 from .diagonal_law import diffused
 from .matrices import centred, with_diagonal
@@ -24,22 +25,25 @@ class NoiseLaw:
     ----------
     log_mean : float
         Logarithm of E D.
-    alone, across : Coherent
+    alone, across : NoiseFluctuation
         Variance of log D_ii, and covariance of two points' logarithms.
-    whole : Coherent
+    whole : NoiseFluctuation
         Variance of the logarithm of mu2 of the noise.
-    coherence : Coherent
+    coherence : NoiseFluctuation
         r.
     overlap : Coherent
         zeta.
+    with_signal : Coherent
+        Its cross is the covariance of log mu2 of the noise with log mu2 of the N channels that are sampled.
     """
 
     log_mean: float
-    alone: Coherent
-    across: Coherent
-    whole: Coherent
-    coherence: Coherent
+    alone: NoiseFluctuation
+    across: NoiseFluctuation
+    whole: NoiseFluctuation
+    coherence: NoiseFluctuation
     overlap: Coherent
+    with_signal: Coherent
 
 
 @dataclass(frozen=True)
@@ -83,11 +87,12 @@ def of_images(images: np.ndarray, gain: float) -> Population:
     nothing = np.zeros((points, points))
     noise = NoiseLaw(
         math.log(gain),
-        alone=Coherent(0.0),  # the deviation of a single draw of the noise on the images is left out
-        across=Coherent(0.0),
-        whole=Coherent(0.0),
-        coherence=Coherent(1.0 / features),
+        alone=NoiseFluctuation(0.0),  # the deviation of a single draw of the noise on the images is left out
+        across=NoiseFluctuation(0.0),
+        whole=NoiseFluctuation(0.0),
+        coherence=NoiseFluctuation(1.0 / features),
         overlap=Coherent(0.0),
+        with_signal=Coherent(0.0),
     )
     covariance = centred(gram)
     return Population(
@@ -117,11 +122,12 @@ def resampled(before: Population, gain: float, width: int) -> Population:
         Coherent(before.mean_points.variance + 2.0 / width),
         NoiseLaw(
             noise.log_mean + math.log(gain),
-            alone=Coherent(noise.alone.variance + 2.0 / width),
-            across=Coherent(noise.across.variance + 2.0 * r / width),
-            whole=Coherent(noise.whole.variance + (2.0 / points + 2.0 * r) / width),
-            coherence=Coherent(r + 1.0 / width),
+            alone=NoiseFluctuation(noise.alone.variance + 2.0 / width),
+            across=NoiseFluctuation(noise.across.variance + 2.0 * r / width),
+            whole=NoiseFluctuation(noise.whole.variance + (2.0 / points + 2.0 * r) / width),
+            coherence=NoiseFluctuation(r + 1.0 / width),
             overlap=Coherent(noise.overlap.variance + 1.0 / width),
+            with_signal=Coherent(0.0),
         ),
         before.growth,
         gain**2 * before.overlap,
