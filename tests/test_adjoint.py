@@ -10,7 +10,7 @@ from numpy.testing import assert_allclose
 
 import fastmoments as fm
 from fastmoments.finite_width import adjoint, residual_adjoint
-from fastmoments.finite_width.arc_cosine import ArcCosine
+from fastmoments.finite_width.arc_cosine import ArcCosine, correlations
 from fastmoments.finite_width.chaos import (
     Chaos,
     Contracted,
@@ -63,6 +63,7 @@ def test_what_is_pulled_back_is_the_gradient(seed, points):
     rng = np.random.default_rng(seed)
     matrix, form = covariance(rng, points), symmetric(rng, points)
     found = pulled_back(form, Field.of(matrix))
+    assert_allclose(rectified_form(form, Field.of(matrix)).gradient, found, rtol=1e-12, atol=1e-12)
     for a in range(points):
         for b in range(a + 1):
             step = np.zeros((points, points))
@@ -91,6 +92,29 @@ def test_three_orders_hold_most_of_the_variance():
         mixed = (masks - masks.mean()) * (samples - samples.mean())
         expected = mask_form(weights, field).covariance(seen)
         assert abs(mixed.mean() - expected) < 0.05 * masks.std() * samples.std()
+
+
+@given(seeds, st.integers(1, 5))
+@settings(max_examples=20)
+def test_orders_of_a_rectified_form_are_what_the_module_says(seed, points):
+    rng = np.random.default_rng(seed)
+    forms, matrix = symmetric(rng, 2, points), covariance(rng, points)
+    field = Field.of(matrix)
+    (c, roots), k0, unit = correlations(matrix), field.arc.k0, 1.0 / math.sqrt(2.0 * math.pi)
+    found = rectified_form(forms, field)
+    for which, form in enumerate(forms):
+        for a in range(points):
+            first = 2.0 * unit * sum(form[a, b] * roots[b] * (1.0 + c[a, b]) for b in range(points))
+            assert_allclose(found.first[which, a], first, rtol=1e-10, atol=1e-10)
+            for b in range(points):
+                second, third = 4.0 * form[a, b] * k0[a, b], 6.0 * unit * form[a, b] / roots[a]
+                if a == b:
+                    others = [n for n in range(points) if n != a]
+                    second += 4.0 * form[a] @ field.slope[a]
+                    third = unit / roots[a] * 4.0 * form[a, a]
+                    third -= unit / roots[a] ** 3 * 2.0 * form[a, others] @ matrix[a, others]
+                assert_allclose(found.second[which, a, b], second, rtol=1e-10, atol=1e-10)
+                assert_allclose(found.third[which, a, b], third, rtol=1e-10, atol=1e-10)
 
 
 @given(seeds, st.integers(1, 6))
@@ -126,7 +150,12 @@ def test_covariances_are_bilinear_symmetric_and_fade(seed, points, fade):
     # Of a Gaussian whose covariance is fade^2 of this one: the same functional of fade * y.
     faded = linear_form(symmetric(rng, points))
     smaller = faded.variance(fade**2 * field.covariance)
-    assert_allclose(faded.faded(fade).variance(field.covariance), smaller, rtol=1e-9)
+    faded.fade(fade)
+    assert_allclose(faded.variance(field.covariance), smaller, rtol=1e-9)
+    total = one + other
+    one.add(other)
+    for order in ("first", "second", "third"):
+        assert_allclose(getattr(one, order), getattr(total, order))
 
 
 @given(st.integers(1, 300))
@@ -147,7 +176,7 @@ def test_a_sum_over_layers_is_interpolated_between_those_that_are_evaluated():
             total.add(layer, [1.0, layer**-1.5, 1.0 / (101 - layer)])
     exact = np.sum([[1.0, layer**-1.5, 1.0 / layer] for layer in range(1, 101)], 0)
     assert_allclose(every.total(), exact, rtol=1e-12)
-    assert_allclose(some.total(), exact, rtol=2e-3)
+    assert_allclose(some.total(), exact, rtol=5e-3)  # of the steepest, layer^-1.5
 
 
 @pytest.mark.parametrize("family", ["vanilla", "residual"])
@@ -158,4 +187,4 @@ def test_few_layers_say_what_all_say(family, monkeypatch):
         monkeypatch.setattr(module, "layers_towards_both_ends", lambda depth: set(range(1, depth + 1)))
     every = fm.scan(net, images, method="finite", width=256, every=40)
     for name in ("log_chi", "mu4_signal", "reff_signal"):
-        assert_allclose(few.curve(name).sigma, every.curve(name).sigma, rtol=2e-3, err_msg=name)
+        assert_allclose(few.curve(name).sigma, every.curve(name).sigma, rtol=4e-3, err_msg=name)

@@ -12,7 +12,7 @@ from states import in_full, state
 
 from fastmoments import batch_norm, maps
 from fastmoments.finite_width import convolutional_adjoint
-from fastmoments.kernels import decorrelation, mixtures, spectra
+from fastmoments.kernels import decorrelation, forms, mixtures, spectra
 from fastmoments.layers import Conv
 
 
@@ -64,6 +64,14 @@ def test_spectrum_of_white_noise():
     np.testing.assert_allclose(place, -a + 0.25 * (1.0 - (1.0 + a) / 0.25), rtol=1e-9)
     ends = spectra.bisected(np.array([-3.0]), np.array([-1.1]), np.ones(1), gamma, False, 1.0)
     np.testing.assert_allclose(ends, -1.5, rtol=1e-9)
+
+
+def test_orders_of_a_form():
+    """phi^2 of one point of variance 1: 4 / sqrt(2 pi), 2 and 4 / sqrt(2 pi)."""
+    one = np.ones((1, 1))
+    found = forms.rectified_orders(one[None], one, 0.5 * one, 0.0 * one, one, np.ones(1))
+    for order, expected in zip(found, [1.595769, 2.0, 1.595769], strict=True):
+        np.testing.assert_allclose(order, expected, rtol=1e-6)
 
 
 def test_gaussians_of_a_mixture():

@@ -25,6 +25,7 @@ from functools import cached_property
 
 import numpy as np
 
+from ..kernels.forms import rectified_orders
 from .arc_cosine import ArcCosine, correlations
 
 ROOT_2PI = math.sqrt(2.0 * math.pi)
@@ -82,9 +83,21 @@ class Chaos:
         """One functional of a stack."""
         return Chaos(self.first[which], self.second[which], self.third[which])
 
-    def faded(self, fade: float) -> Chaos:
-        """The expansion of a functional of fade * y + fresh in that of y."""
-        return Chaos(fade * self.first, fade**2 * self.second, fade**3 * self.third)
+    @property
+    def gradient(self) -> np.ndarray:
+        """Of the mean, by K: half of order 2."""
+        return 0.5 * self.second
+
+    def fade(self, fade: float) -> None:
+        """In place: the expansion of a functional of fade * y + fresh in that of y."""
+        for order, part in enumerate((self.first, self.second, self.third), 1):
+            part *= fade**order
+
+    def add(self, other: Chaos) -> None:
+        """In place: the expansion of a sum."""
+        self.first[...] += other.first
+        self.second[...] += other.second
+        self.third[...] += other.third
 
     def variance(self, field: np.ndarray) -> np.ndarray:
         """Variance in the field of covariance `field`, shape (M, M)."""
@@ -158,13 +171,14 @@ class Pointwise:
         Both parts of the third order in `Contracted.covariance` are the same sum.
         """
         one = self.first @ (other.field @ other.chaos.first)
-        two = self.second @ np.einsum("ab,ba->a", other.field, other.second)
-        three = self.third @ np.einsum("ab,ba->a", other.squared, other.third)
+        # K is symmetric: rows of both are read as they lie.
+        two = self.second @ np.einsum("ba,ba->a", other.field, other.second)
+        three = self.third @ np.einsum("ba,ba->a", other.squared, other.third)
         return float(one + two / 2.0 + three / 6.0)
 
 
 def pulled_back(form: np.ndarray, field: Field) -> np.ndarray:
-    """Gradient by K of E sum_ab G_ab phi_a phi_b, half its second order; G symmetric, shape (..., M, M)."""
+    """`Chaos.gradient` of sum_ab G_ab phi_a phi_b by itself; G symmetric, shape (..., M, M)."""
     gradient = 2.0 * form * field.arc.k0
     np.einsum("...aa->...a", gradient)[...] += 2.0 * np.einsum("...ab,ab->...a", form, field.slope)
     return gradient
@@ -172,13 +186,11 @@ def pulled_back(form: np.ndarray, field: Field) -> np.ndarray:
 
 def rectified_form(form: np.ndarray, field: Field) -> Chaos:
     """Expansion of sum_ab G_ab phi_a phi_b; G symmetric, shape (..., M, M)."""
-    arc, roots, variances = field.arc, field.roots, field.roots**2
-    first = 2.0 / ROOT_2PI * ((form * (1.0 + arc.c)) @ roots)
-    here = np.einsum("...aa->...a", form)
-    others = np.einsum("...ab,ab->...a", form, field.covariance) / variances - here
-    third = 6.0 / ROOT_2PI * form / roots[:, None]
-    np.einsum("...aa->...a", third)[...] = (4.0 * here - 2.0 * others) / (ROOT_2PI * roots)
-    return Chaos(first, 2.0 * pulled_back(form, field), third)
+    orders = rectified_orders(
+        form.reshape(-1, *form.shape[-2:]),
+        field.arc.c, field.arc.k0, field.slope, field.covariance, field.roots,
+    )  # fmt: skip
+    return Chaos(*(order.reshape(*form.shape[:-2], *order.shape[1:]) for order in orders))
 
 
 def linear_form(form: np.ndarray) -> Chaos:

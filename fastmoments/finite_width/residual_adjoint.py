@@ -20,7 +20,6 @@ from .chaos import (
     Pointwise,
     linear_form,
     mask_form,
-    pulled_back,
     rectified_form,
 )
 from .places import FUNCTIONALS, functionals
@@ -106,21 +105,23 @@ class _Walk:
         seen = Contracted.of(later, field.covariance)
         own = np.append(seen.covariance(seen), masks.covariance(seen[0]))
         sums = LayerSum(unit - 1, layers_towards_both_ends(unit - 1))
-        return cls(pulled_back(forms, field), later, masks, own, sums)
+        return cls(later.gradient, later, masks, own, sums)
 
     def through(self, unit: int, share: float, fields: list[Field]) -> None:
         """Back through a unit, whose branch has this share of the sum and these fields in its ReLUs."""
         evaluated, even = unit in self.sums.layers, _even(self.forms)
         fade = math.sqrt(1.0 - share)
-        later, masks = self.later.faded(fade), self.masks.faded(fade)
+        later, masks = self.later, self.masks.faded(fade)
+        later.fade(fade)
         branch, forms = share * self.forms, (1.0 - share) * self.forms
         added = np.zeros(len(forms) + 1)
         for field in fields[:0:-1]:
+            chaos = rectified_form(branch, field)
             if evaluated:
-                seen = Contracted.of(rectified_form(branch, field), field.covariance)
+                seen = Contracted.of(chaos, field.covariance)
                 added[:-1] += seen.covariance(seen)
                 added[-1] += share * mask_form(even, field).covariance(seen[0])
-            branch = pulled_back(branch, field)
+            branch = chaos.gradient
         field = fields[0]
         chaos, mask = rectified_form(branch, field), share * mask_form(even, field)
         if evaluated:
@@ -132,8 +133,9 @@ class _Walk:
             added[-1] += 0.5 * (mask.covariance(with_later[0]) + mask.covariance(seen[0]))
             added[-1] += masks.covariance(seen[0])
             self.sums.add(unit, added)
-        self.later, self.masks = later + chaos, masks + mask
-        self.forms = forms + pulled_back(branch, field)
+        later.add(chaos)
+        self.masks = masks + mask
+        self.forms = forms + chaos.gradient
 
     def found(self, width: int) -> dict[str, float]:
         """Variances at the beginning of the net, by name, and "shared"."""

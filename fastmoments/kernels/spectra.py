@@ -7,8 +7,8 @@ from numba import prange
 
 from .jit import helper, jit
 
-#: Steps of Newton and of bisections; relative change at which Newton's end.
-STEPS, PRECISION = 40, 1e-10
+#: Steps of Newton and of bisections; relative change at which Newton's end. The next would be its square.
+STEPS, PRECISION = 40, 1e-5
 
 
 @helper(reassociate=True)
