@@ -65,6 +65,16 @@ def test_spread_has_the_first_two_moments_of_the_free_convolution(seed, points, 
     assert 0.9 * wanted - 0.1 * values.mean() ** 2 < np.mean(found**2) < 1.02 * wanted
 
 
+@pytest.mark.parametrize("points", [20, 200])
+def test_as_many_samples_as_points_fill_the_spectrum_down_to_zero(points):
+    """White noise at ratio 1: x = 4 cos^2 t has the law (4 / pi) sin^2 t dt."""
+    t, step = np.linspace(0.0, np.pi / 2.0, 200_001, retstep=True)
+    mass = 4.0 / np.pi * np.sin(t) ** 2 * step
+    above, first = np.cumsum(mass), np.cumsum(mass * 4.0 * np.cos(t) ** 2)
+    expected = points * np.diff(np.interp(np.linspace(0.0, 1.0, points + 1), above, first))
+    assert_allclose(spread(np.ones(points), 1.0)[::-1], expected, rtol=3e-3, atol=3e-4)
+
+
 @pytest.mark.parametrize(("points", "width"), [(64, 512), (64, 64), (40, 20)])
 def test_spread_is_the_spectrum_of_samples(points, width):
     rng = np.random.default_rng(7)

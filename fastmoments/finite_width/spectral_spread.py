@@ -153,7 +153,9 @@ def _density(low: float, high: float, values: np.ndarray, weights: np.ndarray, p
     # Both ends of a part are square-root edges, which Chebyshev's points resolve.
     a = 0.5 * (low + high) - 0.5 * (high - low) * np.cos(np.pi * angle)
     square, place = real_curve(a, values, weights)
-    part = np.sqrt(square) / (a * a + square) * np.abs(np.gradient(place))
+    # As functions of the angle they go on as if mirrored at an end.
+    steps = np.gradient(np.pad(place, 1, mode="edge"))[1:-1]
+    part = np.sqrt(square) / (a * a + square) * np.abs(steps)
     return place, part / part.sum()
 
 
