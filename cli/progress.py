@@ -47,10 +47,17 @@ class Progress:
 
     def __call__(self, station) -> None:
         """Take note of a station."""
+        self._at("net", station.net, station.depth)
+
+    def walk(self, batch: int, depth: int) -> None:
+        """Take note of where a walk is that has no station to give yet; it may go back as well."""
+        self._at("batch", batch, depth)
+
+    def _at(self, what: str, number: int, depth: int) -> None:
         if self.live and time.monotonic() >= self._next:
             self._next = time.monotonic() + _SECONDS
-            net = f"net {station.net + 1}, " if station.net else ""
-            self._say(f"{self._task}: {net}depth {station.depth} of {self.depth}")
+            which = f"{what} {number + 1}, " if number else ""
+            self._say(f"{self._task}: {which}depth {depth} of {self.depth}")
 
     def _say(self, line: str) -> None:
         click.echo(f"{_CLEAR}{line}" if self.live else line, nl=not self.live, err=True)

@@ -101,7 +101,8 @@ def scan(
     resume : bool
         Continue from the journal, to the same numbers; without one begin it.
     progress : callable, optional
-        Called with every `moments.Station` as it comes.
+        Called with every `moments.Station` as it comes. Its method `walk(batch, depth)`, if it has one, is
+        called on the way to them by the finite engine, whose stations may come late.
 
     Returns
     -------
@@ -161,6 +162,7 @@ def scan(
         drawn = _drawn(network, images.array, normalise, batch, batches, seed)
         taken = drawn or [values]
         engine = FiniteWidth(network, taken, width=width, every=every)
+        engine.watch = getattr(progress, "walk", None)
         refuse_what_does_not_fit(network, taken[0].shape, dtype)
     else:
         from .infinite_width import InfiniteWidth

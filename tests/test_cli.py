@@ -513,3 +513,7 @@ def test_progress_on_a_terminal(monkeypatch, capsys):
         progress.begin("bn_ff")
         progress(Station(3, "act", {}, net=4))
     assert "bn_ff: net 5, depth 3 of 9" in capsys.readouterr().err
+    with Progress(9, quiet=False) as progress:
+        progress.begin("vanilla")
+        progress.walk(1, 7)
+    assert "vanilla: batch 2, depth 7 of 9" in capsys.readouterr().err

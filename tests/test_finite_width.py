@@ -211,6 +211,26 @@ def finite(family, depth, images, width, *, input_conv=True, **options):
     return fm.scan(net, images, method="finite", width=width, **options)
 
 
+@pytest.mark.parametrize(
+    ("family", "size"), [*((each, 1) for each in FAMILIES), ("vanilla", 3), ("bn_ff", 3)]
+)
+def test_a_walk_says_where_it_is(family, size):
+    """In every batch, also where its stations only come at the end."""
+
+    class Watch(list):
+        def __call__(self, station):
+            self.append(station.depth)
+
+        def walk(self, batch, depth):
+            self.append((batch, depth))
+
+    seen = Watch()
+    net, images = getattr(fm, family)(5, size), fm.load_images("synthetic:6x6x3", 12, seed=0)
+    fm.scan(net, images, method="finite", width=64, batch=6, batches=2, progress=seen)
+    assert {(batch, depth) for batch in (0, 1) for depth in (1, 2, 3, 4)} <= set(seen)
+    assert seen.index((0, 4)) < seen.index((1, 4)) < seen.index(5)
+
+
 @pytest.mark.parametrize("family", FAMILIES)
 def test_infinite_width_is_the_limit(family):
     images = flat(24)

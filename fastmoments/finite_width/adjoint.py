@@ -15,6 +15,8 @@ once, and nothing is kept of it.
 
 from __future__ import annotations
 
+from collections.abc import Generator
+
 import numpy as np
 from scipy.interpolate import PchipInterpolator
 
@@ -63,7 +65,7 @@ def layers_towards_both_ends(depth: int, most: int = EVALUATED) -> set[int]:
 def deviations(
     covariances: list[np.ndarray], overlaps: list[float], depths: list[int], width: int,
     first: np.ndarray | None = None,
-) -> list[dict[str, float]]:  # fmt: skip
+) -> Generator[tuple, None, list[dict[str, float]]]:  # fmt: skip
     """Carry gradients back through rectified layers, and a linear one before them.
 
     Parameters
@@ -78,6 +80,11 @@ def deviations(
     first : shape (M, M), optional
         Covariance in a linear layer before the first of them.
 
+    Yields
+    ------
+    layer, None, None
+        On its way.
+
     Returns
     -------
     list of dict
@@ -88,6 +95,7 @@ def deviations(
     sums = {depth: LayerSum(depth, layers_towards_both_ends(depth)) for depth in depths}
     even = np.full(len(covariances[0]), 1.0 / len(covariances[0]))
     for layer in range(max(depths), 0, -1):
+        yield layer, None, None
         if layer in sums:
             forms[layer] = functionals(covariances[layer])
         field = Field.of(covariances[layer - 1])

@@ -69,7 +69,7 @@ def stations(network, images: np.ndarray, width: int, depths: frozenset, log_inp
         Logarithm of mu2 of the images, which normalises chi.
     """
     stem, convs = network.stem[0], [unit[0] for unit in network.units]
-    sums, variances = _deviations(stem, convs, images, width, depths)
+    sums, variances = yield from _deviations(stem, convs, images, width, depths)
     engine = InfiniteWidth(network, images)
     engine.depths = depths
     for station in engine:
@@ -94,7 +94,7 @@ def stations(network, images: np.ndarray, width: int, depths: frozenset, log_inp
 
 
 def _deviations(stem: Conv, convs: list[Conv], images: np.ndarray, width: int, depths: frozenset):
-    """What sampling does, over the depth.
+    """What sampling does, over the depth; yields (layer, None, None) on its way.
 
     Returns
     -------
@@ -119,6 +119,7 @@ def _deviations(stem: Conv, convs: list[Conv], images: np.ndarray, width: int, d
     sums = np.stack([sampled, _law(np.full(len(convs) + 1, first), SKEWNESS["square"])])
     found, levels = {(0, "input"): sums[..., 0].T}, []
     for depth, conv in enumerate(convs, 1):
+        yield depth, None, None
         found[depth, "input"] = sums[..., depth - 1].T
         convolve(signal, noise, conv, activate=False)
         level = convolve_diagonal(level / level.mean(), grid, conv)
@@ -137,7 +138,7 @@ def _deviations(stem: Conv, convs: list[Conv], images: np.ndarray, width: int, d
         return seen / seen.sum()
 
     nodes = nodes_of(depths, NODES)
-    at = adjoint.deviations(start, convs, weights.of_images, masks, nodes)
+    at = yield from adjoint.deviations(start, convs, weights.of_images, masks, nodes)
     scaled = [{name: value / width for name, value in each.items()} for each in at]
     return found, curves_through(nodes, scaled)
 

@@ -17,7 +17,7 @@ grows as the root of the depth.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 
 import numpy as np
 from scipy.linalg import eigh
@@ -36,7 +36,7 @@ EVALUATED = 6
 
 def deviations(
     start: Covariance, convs: list[Conv], share: np.ndarray, masks, nodes: list[int]
-) -> list[dict[str, float]]:
+) -> Generator[tuple, None, list[dict[str, float]]]:
     """Variances, times the width, at the activations of some depths.
 
     Parameters
@@ -53,6 +53,11 @@ def deviations(
     nodes : list of int
         Depths; 0 is behind the stem.
 
+    Yields
+    ------
+    layer, None, None
+        On its way.
+
     Returns
     -------
     list of dict
@@ -64,6 +69,7 @@ def deviations(
     sums = {depth: LayerSum(depth, _evaluated(depth)) for depth in nodes}
     forms: dict[int, np.ndarray] = {}
     for layer, covariance in _fields_backwards(start, convs):
+        yield layer, None, None
         field = Field.of(covariance)
         if layer in sums:
             found[layer]["sampled"] = _sampled(covariance, share)

@@ -107,6 +107,11 @@ class FiniteWidth:
     every : int
         Depths between stations.
 
+    Attributes
+    ----------
+    watch : callable, optional
+        Called with the batch, from 0, and the depth where the walk is.
+
     Raises
     ------
     ValueError
@@ -121,7 +126,7 @@ class FiniteWidth:
                 f"{LEAST_WIDTH}; it is rough from a depth of 0.4 widths on in plain nets, and from as many "
                 'points as channels on in fully connected ones with batch norm; or use "sampled".'
             )
-        self.network, self.width = network, width
+        self.network, self.width, self.watch = network, width, None
         self.depths = frozenset(recorded_depths(network.depth, every))
         theories = {
             PLAIN: plain, PLAIN_CONV: convolutional, PLAIN_RES: plain_residual, BN_FF: batch_normalised,
@@ -145,11 +150,19 @@ class FiniteWidth:
             for batch, log_input in zip(self.batches, self.inputs, strict=True)
         ]
         # One batch after the other, so that memory holds one; the stations come with the last.
-        earlier = [list(walk) for walk in walks[:-1]]
-        for found in zip(*earlier, walks[-1], strict=True):
+        *earlier, last = (self._watched(batch, walk) for batch, walk in enumerate(walks))
+        for found in zip(*map(list, earlier), last, strict=True):
             depth, loc, _ = found[0]
             moments, sigmas = station_values(_mixed([laws for _, _, laws in found]))
             yield Station(depth, loc, moments, sigmas=sigmas)
+
+    def _watched(self, batch: int, walk: Iterator) -> Iterator:
+        """The stations of a walk, which also yields (depth, None, None) where it goes on without one."""
+        for depth, loc, laws in walk:
+            if self.watch is not None:
+                self.watch(batch, depth)
+            if loc is not None:
+                yield depth, loc, laws
 
 
 def _mixed(laws: list[dict[str, Law]]) -> dict[str, Law]:

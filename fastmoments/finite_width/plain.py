@@ -26,6 +26,7 @@ def stations(network, images: np.ndarray, width: int, depths: frozenset, log_inp
     linear = bool(network.stem)
     covariances, overlaps, forward = [], [], {}
     for depth, place in enumerate(_walk(images, len(gains), width, linear)):
+        yield depth, None, None
         covariances.append(place.kernel)
         overlaps.append(place.noise.overlap.first)
         if depth in depths:
@@ -36,7 +37,7 @@ def stations(network, images: np.ndarray, width: int, depths: frozenset, log_inp
             forward[depth + 1, "conv"] = Forward.of_next_layer(place, width)
     nodes = nodes_of(depths)
     first = images @ images.T / images.shape[1] if linear else None
-    variances = curves_through(nodes, deviations(covariances, overlaps, nodes, width, first))
+    variances = curves_through(nodes, (yield from deviations(covariances, overlaps, nodes, width, first)))
     log_gain = math.log(network.stem[0].gain) if linear else 0.0
     if not gains:
         yield 0, "input", forward[0, "act"].laws(variances(0), log_gain, log_input)

@@ -41,6 +41,7 @@ def stations(network, images: np.ndarray, width: int, depths: frozenset, log_inp
     ]
     kernels, forward = [], {}
     for depth, (place, behind_relu) in enumerate(_walk(images, gains, betas, width)):
+        yield depth, None, None
         kernels.append(place.kernel)
         if depth in depths or depth + 1 in depths:
             merge = Forward.of(sampled(place, width), rectified=False)
@@ -50,7 +51,8 @@ def stations(network, images: np.ndarray, width: int, depths: frozenset, log_inp
             forward[depth + 1, "conv"] = Forward.of_next_layer(behind_relu, width)
     nodes = nodes_of(depths)
     inner = [depth for depth in nodes if depth > 0]
-    merges, acts = deviations(kernels, betas, [len(own) for own in gains], nodes, inner, width)
+    counts = [len(own) for own in gains]
+    merges, acts = yield from deviations(kernels, betas, counts, nodes, inner, width)
     merges, acts = curves_through(nodes, merges), curves_through(inner, acts)
     log_gain = math.log(network.stem[0].gain)
     for depth, (own, beta) in enumerate(zip(gains, betas, strict=True), 1):

@@ -8,6 +8,7 @@ the sum of what all later units made of these channels is carried along as one e
 from __future__ import annotations
 
 import math
+from collections.abc import Generator
 from dataclasses import dataclass
 
 import numpy as np
@@ -28,7 +29,7 @@ from .places import FUNCTIONALS, functionals
 def deviations(
     kernels: list[np.ndarray], betas: list[float], layers: list[int], merges: list[int], acts: list[int],
     width: int,
-) -> tuple[list[dict[str, float]], list[dict[str, float]]]:  # fmt: skip
+) -> Generator[tuple, None, tuple[list[dict[str, float]], list[dict[str, float]]]]:  # fmt: skip
     """Carry gradients back through residual units.
 
     Parameters
@@ -41,6 +42,11 @@ def deviations(
         Behind how many units, and behind the first ReLU of which units, deviations are wanted.
     width : int
 
+    Yields
+    ------
+    unit, None, None
+        On its way.
+
     Returns
     -------
     merges, acts : list of dict
@@ -48,6 +54,7 @@ def deviations(
     """
     walks: dict[tuple[str, int], _Walk] = {}
     for unit in range(max(merges), -1, -1):
+        yield unit, None, None
         kernel = kernels[unit]
         if unit < max(merges):
             share = betas[unit] / (1.0 + betas[unit])
