@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from fastmoments.results import MOMENTS, Scan, main_loc
-from fastmoments.verdict import MIN_DEPTH, Verdict
+from fastmoments.verdict import WANTED, Verdict
 
 from .output import number, spread, text_table
 
@@ -63,7 +63,7 @@ def scan_table(scan: Scan) -> str:
         f"{k} {v}" for k, v in scan.architecture.items() if k not in ("name", "stem", "layers")
     )
     verdict = scan.verdict
-    words = f"none (it takes a depth of at least {MIN_DEPTH})"
+    words = f"none ({WANTED})"
     if "chi" not in scan.moments:
         words = "none (it takes chi, which is not known here)"
     if verdict.label:

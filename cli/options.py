@@ -12,7 +12,7 @@ from fastmoments.families import FAMILIES
 from fastmoments.layers import LOCS, PADDINGS, Network
 from fastmoments.results import Scan
 from fastmoments.scanning import METHODS
-from fastmoments.verdict import EXPLODING, MIN_DEPTH, ONE_DIMENSIONAL, WELL_BEHAVED
+from fastmoments.verdict import EXPLODING, ONE_DIMENSIONAL, WANTED, WELL_BEHAVED
 
 from . import CHECK, Failure
 from .output import FORMATS, PLOT_ENDINGS, refuse_unwritable
@@ -198,7 +198,6 @@ def check_labels(scans: list[Scan], refused: tuple[str, ...]) -> None:
     for scan in scans if refused else ():
         name, label = scan.architecture["name"], scan.verdict.label
         if label is None:
-            wanted = f"it takes a depth of at least {MIN_DEPTH}, and several recorded depths"
-            raise Failure(f"--fail-if: {name} has no verdict; {wanted}.", CHECK)
+            raise Failure(f"--fail-if: {name} has no verdict; {WANTED}.", CHECK)
         if label in refused:
             raise Failure(f"--fail-if: {name} has the label {label!r}.", CHECK)

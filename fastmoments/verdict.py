@@ -11,7 +11,10 @@ Two questions, in the order in which they decide the label:
   whose rank is about 2 for images of 14 x 14 positions and up to 6 for smaller ones, and which says as
   little about the image as a single direction would.
 
-A depth below `MIN_DEPTH` shows no law: there is no label then.
+A net may have both: plain nets of finite width have, for there log chi also grows by about 1 / width in every
+layer. Then it is the collapse that decides, unless chi doubles over the second half of the depth.
+
+A depth below `MIN_DEPTH`, or too few recorded depths, show no law: there is no label then.
 """
 
 from __future__ import annotations
@@ -30,6 +33,10 @@ MIN_DEPTH = 16
 POWER_RATIO, EXPONENTIAL_RATIO = 0.45, 0.75
 #: A log chi that grew by less than this over the last quarter of the depth has settled.
 SETTLED = 0.02
+#: An exponential that grew by less than this over the second half of the depth yields to a collapse.
+SLOW = 0.7
+#: What it takes to get a label.
+WANTED = f"it takes a depth of at least {MIN_DEPTH}, and several recorded depths"
 #: At or below this effective rank, and no longer rising, a signal is one-dimensional;
 COLLAPSED_RANK = 2.5
 #: so it is when the excess of its rank over 1 falls like this power of depth or faster,
@@ -45,7 +52,7 @@ class Verdict:
     Attributes
     ----------
     label : str or None
-        None where the net is too shallow to show a law.
+        None where the net is too shallow, or recorded at too few depths, to show a law.
     law : str or None
         "exponential", "power" or "bounded": how chi grows.
     rate : float or None
@@ -93,7 +100,8 @@ def judge(depth: np.ndarray, log_chi: np.ndarray, reff: np.ndarray, rank_bound: 
         return Verdict(None, None, None, last, None)
     law, rate = _sensitivity(depth, log_chi)
     collapsed = _collapsed(depth, reff, rank_bound, law)
-    label = EXPLODING if law == "exponential" else ONE_DIMENSIONAL if collapsed else WELL_BEHAVED
+    explodes = law == "exponential" and not (collapsed and 0.5 * depth[-1] * rate < SLOW)
+    label = EXPLODING if explodes else ONE_DIMENSIONAL if collapsed else WELL_BEHAVED
     return Verdict(label, law, rate, last, collapsed)
 
 

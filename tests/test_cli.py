@@ -138,7 +138,7 @@ def test_table_of_a_scan():
     output = run("scan", "vanilla", *SAMPLED, "--quiet").stdout
     assert "vanilla: depth 4" in output
     assert "sampled, 3 nets of width 16" in output
-    assert "verdict: none (it takes a depth of at least 16)" in output
+    assert "verdict: none (it takes a depth of at least 16, and several recorded depths)" in output
     assert "+-" in output
 
 

@@ -50,6 +50,14 @@ def test_a_rank_that_fell_only_while_chi_grows_is_no_collapse():
     assert not judge(DEPTH, 0.5 * np.log(DEPTH), 5.4 + 10.0 / DEPTH**2, 500).one_dimensional
 
 
+@pytest.mark.parametrize(("rate", "label"), [(0.003, ONE_DIMENSIONAL), (0.03, EXPLODING)])
+def test_of_a_collapse_and_an_explosion_the_one_that_shows_decides(rate, label):
+    """As in plain nets of finite width, whose log chi grows by about 1 / width in every layer."""
+    verdict = judge(DEPTH, rate * DEPTH, 1.0 + 30.0 / DEPTH, 500)
+    assert (verdict.law, verdict.one_dimensional, verdict.label) == ("exponential", True, label)
+    assert judge(DEPTH, rate * DEPTH, np.full(100, 20.0), 500).label == EXPLODING
+
+
 def test_two_points_have_one_direction_whatever_the_net():
     assert judge(DEPTH, 0.5 * np.log(DEPTH), np.ones(100), 1).one_dimensional
 
