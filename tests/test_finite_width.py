@@ -472,6 +472,7 @@ def test_several_batches_add_the_variance_between_them():
         (lambda: fm.scan(fm.Network([fm.Conv(1)]), flat(4), method="finite"), "covers stacks of"),
         (lambda: finite("residual", 2, flat(4), 64, input_conv=False), "needs a Conv in the stem"),
         (lambda: finite("bn_ff", 2, flat(4), 8), "does not hold at width 8"),
+        (lambda: finite("bn_res", 2, flat(5), 64), "at least 6 images"),
         (lambda: finite("bn_ff", 2, flat(4), 64, batches=2), "say of how many images"),
         (lambda: finite("bn_ff", 2, flat(4), 64, batch=5), "from 2 to the 4 images"),
         (lambda: finite("bn_ff", 2, flat(4), 64, nets=5), 'nets belongs to method="sampled"'),

@@ -22,6 +22,9 @@ BN_FF, BN_RES, BN_CONV = "bn_ff", "bn_res", "bn_conv"
 
 #: Width below which an expansion in 1 / width says nothing.
 LEAST_WIDTH = 32
+#: Images of fully connected nets with batch norm below which 1 / q^2 has no mean over channels: their q, of
+#: all but the mean, has less than 5 degrees of freedom.
+LEAST_BATCH = 6
 
 
 def kind(network: Network) -> str:
@@ -141,6 +144,12 @@ class FiniteWidth:
         self.batches = [np.asarray(batch).reshape(len(batch), *shape) for batch in batches]
         if min(len(batch) for batch in self.batches) < 2:
             raise ValueError('method="finite" needs at least two images in a batch.')
+        if covered in (BN_FF, BN_RES) and min(len(batch) for batch in self.batches) < LEAST_BATCH:
+            raise ValueError(
+                f'method="finite" needs at least {LEAST_BATCH} images in a batch of a fully connected net '
+                "with batch norm, because below that the inverse batch variance has no variance over "
+                'channels: give more images, or use "sampled".'
+            )
         self.inputs = [input_log_variances(batch)[0] for batch in batches]
 
     def __iter__(self) -> Iterator[Station]:
