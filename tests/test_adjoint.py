@@ -176,7 +176,7 @@ def test_a_sum_over_layers_is_interpolated_between_those_that_are_evaluated():
             total.add(layer, [1.0, layer**-1.5, 1.0 / (101 - layer)])
     exact = np.sum([[1.0, layer**-1.5, 1.0 / layer] for layer in range(1, 101)], 0)
     assert_allclose(every.total(), exact, rtol=1e-12)
-    assert_allclose(some.total(), exact, rtol=5e-3)  # of the steepest, layer^-1.5
+    assert_allclose(some.total(), exact, rtol=2e-3)
 
 
 @pytest.mark.parametrize("family", ["vanilla", "residual"])
@@ -187,4 +187,4 @@ def test_few_layers_say_what_all_say(family, monkeypatch):
         monkeypatch.setattr(module, "layers_towards_both_ends", lambda depth: set(range(1, depth + 1)))
     every = fm.scan(net, images, method="finite", width=256, every=40)
     for name in ("log_chi", "mu4_signal", "reff_signal"):
-        assert_allclose(few.curve(name).sigma, every.curve(name).sigma, rtol=4e-3, err_msg=name)
+        assert_allclose(few.curve(name).sigma, every.curve(name).sigma, rtol=2e-3, err_msg=name)

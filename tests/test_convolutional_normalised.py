@@ -336,6 +336,17 @@ def test_images_that_the_first_layer_makes_one_position_are_refused():
         fm.scan(fm.bn_ff(2), images(4, 2), method="finite", width=64)
 
 
+@pytest.mark.parametrize(("family", "epsilon"), [("bn_ff", 10.0), ("bn_ff", 1e4), ("bn_res", 10.0)])
+@pytest.mark.parametrize(("count", "side"), [(2, 8), (6, 12)])
+def test_an_epsilon_that_outweighs_the_signal_leaves_deviations_that_are_some(family, epsilon, count, side):
+    """There all channels weigh alike, and few centred images are correlated below 0."""
+    found = fm.scan(getattr(fm, family)(4, epsilon=epsilon), images(count, side), method="finite", width=64)
+    for name in ("log_chi", "log_mu2_noise"):
+        for loc in ("norm", "act", "conv"):
+            sigma = found.curve(name, loc).sigma[2:]
+            assert np.all((sigma > 0.0) & (sigma < 0.5)), (name, loc, sigma)
+
+
 @pytest.mark.parametrize("family", FAMILIES)
 def test_images_that_are_alike_or_few_have_an_answer(family):
     net = getattr(fm, family)(3)

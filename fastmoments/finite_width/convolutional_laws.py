@@ -48,7 +48,7 @@ def _normalised(terms, moments: dict) -> dict[str, Law]:
     passed, width = terms.passed, terms.width
     (absolute, fourth), chance, bend = passed.slopes, passed.chance, passed.bend
     source = (passed.inverse_square - 1.0) / width
-    share = source / max(passed.channels.across.variance, 1e-300)
+    share = source / max(passed.channels.across.variance, source, 1e-300)
     sampling = passed.whole.variance + 2.0 * share * float(np.sum(passed.whole.cross)) + source
     laws = {
         "log_nu1_abs_signal": _odd(

@@ -101,8 +101,10 @@ class FiniteTerms(InfiniteWidth):
         # Of all points: the few have a bulk of few dimensions, whose variance would fluctuate more.
         passed.inverse_square = self._done.inverse_square
         through = passed.through
+        # Centring brings correlations of few points below 0; what all points share is still a variance.
+        masks = max(through.masks, 0.25 / passed.inverse_square)
         passed.channels = ChannelNoise(
-            self.width, passed.inverse_square, through.inverse_order_2, through.masks, 0.0, 0.0
+            self.width, passed.inverse_square, through.inverse_order_2, masks, coherence=0.0, part=0.0
         )
         self._behind(state, passed)
         if self.passed is None or place[1] < 2 or not self.residual:
