@@ -13,8 +13,8 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 import fastmoments as fm
-from fastmoments.infinite_width import InfiniteWidth
-from fastmoments.scanning import prepared
+from fastmoments.engines.infinite_width import InfiniteWidth
+from fastmoments.scans.scanning import prepared
 
 from .common import arguments, deliver, table
 

@@ -14,9 +14,11 @@ import numpy as np
 from scipy.optimize import nnls
 from threadpoolctl import threadpool_limits
 
-from fastmoments import Conv, fft, maps
-from fastmoments.covariance import pairs
-from fastmoments.scanning import limited_threads
+from fastmoments import Conv
+from fastmoments.covariances.storage import pairs
+from fastmoments.maps import fft
+from fastmoments.maps.convolution import _convolve_blocks
+from fastmoments.scans.scanning import limited_threads
 
 from .common import arguments, deliver, interleaved, table, timed
 
@@ -42,7 +44,7 @@ def measure(conv: Conv, side: int, repeats: int) -> dict:
 
     def by(method):
         some = slice(counts[method])
-        return lambda: maps._convolve_blocks(
+        return lambda: _convolve_blocks(
             blocks[some], first[some], second[some], (images, side, side), conv, 0.1, 0.0, method
         )
 

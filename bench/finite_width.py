@@ -17,7 +17,7 @@ import time
 import numpy as np
 
 import fastmoments as fm
-from fastmoments.results import main_loc
+from fastmoments.scans.results import main_loc
 
 from .common import arguments, deliver, table
 

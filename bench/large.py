@@ -17,7 +17,7 @@ from unittest.mock import patch
 import numpy as np
 
 import fastmoments as fm
-from fastmoments import batch_norm
+from fastmoments.maps import batch_norm
 
 from .common import FASTMOMENTS, arguments, child, deliver, table
 
@@ -41,7 +41,7 @@ def scanned(family: str, seed: int, given, folder: Path) -> tuple[fm.Scan, dict]
         command += ["--rank", given.rank] if given.rank else []
         done = child(command)
         cost.write_text(json.dumps({"seconds": done.seconds, "peak_gb": done.peak / 2**30}))
-    return fm.Scan.load(output), json.loads(cost.read_text())
+    return fm.load_scan(output), json.loads(cost.read_text())
 
 
 def doubled(family: str, given, folder: Path) -> fm.Scan:
@@ -61,9 +61,9 @@ def doubled(family: str, given, folder: Path) -> fm.Scan:
                 getattr(fm, family)(depth), images, every=depth // 100, dtype=given.dtype,
                 threads=given.threads, journal=journal, resume=True,
             )  # fmt: skip
-        scan.save(output)
+        fm.save_scan(scan, output)
         journal.unlink()
-    return fm.Scan.load(output)
+    return fm.load_scan(output)
 
 
 def difference(scan: fm.Scan, other: fm.Scan) -> dict:

@@ -17,10 +17,12 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 import fastmoments as fm
-from fastmoments import batch_norm, maps
-from fastmoments.covariance import Covariance
-from fastmoments.infinite_width import InfiniteWidth
-from fastmoments.scanning import limited_threads, prepared
+from fastmoments.covariances.storage import Covariance
+from fastmoments.engines.infinite_width import InfiniteWidth
+from fastmoments.maps import batch_norm
+from fastmoments.maps.activation import rectify
+from fastmoments.maps.convolution import convolve
+from fastmoments.scans.scanning import limited_threads, prepared
 
 from .common import arguments, deliver, interleaved, quartiles, table, timed
 
@@ -56,14 +58,14 @@ def tasks(signal, noise, vectors) -> dict:
         return Covariance(work, signal.grid, signal.log_scale, *parts), noise.copy()
 
     def normalised(k, d):
-        maps.convolve(k, d, CONV, activate=False)
+        convolve(k, d, CONV, activate=False)
         batch_norm.normalise(k, d, EPSILON, activate=True, start=vectors)
 
     layers = {
-        "conv + relu": lambda k, d: maps.convolve(k, d, CONV, activate=True),
-        "conv + relu, nothing between": lambda k, d: maps.convolve(k, d, CONV, activate=True, detail=False),
-        "conv": lambda k, d: maps.convolve(k, d, CONV, activate=False),
-        "relu": maps.rectify,
+        "conv + relu": lambda k, d: convolve(k, d, CONV, activate=True),
+        "conv + relu, nothing between": lambda k, d: convolve(k, d, CONV, activate=True, detail=False),
+        "conv": lambda k, d: convolve(k, d, CONV, activate=False),
+        "relu": rectify,
         "conv + norm + relu": normalised,
     }
     copy = timed(lambda: np.copyto(work, signal.blocks))

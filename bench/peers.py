@@ -19,9 +19,10 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 import fastmoments as fm
-from fastmoments.infinite_width import InfiniteWidth
-from fastmoments.layers import Conv, Network, ReLU, Residual
-from fastmoments.scanning import limited_threads
+from fastmoments.engines.infinite_width import InfiniteWidth
+from fastmoments.nets.layers import Conv, ReLU
+from fastmoments.nets.network import Network, Residual
+from fastmoments.scans.scanning import limited_threads
 
 from .common import arguments, deliver, quartiles, table
 from .peer import ENVIRONMENTS, Peer, environment

@@ -11,7 +11,7 @@ import tempfile
 
 import numpy as np
 
-from fastmoments.families import FAMILIES
+from fastmoments.nets.families import FAMILIES
 
 from .common import FASTMOMENTS, arguments, child, deliver, interleaved, quartiles, table
 

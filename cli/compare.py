@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import click
 
-from fastmoments.families import FAMILIES
-from fastmoments.scanning import scan
+from fastmoments.nets.families import FAMILIES
+from fastmoments.scans.scanning import scan
 
 from . import options
 from .describe import CSV_ORDER, comparison_table

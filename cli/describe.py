@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from fastmoments.results import MOMENTS, Scan, main_loc
-from fastmoments.verdict import WANTED, Verdict
+from fastmoments.scans.results import MOMENTS, Scan, main_loc
+from fastmoments.scans.verdict import WANTED, Verdict
 
 from .output import number, spread, text_table
 

@@ -6,13 +6,14 @@ from pathlib import Path
 
 import click
 
-from fastmoments.covariance import DTYPES
-from fastmoments.data import load_images
-from fastmoments.families import FAMILIES
-from fastmoments.layers import LOCS, PADDINGS, Network
-from fastmoments.results import Scan
-from fastmoments.scanning import METHODS
-from fastmoments.verdict import EXPLODING, ONE_DIMENSIONAL, WANTED, WELL_BEHAVED
+from fastmoments.covariances.storage import DTYPES
+from fastmoments.images.sources import load_images
+from fastmoments.nets.families import FAMILIES
+from fastmoments.nets.geometry import PADDINGS
+from fastmoments.nets.network import LOCS, Network
+from fastmoments.scans.results import Scan
+from fastmoments.scans.scanning import METHODS
+from fastmoments.scans.verdict import EXPLODING, ONE_DIMENSIONAL, WANTED, WELL_BEHAVED
 
 from . import CHECK, Failure
 from .output import FORMATS, PLOT_ENDINGS, refuse_unwritable
@@ -165,7 +166,7 @@ def chosen_network(ctx: click.Context) -> Network:
                 (*option.opts, *option.secondary_opts) if name == "input_conv" else option.opts, key=len
             )
             raise click.UsageError(f"{said} is for a FAMILY; the net of --spec is what its file says.", ctx)
-    from fastmoments.spec import load_network
+    from fastmoments.nets.toml import load_network
 
     return load_network(spec)
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import click
 import numpy as np
 
-from fastmoments.files import checked_ending, csv_text, write_atomically
+from fastmoments.scans.files import checked_ending, csv_text, write_atomically
 
 FORMATS = ("table", "json", "csv")
 PLOT_ENDINGS = (".png", ".pdf", ".svg")
@@ -68,7 +68,7 @@ def deliver(forms: dict[str, Callable[[], str]], form: str, output: Path | None)
 
 def draw(scans: list, path: Path, quiet: bool) -> None:
     """Write the figure of one scan, or of several side by side, and say so."""
-    from fastmoments.plot import plot_compare, plot_scan, save_figure
+    from fastmoments.plots.scans import plot_compare, plot_scan, save_figure
 
     save_figure(plot_compare(scans) if len(scans) > 1 else plot_scan(scans[0]), path)
     if not quiet:

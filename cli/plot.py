@@ -7,8 +7,8 @@ from pathlib import Path
 
 import click
 
-from fastmoments.files import from_dict
-from fastmoments.results import Scan
+from fastmoments.scans.files import from_dict, load_scan
+from fastmoments.scans.results import Scan
 
 from .options import quiet_option
 from .output import PLOT_ENDINGS, draw, refuse_unwritable
@@ -28,7 +28,7 @@ def load_scans(path: Path) -> list[Scan]:
             return [from_dict(scan) for scan in values["scans"]]
     except (OSError, KeyError, TypeError, AttributeError, ValueError):
         pass  # what is wrong with the file, loading it as one scan says
-    return [Scan.load(path)]
+    return [load_scan(path)]
 
 
 @click.command()

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import click
 
-from fastmoments.costs import estimate, free_memory, in_units
-from fastmoments.files import csv_text
-from fastmoments.scanning import scan
+from fastmoments.scans.costs import estimate, free_memory, in_units
+from fastmoments.scans.files import csv_text, save_scan
+from fastmoments.scans.scanning import scan
 
 from . import options
 from .describe import scan_table
@@ -57,7 +57,7 @@ def command(ctx, form, output, resume, dry_run, plot, fail_if, quiet, **given):
             click.echo(f"{journal} holds what is done; --resume goes on from there.", err=True)
         raise
     if form == "npz":
-        result.save(output)
+        save_scan(result, output)
     else:
         forms = {
             "table": lambda: scan_table(result),

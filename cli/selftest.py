@@ -5,10 +5,11 @@ from __future__ import annotations
 import numpy as np
 from scipy.special import erfcx
 
-from fastmoments.data import load_images
-from fastmoments.families import bn_res
-from fastmoments.layers import BatchNorm, Conv, Network, ReLU
-from fastmoments.scanning import kernel, scan
+from fastmoments.images.sources import load_images
+from fastmoments.nets.families import bn_res
+from fastmoments.nets.layers import BatchNorm, Conv, ReLU
+from fastmoments.nets.network import Network
+from fastmoments.scans.scanning import kernel, scan
 
 
 def _difference(got, wanted, tolerance: float) -> str | None:

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import click
 
-from fastmoments.dispatch import WorkersLost
-from fastmoments.files import checked_ending
-from fastmoments.grid import filled, load_grid, parameters
-from fastmoments.plot_sweep import axes_of
-from fastmoments.sweeping import ENDINGS, sweep
+from fastmoments.scans.files import checked_ending
+from fastmoments.sweeps.dispatch import WorkersLost
+from fastmoments.sweeps.grid import filled, load_grid, parameters
+from fastmoments.sweeps.heat_map import axes_of
+from fastmoments.sweeps.sweeping import ENDINGS, sweep
 
 from . import FAILED, Failure, options
 from .output import number, refuse_unwritable, text_table
@@ -131,7 +131,7 @@ def command(ctx, grid, processes, scheduler, output, resume, plot, x, y, color, 
         click.echo(_shown(table), nl=False)
     failed = [error for error in table["error"] if error]
     if plot is not None and len(failed) < len(table):
-        from fastmoments.plot import save_figure
+        from fastmoments.plots.scans import save_figure
 
         save_figure(table.plot(x, y, color), plot)
         if not quiet:

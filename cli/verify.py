@@ -6,7 +6,7 @@ import math
 
 import click
 
-from fastmoments.files import csv_text
+from fastmoments.scans.files import csv_text
 
 from . import CHECK, Failure, options
 from .output import chosen_format, deliver, json_text, number, text_table
@@ -56,7 +56,7 @@ def command(ctx, form, output, quiet, method, widths, nets, seed, threads, **giv
     """
     form = chosen_format(form, output)
     network, images = options.chosen_network(ctx), options.chosen_images(ctx)
-    from fastmoments.verification import verify
+    from fastmoments.scans.verification import verify
 
     with Progress(network.depth, quiet) as progress:
 

@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 
 import fastmoments as fm
-from fastmoments.plot import save_figure
-from fastmoments.plot_histogram import plot_histograms
+from fastmoments.plots.histogram import plot_histograms
+from fastmoments.plots.scans import save_figure
 
 RECORDED = Path(__file__).parents[1] / "tests" / "data" / "recorded" / "vanilla_histo.npz"
 MOMENTS = ("log_nu2_signal", "log_mu2_noise")

@@ -14,15 +14,18 @@ os.environ.setdefault("OPENBLAS_THREAD_TIMEOUT", "18")
 __version__ = "0.1.0"
 
 _HOMES = {
-    "layers": ("Conv", "ReLU", "BatchNorm", "Residual", "Network"),
-    "families": ("vanilla", "residual", "bn_ff", "bn_res", "FAMILIES"),
-    "data": ("load_images", "Images"),
-    "costs": ("estimate", "Estimate"),
-    "results": ("Scan",),
-    "scanning": ("scan", "kernel"),
-    "spec": ("load_network",),
-    "sweeping": ("sweep", "Sweep"),
-    "verification": ("verify",),
+    "nets.layers": ("Conv", "ReLU", "BatchNorm"),
+    "nets.network": ("Residual", "Network"),
+    "nets.families": ("vanilla", "residual", "bn_ff", "bn_res", "FAMILIES"),
+    "images.sources": ("load_images", "Images"),
+    "scans.costs": ("estimate", "Estimate"),
+    "scans.results": ("Scan",),
+    "scans.files": ("save_scan", "load_scan"),
+    "plots.scans": ("plot_scan",),
+    "scans.scanning": ("scan", "kernel"),
+    "nets.toml": ("load_network",),
+    "sweeps.sweeping": ("sweep", "Sweep"),
+    "scans.verification": ("verify",),
 }
 _HOME = {name: module for module, names in _HOMES.items() for name in names}
 

@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from fastmoments import families
-from fastmoments.data import normalise
-from fastmoments.sampling import sampled
+from fastmoments.engines.sampled.engine import sampled
+from fastmoments.images.sources import normalise
+from fastmoments.nets import families
 
 FOLDER = Path(__file__).parent / "data" / "recorded"
 CIFAR = Path(__file__).parents[2] / "shared" / "data" / "cifar10_1024.npz"

@@ -6,7 +6,7 @@ import hypothesis.strategies as st
 import naive
 import numpy as np
 
-from fastmoments.covariance import Covariance, NoiseCovariance
+from fastmoments.covariances.storage import Covariance, NoiseCovariance
 
 sizes = st.tuples(st.integers(1, 3), st.integers(2, 6), st.integers(2, 6))
 seeds = st.integers(0, 2**32 - 1)

@@ -1,6 +1,7 @@
 """The house's one-way street, read off the import statements; and what importing costs."""
 
 import ast
+import graphlib
 import subprocess
 import sys
 from pathlib import Path
@@ -11,81 +12,66 @@ import fastmoments
 
 PACKAGE = Path(fastmoments.__file__).parent
 
-# What a module may know; modules of one line do not know each other's neighbours to the right.
+#: What a room may know beside itself.
 ALLOWED = {
+    "nets": set(),
+    "images": set(),
     "kernels": set(),
-    "layers": set(),
-    "data": set(),
-    "families": {"layers"},
-    "spec": {"layers"},
-    "moments": set(),
-    "verdict": set(),
-    "quadrature": set(),
-    "covariance": {"kernels"},
-    "fft": {"layers"},
-    "taps": {"layers"},
-    "maps": {"kernels", "covariance", "fft", "layers", "moments", "taps"},
-    "overlap": {"layers", "maps"},
-    "batch_norm": {"kernels", "covariance", "maps", "moments", "overlap", "quadrature"},
-    "infinite_width": {"batch_norm", "covariance", "fft", "layers", "maps", "moments", "overlap"},
-    "sampling": {"layers", "moments"},
-    "results": {"moments", "verdict", "files", "plot"},
-    "journal": {"moments"},
-    "costs": {"covariance", "data", "layers", "moments"},
-    "files": {"journal", "results"},
-    "plot": {"results", "files", "layers", "verdict", "families"},
-    "scanning": {
-        "covariance",
-        "data",
-        "costs",
-        "journal",
-        "layers",
-        "moments",
-        "results",
-        "infinite_width",
-        "finite_width",
-        "sampling",
-    },
-    "verification": {"data", "layers", "moments", "results", "scanning"},
-    "grid": {"data", "families", "layers", "results", "scanning"},
-    "dispatch": set(),
-    "ledger": set(),
-    "sweeping": {"dispatch", "files", "grid", "ledger", "plot_sweep"},
-    "plot_sweep": {"grid", "plot", "verdict"},
-    "plot_histogram": {"plot", "results"},
+    "covariances": {"kernels"},
+    "maps": {"kernels", "covariances", "nets"},
+    "engines": {"kernels", "covariances", "nets", "maps"},
+    "scans": {"covariances", "nets", "images", "engines"},
+    "plots": {"nets", "scans", "engines"},
+    "sweeps": {"nets", "images", "engines", "scans", "plots"},
+}
+
+MODULES = {
+    ".".join(path.relative_to(PACKAGE).with_suffix("").parts): path
+    for path in sorted(PACKAGE.rglob("*.py"))
+    if path.stem != "__init__" and path.relative_to(PACKAGE).parts[0] in ALLOWED
 }
 
 
-def imported(path):
-    """Names of the package's own modules that a file imports, wherever in it."""
+def imported(module):
+    """Modules of the package that a module imports, wherever in it."""
+    room = module.split(".")[:-1]
     names = set()
-    for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.ImportFrom) and node.level:
-            names.update([node.module.split(".")[0]] if node.module else [a.name for a in node.names])
-    return names - {"__version__"}
+    for node in ast.walk(ast.parse(MODULES[module].read_text())):
+        if not isinstance(node, ast.ImportFrom) or not node.level:
+            continue
+        base = room[: len(room) - (node.level - 1)] + (node.module.split(".") if node.module else [])
+        for alias in node.names:
+            inside = ".".join([*base, alias.name])
+            names.add(inside if inside in MODULES else ".".join(base))
+    return names - {""}  # the package itself: its version
 
 
-@pytest.mark.parametrize("path", sorted(PACKAGE.glob("*.py")), ids=lambda path: path.stem)
-def test_imports_go_one_way(path):
-    if path.stem != "__init__":
-        assert imported(path) <= ALLOWED[path.stem]
+@pytest.mark.parametrize("module", MODULES)
+def test_rooms_are_entered_one_way(module):
+    room = module.split(".")[0]
+    assert {name.split(".")[0] for name in imported(module)} <= {room, *ALLOWED[room]}
 
 
-def test_kernels_know_only_each_other():
-    for path in (PACKAGE / "kernels").glob("*.py"):
-        assert imported(path) <= {"jit"}
+def test_no_circle():
+    graph = {module: imported(module) for module in MODULES}
+    order = list(graphlib.TopologicalSorter(graph).static_order())
+    assert set(MODULES) <= set(order)
 
 
-def test_the_finite_width_theory_knows_no_simulation():
-    """It knows what stands below the engines, and that of infinite width, whose means it takes."""
-    below = {"kernels", "layers", "moments", "quadrature", "batch_norm", "covariance", "maps"}
-    for path in (PACKAGE / "finite_width").glob("*.py"):
-        outside = {
-            node.module.split(".")[0]
-            for node in ast.walk(ast.parse(path.read_text()))
-            if isinstance(node, ast.ImportFrom) and node.level == 2 and node.module
-        }
-        assert outside <= below | {"infinite_width"}, path.name
+def test_every_room_is_in_the_street():
+    rooms = {path.parent.name for path in PACKAGE.glob("*/__init__.py")} - {"cli"}
+    assert rooms == set(ALLOWED)
+
+
+def test_engines_know_each_other_only_where_one_takes_means_of_another():
+    """The theory of finite width takes means of infinite width; the simulation knows none of them."""
+    for module in MODULES:
+        if module.startswith("engines."):
+            engine = module.split(".")[1]
+            others = {name.split(".")[1] for name in imported(module) if name.startswith("engines.")}
+            assert others - {engine, "protocol"} <= (
+                {"infinite_width"} if engine == "finite_width" else set()
+            )
 
 
 def loaded(code):

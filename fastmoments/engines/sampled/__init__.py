@@ -1,0 +1,1 @@
+"""Moments of random nets by simulation: the ground truth of the other engines."""

@@ -1,0 +1,306 @@
+"""Batch norm at a finite batch: the spectrum of the centred covariance, and the map.
+
+The formula is in `quadrature`: batch norm turns one Gaussian into a weighted set of Gaussians S_s.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..covariances.eigenpairs import leading_pairs
+from ..covariances.scales import log
+from ..covariances.storage import Covariance, NoiseCovariance, pairs, workers
+from .activation import halve, mask_target
+from .marginals import Marginals, roots_and_inverses
+from .overlap import Overlap
+from .quadrature import BatchNormWeight, Damping
+
+#: Up to this many points batch norm uses every eigenpair; above, the leading ones and a bulk.
+DENSE_POINTS = 320
+#: The leading ones have at least this share of the trace; so many they are at least, and at most.
+SHARE, LEAST_RANK, MOST_RANK = 5e-3, 8, 64
+#: Spare vectors of the iteration for them, and its products per layer, at most: a layer that hardly turns
+#: the eigenvectors needs one (`covariance.leading_pairs`: residual), the first has nothing to start from.
+SPARE, ITERATIONS, WARM_UP, RESIDUAL = 8, 2, 4, 1e-2
+#: Error allowed to the quadrature of batch norm (`quadrature.Rule.error`): with every eigenpair, and
+#: where the bulk's error is larger anyway.
+TOLERANCE, BULK_TOLERANCE = 1e-7, 1e-5
+
+
+@dataclass(frozen=True)
+class Spectrum:
+    """Eigenpairs of a centred covariance S, and a bulk B = S - U values U' known by its diagonals.
+
+    Attributes
+    ----------
+    values : shape (r,)
+    vectors : shape (points, r)
+    bulk : shape (points,)
+        Diagonal of B; zero when the eigenpairs are all there.
+    bulk_rate : shape (points,)
+        (B^2)_pp / B_pp, the eigenvalue that the bulk has as seen from a point.
+    edge : float
+        Largest eigenvalue of the bulk.
+    block : shape (points, k)
+        The vectors of the iteration, spare ones included: to start the next from.
+    """
+
+    values: np.ndarray
+    vectors: np.ndarray
+    bulk: np.ndarray
+    bulk_rate: np.ndarray
+    edge: float
+    block: np.ndarray
+
+    def bulk_damping(self, damping: Damping) -> np.ndarray:
+        """Factor on either side of B at every node, shape (nodes, points).
+
+        Zero where every eigenpair is there: what is left of B is rounding then, which nothing would damp.
+        """
+        if not self.bulk.any():
+            return np.zeros((damping.t.size, self.bulk.size))
+        return np.sqrt(damping.kappa)[:, None] / np.sqrt(1.0 + np.outer(damping.t, self.bulk_rate))
+
+    def bulk_error(self, damping: float) -> float:
+        """Estimate of the relative Frobenius error of S (I + t S)^(-1) that the bulk brings.
+
+        To first order in t = `damping` it is t (B^2 - (rate B + B rate) / 2), whose norm is at most
+        about t `edge` |B|.
+        """
+        square = float(self.bulk @ self.bulk_rate)
+        whole = float(self.values @ self.values) + square
+        return damping * self.edge * math.sqrt(square / whole) if square else 0.0
+
+    @property
+    def weighted_values(self) -> tuple[np.ndarray, np.ndarray]:
+        """Eigenvalues and multiplicities, the bulk as one value with its first two moments."""
+        mass = float(self.bulk.sum())
+        if mass <= 0.0:
+            return self.values, np.ones_like(self.values)
+        rate = float(self.bulk @ self.bulk_rate) / mass
+        return np.append(self.values, rate), np.append(np.ones_like(self.values), mass / rate)
+
+    def variances(self, damping: Damping) -> np.ndarray:
+        """Diagonal of the damped S at every node, shape (nodes, points)."""
+        bulk = damping.kappa[:, None] * self.bulk / (1.0 + np.outer(damping.t, self.bulk_rate))
+        return damping.of(self.values) @ (self.vectors**2).T + bulk
+
+
+def spectrum(signal: Covariance, start: np.ndarray | None, rank: int | None) -> Spectrum:
+    """Spectrum of the centred signal covariance, in the scale of its blocks.
+
+    All pairs up to `DENSE_POINTS` points or when `rank` reaches them, else the leading ones by a block
+    iteration from `start` and a bulk that is described point by point: `rank` of them, or by `SHARE`.
+    """
+    points = signal.points
+    nothing = np.zeros(points)
+    if (rank is None and points <= DENSE_POINTS) or (rank or 0) + SPARE >= points:
+        centred = signal.centred_product(np.eye(points))
+        values, vectors = np.linalg.eigh(0.5 * (centred + centred.T))
+        return Spectrum(np.maximum(values, 0.0), vectors, nothing, nothing, 0.0, vectors[:, :0])
+    if start is not None and not start.shape[1]:
+        start = None
+    count = SPARE + (rank or LEAST_RANK)
+    if rank is None and start is not None:
+        count = max(count, start.shape[1])
+    iterations = ITERATIONS if start is not None else ITERATIONS + WARM_UP
+    rounding = 100.0 * float(np.finfo(signal.blocks.dtype).eps)
+    diagonal = signal.centred_diagonal
+    while True:
+        values, block = leading_pairs(
+            signal.centred_product, start, count, iterations, points, residual=RESIDUAL, floor=rounding
+        )
+        leading = int(np.count_nonzero(values >= SHARE * diagonal.sum()))
+        if rank is not None or leading <= count - SPARE or count >= MOST_RANK + SPARE:
+            break
+        start, count = block, min(leading + 2 * SPARE, MOST_RANK + SPARE)
+    kept = rank or min(max(leading, LEAST_RANK), MOST_RANK)
+    edge = float(values[min(kept, values.size - 1)])
+    block = block[:, : kept + SPARE]
+    values, vectors = values[:kept], block[:, :kept]
+    bulk = diagonal - vectors**2 @ values
+    if bulk.sum() <= rounding * values.sum():  # the rank is below what was asked for
+        return Spectrum(values, vectors, nothing, nothing, 0.0, block)
+    square = signal.centred_square_diagonal() - vectors**2 @ values**2
+    bulk = np.maximum(bulk, rounding * diagonal.mean())
+    return Spectrum(values, vectors, bulk, np.maximum(square, 0.0) / bulk, edge, block)
+
+
+@dataclass(frozen=True)
+class Normalised:
+    """What batch norm leaves beside the covariances.
+
+    Attributes
+    ----------
+    station : Marginals
+        Behind the batch norm, before the ReLU.
+    known : dict
+        `Marginals.known` of where the signal stands now.
+    rank : float
+        Effective rank of the signal behind the batch norm, which keeps the eigenvectors.
+    vectors : ndarray, shape (points, r)
+        To start the search for eigenpairs at the next layer.
+    error : float
+        Estimate of the relative error of the covariance: the largest of the quadrature's, the bulk's
+        (`Spectrum.bulk_error`) and that of the trace, which is known exactly.
+    inverse_square : float
+        E (q + eps)^-2 / (E (q + eps)^-1)^2: one and the relative variance over channels of the factor on the
+        noise.
+    """
+
+    station: Marginals
+    known: dict
+    rank: float
+    vectors: np.ndarray
+    error: float
+    inverse_square: float
+
+
+def normalise(
+    signal: Covariance,
+    noise: NoiseCovariance,
+    epsilon: float,
+    *,
+    activate: bool,
+    start: np.ndarray | None = None,
+    rank: int | None = None,
+    detail: bool = True,
+    overlap: Overlap | None = None,
+    samples: float = math.inf,
+) -> Normalised:
+    """Batch norm of a Gaussian signal at a finite batch, and the ReLU behind it if `activate`, in place.
+
+    The batch norm is exact but for the quadrature (`TOLERANCE`) and, above `DENSE_POINTS` points,
+    the bulk of the spectrum, whose relative error per layer is of the order of 1e-4 in K; see
+    `quadrature` for the formula. The noise is divided by the standard deviation and does not flow
+    through it. What it has in common with the signal is taken into account in its mean variance (see
+    `overlap`).
+
+    Parameters
+    ----------
+    signal, noise : overwritten
+    epsilon : float
+    activate : bool
+    start : ndarray, shape (points, k), optional
+        Where the search for leading eigenpairs starts: `Normalised.vectors` of an earlier call.
+    rank : int, optional
+        Leading eigenpairs to use; left out, all up to `DENSE_POINTS` points, else as many as matter.
+    detail : bool
+        Whether nu1 and mu4 of the station are wanted.
+    overlap : Overlap, optional
+        Of signal and noise.
+    samples : float
+        Of how many samples S is the covariance (`quadrature`), at finite width; `signal` is its mean.
+
+    Raises
+    ------
+    ValueError
+        If epsilon is 0 and the batch has a rank below 3: the noise variance is infinite then.
+    """
+    spectral = spectrum(signal, start, rank)
+    points = signal.points
+    weight = _weight(spectral, points, epsilon * math.exp(min(-signal.log_scale, 700.0)), samples)
+    tolerance = BULK_TOLERANCE if spectral.bulk.any() else TOLERANCE
+    rule = weight.rule(0.0, 1.0, tolerance)
+    inverse_variance = weight.integral()
+    damping = weight.damping(rule.nodes)
+    variances = spectral.variances(damping)
+    diagonal = rule.weights @ variances
+    level = float(diagonal.mean())
+    exact = 1.0 - weight.epsilon * inverse_variance  # int w tr(S_s) / M, by parts
+    error = max(rule.error, abs(level / exact - 1.0) if exact > 1e-6 else 0.0)
+    error = max(error, spectral.bulk_error(float(weight.mean_damping(np.array([spectral.edge]))[0])))
+    known = _moments(spectral, weight, tolerance) if detail else {}
+    values = spectral.weighted_values[0]
+    leading = rule.weights @ damping.of(values)
+
+    if overlap is not None:
+        noise.log_scale += log(_unshared(signal, noise, spectral, weight, overlap))
+    noise.log_scale += log(inverse_variance) - signal.log_scale
+    log_noise = noise.log_scale + log(noise.mean_variance())
+    station = Marginals(log(level), diagonal / level, np.zeros(points), log_noise, known)
+
+    # The weights bring the mean variance to 1; the nodes of the noise follow those of the signal.
+    nodes, weights, mask_nodes = rule.nodes, rule.weights / level, 0
+    mask = mask_target(signal, noise) if activate else np.empty((0, 0, 0))
+    if mask.size:
+        masks = weight.rule(0.0, 0.0, tolerance)
+        mask_nodes = masks.nodes.size
+        nodes = np.append(nodes, masks.nodes)
+        weights = np.append(weights, masks.weights / masks.weights.sum())
+        variances = np.vstack([variances, spectral.variances(weight.damping(masks.nodes))])
+    damping = weight.damping(nodes)
+    after = _mix(signal, spectral, damping, variances, weights, mask_nodes, activate, mask)
+
+    signal.log_scale, signal.diagonal = station.log_scale, station.diagonal
+    signal.row_sums = station.row_sums
+    now = known
+    if activate:
+        now = halve(signal, noise, after)
+        if detail:
+            now["log_nu1_abs_signal"] = known["log_nu1_abs_signal"] - log(2.0)
+    rank_behind = level * points / float(leading.max())
+    inverse_square = weight.integral(1.0) / inverse_variance**2
+    return Normalised(station, dict(now), rank_behind, spectral.block, error, inverse_square)
+
+
+def _weight(spectral: Spectrum, points: int, epsilon: float, samples: float) -> BatchNormWeight:
+    values, counts = spectral.weighted_values
+    complete = values.size == counts.sum()
+    if epsilon == 0.0 and complete and np.count_nonzero(values > 1e-10 * values.max()) < 3:
+        raise ValueError(
+            "BatchNorm with epsilon 0 needs a batch of rank 3 or more, because the inverse batch variance "
+            "has no mean below that; use an epsilon above 0 or at least 4 different images."
+        )
+    return BatchNormWeight(values, counts, points, epsilon, samples)
+
+
+def _moments(spectral: Spectrum, weight: BatchNormWeight, tolerance: float) -> dict[str, float]:
+    """The moments of a batch-normalised Gaussian that are not of second order."""
+    absolute, fourth = weight.rule(-0.5, 0.5, tolerance), weight.rule(1.0, 2.0, tolerance)
+    roots = np.sqrt(spectral.variances(weight.damping(absolute.nodes)))
+    squares = spectral.variances(weight.damping(fourth.nodes)) ** 2
+    # sqrt(2/pi) of a Gaussian's mean absolute value, times 1/sqrt(pi) of the exponential integral.
+    return {
+        "log_nu1_abs_signal": log(math.sqrt(2.0) / math.pi * float(absolute.weights @ roots.mean(1))),
+        "log_mu4_signal": log(3.0 * float(fourth.weights @ squares.mean(1))),
+    }
+
+
+def _mix(
+    signal, spectral: Spectrum, damping: Damping, variances, weights, mask_nodes, activate, mask
+) -> np.ndarray:
+    """Run the kernel over the blocks; the sums (pairs, 2, size) of the result."""
+    from ..kernels import blocks as kernels
+
+    dtype = signal.blocks.dtype
+    roots, inverses = roots_and_inverses(variances, dtype)
+    first, second = pairs(signal.grid[0])
+    after = np.zeros((first.size, 2, signal.blocks.shape[1]))
+    beside = (
+        signal.means,
+        spectral.vectors,
+        spectral.values,
+        damping.of(spectral.values),
+        spectral.bulk_damping(damping),
+    )
+    kernels.normalise(
+        signal.blocks, first, second, *(np.ascontiguousarray(array, dtype=dtype) for array in beside),
+        roots, inverses, weights.astype(dtype), mask_nodes, activate, *kernels.POLYNOMIALS[dtype],
+        mask, after, workers(),
+    )  # fmt: skip
+    return after
+
+
+def _unshared(signal, noise, spectral: Spectrum, weight: BatchNormWeight, overlap: Overlap) -> float:
+    """Factor on the noise variance behind batch norm for its overlap with the signal (`overlap`)."""
+    shares, total = overlap.shares(spectral.vectors)
+    lost = float(shares @ weight.mean_damping(spectral.values))
+    if spectral.bulk.any():
+        rate = np.array([float(spectral.bulk @ spectral.bulk_rate) / float(spectral.bulk.sum())])
+        lost += max(total - float(shares.sum()), 0.0) * float(weight.mean_damping(rate)[0])
+    units = math.exp(-signal.log_scale - noise.log_scale)
+    return 1.0 - lost * units / noise.mean_variance()

@@ -1,0 +1,257 @@
+"""Convolution of covariances, and the ReLU behind it in the same visit.
+
+Each map takes signal and noise, works on their memory and says what it leaves behind. Where a ReLU
+follows, the map before it does both in one visit to each block, and hands back the station between
+them as a `Marginals`.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from ..covariances.scales import log
+from ..covariances.storage import Covariance, NoiseCovariance, gather_row_sums, pairs, tile_size, workers
+from ..nets.layers import Conv
+from .activation import _rectify, halve, mask_target
+from .marginals import Marginals, roots_and_inverses
+from .taps import tap_tables
+
+
+def convolve_diagonal(diagonal: np.ndarray, grid: tuple[int, int, int], conv: Conv) -> np.ndarray:
+    """Mean over the taps of a field over points, such as the diagonal of a covariance."""
+    images, height, width = grid
+    total = 0.0
+    for factors in zip(*conv.tap_factors, strict=True):
+        part = diagonal.reshape(images, height, width)
+        for axis, size, weights in zip((1, 2), (height, width), factors, strict=True):
+            index, out = conv.padded_index(size), conv.output_size(size)
+            padded = np.take(part, index, axis=axis)
+            shape = [1, 1, 1]
+            shape[axis] = index.size
+            padded = padded * (index >= 0).reshape(shape)
+            stop = (out - 1) * conv.stride + 1
+            starts = range(0, conv.kernel_size * conv.dilation, conv.dilation)
+            seen = [np.take(padded, np.arange(t, t + stop, conv.stride), axis=axis) for t in starts]
+            part = sum(weight * tap for weight, tap in zip(weights, seen, strict=True))
+        total = total + part
+    return total.ravel() / conv.kernel_size**2
+
+
+def patches(images: np.ndarray, conv: Conv, weights: np.ndarray | None = None) -> np.ndarray:
+    """Images (n, h, w, c) cut into the patches a convolution sees, (n, h', w', k k c).
+
+    Each tap's part is multiplied by its number in `weights` (k, k), if there are some.
+    """
+    indices, outs = [], []
+    for size in images.shape[1:3]:
+        indices.append(conv.padded_index(size))
+        outs.append(np.arange(conv.output_size(size)) * conv.stride)
+    padded = images[:, indices[0]][:, :, indices[1]]
+    padded = padded * (indices[0] >= 0)[:, None, None] * (indices[1] >= 0)[:, None]
+    steps = np.arange(conv.kernel_size) * conv.dilation
+    parts = [padded[:, outs[0] + s][:, :, outs[1] + t] for s in steps for t in steps]
+    if weights is not None:
+        parts = [weight * part for weight, part in zip(weights.ravel(), parts, strict=True)]
+    return np.concatenate(parts, axis=-1)
+
+
+def first_convolution(
+    images: np.ndarray,
+    noise: NoiseCovariance,
+    conv: Conv,
+    method: str = "auto",
+    tile: int | None = None,
+    dtype=np.float64,
+) -> Covariance:
+    """Convolution of the images, as a Gram matrix of patches: no covariance at their full size.
+
+    Parameters
+    ----------
+    images : ndarray, shape (n, h, w, c)
+    noise : overwritten
+    conv, method
+        As for `convolve`.
+    tile, dtype
+        As for `Covariance.from_features`.
+    """
+    parts = patches(images, conv, None if conv.tap_variances is None else np.sqrt(conv.tap_weights))
+    if noise.grid == (1, 1):
+        noise.log_scale += log(conv.gain * share_of_taps(conv))
+    else:
+        _convolve_noise(noise, conv, method)
+    return Covariance.from_features(parts, conv.gain / parts.shape[-1], conv.bias_variance, tile, dtype)
+
+
+def share_of_taps(conv: Conv) -> float:
+    """Share of the taps that meet the one position of a 1x1 image.
+
+    Raises
+    ------
+    ValueError
+        If there is none.
+    """
+    share = float(convolve_diagonal(np.ones(1), (1, 1, 1), conv)[0])
+    if share == 0.0:
+        raise ValueError(_off_the_image(conv, (1, 1)))
+    return share
+
+
+def _off_the_image(conv: Conv, grid: tuple[int, int]) -> str:
+    return (
+        f"No tap of a Conv of kernel size {conv.kernel_size} and dilation {conv.dilation} with zero padding "
+        f"meets an image of {grid[0]} x {grid[1]} positions; use a smaller dilation, or another padding."
+    )
+
+
+def _convolve_noise(noise: NoiseCovariance, conv: Conv, method: str) -> None:
+    """Convolution of the noise, in place, with its mean variance brought to 1."""
+    count = noise.blocks.shape[0]
+    diagonal = np.einsum("npp->np", noise.blocks).ravel()
+    grid = (count, *noise.grid)
+    level = conv.gain * float(np.mean(convolve_diagonal(diagonal, grid, conv)))
+    if level == 0.0:
+        raise ValueError(_off_the_image(conv, noise.grid))
+    index = np.arange(count)
+    blocks, _ = _convolve_blocks(
+        noise.blocks, index, index, grid, conv, 1.0 / level, 0.0, method, tally=False
+    )  # fmt: skip
+    noise.blocks, noise.log_scale = blocks, noise.log_scale + log(level)
+    noise.grid = tuple(conv.output_size(side) for side in noise.grid)
+
+
+def _convolve_blocks(source, first, second, grid, conv, factor, bias, method, activation=None, tally=True):
+    """``factor`` times the convolution of blocks, plus ``bias``; in place when the size allows.
+
+    `activation` is (roots, inverses, noise) when the ReLU is to follow in the same visit.
+    Returns the blocks and the sums (pairs, 2, size) before and after the ReLU, the first only if `tally`.
+    """
+    from ..kernels import blocks as kernels
+    from . import fft
+
+    _, height, width = grid
+    new_size = conv.output_size(height) * conv.output_size(width)
+    shape = (len(source), new_size, new_size)
+    target = source if new_size == source.shape[1] else np.empty(shape, source.dtype)
+    before = np.zeros((len(source) if tally else 0, 2, new_size))
+    after = np.zeros((len(source) if activation else 0, 2, new_size))
+    scale = factor * conv.gain / conv.kernel_size**2
+    polynomials = kernels.POLYNOMIALS[source.dtype]
+    if fft.chosen(method, conv, height, width):
+        fft.convolve(source, target, conv, height, width)
+        if activation is None:
+            target *= scale
+            target += bias
+            if tally:
+                before[:, 0], before[:, 1] = target.sum(2), target.sum(1)
+            return target, (before, after)
+        roots, inverses, mask = activation
+        kernels.rectify(
+            target, first, second, scale, bias, roots, inverses, *polynomials, mask, before, after, workers()
+        )  # fmt: skip
+        return target, (before, after)
+    nothing = np.empty(0, source.dtype)
+    roots, inverses, mask = activation or (nothing, nothing, np.empty((0, 0, 0)))
+    kernels.convolve(
+        source, target, first, second, width, conv.padded_index(height),
+        *tap_tables(conv, height, width), conv.stride, scale, bias,
+        activation is not None, roots, inverses, *polynomials, mask, before, after, workers(),
+    )  # fmt: skip
+    return target, (before, after)
+
+
+def convolve(
+    signal: Covariance,
+    noise: NoiseCovariance,
+    conv: Conv,
+    *,
+    activate: bool,
+    method: str = "auto",
+    detail: bool = True,
+) -> tuple[Marginals, dict]:
+    """Convolution, and the ReLU behind it if `activate`, in place.
+
+    K'_pq = gain / k^2 sum_t v_t K_(p+t),(q+t) + bias_variance, the same tap on both sides, v its relative
+    variance, and always divided by k^2, also at a border padded with zeros; D likewise without bias. Exact
+    at infinite width.
+
+    Parameters
+    ----------
+    signal, noise : overwritten
+    conv : Conv
+    activate : bool
+    method : {"auto", "direct", "fft"}
+    detail : bool
+        Whether the station before a ReLU is wanted; if not, its row sums are not taken.
+
+    Returns
+    -------
+    station : Marginals
+        Behind the convolution, before the ReLU.
+    known : dict
+        `Marginals.known` of where the signal stands now.
+    """
+    pointwise = noise.grid == (1, 1) or conv.pointwise
+    # One position seen through k x k taps is a pointwise layer with the share of taps that meet it.
+    share = share_of_taps(conv) if noise.grid == (1, 1) else 1.0
+    seen = signal.diagonal * share if pointwise else convolve_diagonal(signal.diagonal, signal.grid, conv)
+    log_bias = log(conv.bias_variance)
+    log_level = np.logaddexp(signal.log_scale + log(conv.gain * float(seen.mean())), log_bias)
+    factor = math.exp(signal.log_scale - log_level)
+    bias = math.exp(log_bias - log_level)
+    old_grid = signal.grid
+    signal.diagonal = factor * conv.gain * seen + bias
+    signal.log_scale = float(log_level)
+
+    if pointwise:
+        level = noise.mean_variance()
+        noise.blocks /= level
+        noise.log_scale += log(conv.gain * share * level)
+    else:
+        _convolve_noise(noise, conv, method)
+        signal.grid = (old_grid[0], *noise.grid)
+    log_noise = noise.log_scale + log(noise.mean_variance())
+    before_diagonal = signal.diagonal
+
+    known: dict = {}
+    if pointwise:
+        scale = factor * conv.gain * share
+        if activate:
+            row_sums, known = _rectify(signal, noise, scale, bias)
+        else:
+            signal.blocks *= scale
+            signal.blocks += bias
+            row_sums = signal.row_sums = scale * signal.row_sums + bias * signal.points
+    else:
+        first, second = pairs(old_grid[0])
+        activation = None
+        if activate:
+            roots = roots_and_inverses(signal.diagonal, signal.blocks.dtype)
+            activation = (*roots, mask_target(signal, noise))
+        # A tap of a periodic convolution of stride 1 sees every column once: row sums go the diagonal's way.
+        alike = conv.padding == "periodic" and conv.stride == 1
+        signal.blocks, (before, after) = _convolve_blocks(
+            signal.blocks, first, second, old_grid, conv, factor, bias, method, activation,
+            tally=not alike and (detail or not activate),
+        )  # fmt: skip
+        if alike:
+            row_sums = convolve_diagonal(signal.row_sums, old_grid, conv)
+            row_sums = factor * conv.gain * row_sums + bias * signal.points
+        else:
+            row_sums = gather_row_sums(before, old_grid[0]) if before.size else None
+        signal.row_sums = row_sums
+        if activate:
+            known = halve(signal, noise, after)
+        if noise.grid == (1, 1):
+            _retile(signal)
+    return Marginals(signal.log_scale, before_diagonal, row_sums, log_noise, {}), known
+
+
+def _retile(signal: Covariance) -> None:
+    """Regroup points once every image has come down to one position."""
+    size = tile_size(signal.points)
+    full = (signal.dense() * math.exp(-signal.log_scale)).astype(signal.blocks.dtype)
+    signal.grid = (signal.points // size, size, 1)
+    cut = full.reshape(signal.grid[0], size, signal.grid[0], size).swapaxes(1, 2)
+    signal.blocks = np.ascontiguousarray(cut[pairs(signal.grid[0])])

@@ -1,0 +1,79 @@
+"""What signal and noise share because the same few weights brought them in.
+
+Behind the first layers the covariance of signal and noise, C_qp = E[y_q dy_p] over channels, is not
+zero but of the order of (inputs per channel)^(-1/2), for any width: with 3 x 3 weights on a grey
+image there are only nine. Its sign follows the noise, so it averages out of every moment but one: batch
+norm divides the noise by the size of a signal that has a part in common with it. Conditioning a
+jointly Gaussian (y, dy) on the weight exp(-s |y|^2 / M) of `quadrature` gives
+
+    E[dy^2 exp(-s q)] = w(s) (D - sum_k t / (1 + t lambda_k) Theta_k),    t = 2 s / M,
+    Theta_k = E[(u_k . C_p)^2] over the noise,
+
+averaged over the points p. C is linear in the noise of the images' pixels as long as all layers are:
+C_qp = sum_f O_qf nu_pf. It is followed through convolutions and shortcuts, and dropped at a ReLU, where
+about a thirtieth of Theta / D survives (a quarter of it the ReLU, a ninth the average over 3 x 3
+positions that a convolution takes; without the latter the number of inputs is large).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..nets.layers import Conv
+from .convolution import patches
+
+#: Features beyond which the overlap is too small to be worth following.
+MAX_FEATURES = 8192
+
+
+@dataclass(frozen=True)
+class Overlap:
+    """C_qp = sum_f features_qf nu_pf, in absolute units.
+
+    Attributes
+    ----------
+    features : ndarray, shape (n, h, w, f)
+    sources : int64, shape (1, h, w, f)
+        Which noise variable of an image nu_pf is, from 1; 0 for none.
+    """
+
+    features: np.ndarray
+    sources: np.ndarray
+
+    @classmethod
+    def of_images(cls, images: np.ndarray) -> Overlap:
+        """The overlap of images (n, h, w, c) with white noise of their shape."""
+        sources = 1 + np.arange(images[0].size).reshape(1, *images.shape[1:])
+        return cls(images / images.shape[-1], sources)
+
+    def convolved(self, conv: Conv) -> Overlap | None:
+        """The overlap behind a convolution; None when it is not followed any further."""
+        if self.features.shape[-1] * conv.kernel_size**2 > MAX_FEATURES:
+            return None
+        return Overlap(
+            patches(self.features, conv, conv.gain / conv.kernel_size**2 * conv.tap_weights),
+            patches(self.sources, conv),
+        )
+
+    def shares(self, vectors: np.ndarray) -> tuple[np.ndarray, float]:
+        """Theta_k of orthonormal vectors (points, r), shape (r,), and the sum of Theta over all modes."""
+        flat = self.features.reshape(-1, self.features.shape[-1])
+        centred = flat - flat.mean(0)
+        seen = vectors.T @ centred
+        sources = self.sources.reshape(-1, self.sources.shape[-1])
+        if self._distinct(sources):
+            met = (sources > 0).mean(0)
+            return seen**2 @ met, float(np.einsum("qf,qf,f->", centred, centred, met))
+        # Two features may be the same noise, which the taps of two convolutions meet on two ways.
+        together = np.zeros((sources.shape[1],) * 2)
+        for row in sources:
+            together += (row[:, None] == row) & (row > 0)
+        together /= sources.shape[0]
+        return np.einsum("kf,kf->k", seen @ together, seen), float(np.sum((centred @ together) * centred))
+
+    @staticmethod
+    def _distinct(sources: np.ndarray) -> bool:
+        ordered = np.sort(sources, axis=1)
+        return not np.any((np.diff(ordered, axis=1) == 0) & (ordered[:, 1:] > 0))

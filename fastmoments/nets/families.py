@@ -1,0 +1,112 @@
+"""The four architecture families of Labatie (ICML 2019), as presets.
+
+Every preset begins with the reference's input convolution (stride 2, gain 1; stride 1 when fully
+connected), which is followed by no batch norm and no activation and does not count as depth.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from .layers import BatchNorm, Conv, ReLU
+from .network import Network, Residual
+
+
+def _preset(
+    name: str, layers: tuple, depth: int, conv: Conv, input_conv: bool, scale: float = 1.0, **parameters
+) -> Network:
+    if isinstance(depth, bool) or not isinstance(depth, (int, np.integer)) or depth < 0:
+        raise ValueError(f"{name}: depth must be a whole number of at least 0, not {depth!r}.")
+    size = conv.kernel_size
+    stem = (Conv(size, gain=1.0, stride=1 if size == 1 else 2, padding=conv.padding),) if input_conv else ()
+    quoted = {"depth": int(depth), "kernel_size": size, "padding": conv.padding, **parameters}
+    if not input_conv:
+        quoted["input_conv"] = False
+    quoted |= {"gain": conv.gain} if conv.gain != 2.0 else {}
+    quoted |= {"scale": scale} if scale != 1.0 else {}
+    return Network(layers * depth, stem, name, tuple(quoted.items()))
+
+
+def _unit(name: str, layers: tuple, res_depth: int, scale: float) -> tuple:
+    if isinstance(res_depth, bool) or not isinstance(res_depth, (int, np.integer)) or res_depth < 1:
+        raise ValueError(f"{name}: res_depth must be a whole number of at least 1, not {res_depth!r}.")
+    return (Residual(layers * res_depth, scale=scale),)
+
+
+def vanilla(
+    depth=100, kernel_size=3, padding="periodic", res_depth=2, epsilon=1e-3, *,
+    input_conv=True, gain=2.0, scale=1.0,
+) -> Network:  # fmt: skip
+    """Plain feed-forward net: `depth` times (Conv, ReLU).
+
+    The four presets share one signature, so that a loop over families needs no cases;
+    `res_depth`, `epsilon` and `scale` mean nothing here.
+
+    Parameters
+    ----------
+    depth : int
+        Layers, or residual units, after the input convolution; 0 leaves the input alone.
+    kernel_size : int
+        Side of the kernel; 1 means fully connected.
+    padding : {"periodic", "zeros", "symmetric"}
+    res_depth : int
+        Layers in a residual branch (residual nets).
+    epsilon : float
+        Added to the batch variance (batch-normalised nets).
+    input_conv : bool
+        Whether the net begins with the input convolution.
+    gain : float
+        Of every Conv but the input convolution, whose gain is 1.
+    scale : float
+        Factor on the residual branches (residual nets).
+
+    Raises
+    ------
+    ValueError
+        If a parameter is outside its range.
+    """
+    conv = Conv(kernel_size, gain, padding=padding)
+    return _preset("vanilla", (conv, ReLU()), depth, conv, input_conv)
+
+
+def residual(
+    depth=100, kernel_size=3, padding="periodic", res_depth=2, epsilon=1e-3, *,
+    input_conv=True, gain=2.0, scale=1.0,
+) -> Network:  # fmt: skip
+    """Plain net with skip connections: `depth` units of `res_depth` times (ReLU, Conv).
+
+    Parameters and errors as for `vanilla`; `epsilon` means nothing here.
+    """
+    conv = Conv(kernel_size, gain, padding=padding)
+    unit = _unit("residual", (ReLU(), conv), res_depth, scale)
+    return _preset("residual", unit, depth, conv, input_conv, scale, res_depth=res_depth)
+
+
+def bn_ff(
+    depth=100, kernel_size=3, padding="periodic", res_depth=2, epsilon=1e-3, *,
+    input_conv=True, gain=2.0, scale=1.0,
+) -> Network:  # fmt: skip
+    """Batch-normalised feed-forward net: `depth` times (Conv, BatchNorm, ReLU).
+
+    Parameters and errors as for `vanilla`; `res_depth` and `scale` mean nothing here.
+    """
+    conv = Conv(kernel_size, gain, padding=padding)
+    layers = (conv, BatchNorm(epsilon), ReLU())
+    return _preset("bn_ff", layers, depth, conv, input_conv, epsilon=epsilon)
+
+
+def bn_res(
+    depth=100, kernel_size=3, padding="periodic", res_depth=2, epsilon=1e-3, *,
+    input_conv=True, gain=2.0, scale=1.0,
+) -> Network:  # fmt: skip
+    """Batch-normalised residual net: `depth` units of `res_depth` times (BatchNorm, ReLU, Conv).
+
+    Parameters and errors as for `vanilla`.
+    """
+    conv = Conv(kernel_size, gain, padding=padding)
+    unit = _unit("bn_res", (BatchNorm(epsilon), ReLU(), conv), res_depth, scale)
+    return _preset("bn_res", unit, depth, conv, input_conv, scale, res_depth=res_depth, epsilon=epsilon)
+
+
+#: The families by name, in the order in which they are compared.
+FAMILIES = {"vanilla": vanilla, "residual": residual, "bn_ff": bn_ff, "bn_res": bn_res}

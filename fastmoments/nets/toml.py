@@ -1,0 +1,154 @@
+"""Nets from TOML: any stack of layers, written down.
+
+The tables are those that `Network.architecture` quotes::
+
+    name = "wide-stem"
+
+    [[stem]]
+    type = "Conv"
+    gain = 1.0
+    stride = 2
+
+    [[layers]]
+    repeat = 50
+    layers = [
+        { type = "Residual", branch = [{ type = "BatchNorm" }, { type = "ReLU" }, { type = "Conv" }] },
+    ]
+"""
+
+from __future__ import annotations
+
+import difflib
+import tomllib
+from dataclasses import fields
+from pathlib import Path
+
+from .layers import BatchNorm, Conv, ReLU
+from .network import Network, Residual
+
+#: Layers by the name that `type` gives.
+TYPES = {kind.__name__: kind for kind in (Conv, ReLU, BatchNorm, Residual)}
+
+#: Layers after all repetitions: beyond it a typing error is likelier than a wish.
+LIMIT = 1_000_000
+
+_KEYS = ("name", "depth", "stem", "layers")
+
+
+def load_network(path) -> Network:
+    """Read a net from a TOML file.
+
+    Parameters
+    ----------
+    path : str or path-like
+        At the top `name` and the arrays of tables `stem` and `layers`. An entry has a `type` (Conv,
+        ReLU, BatchNorm, Residual) and the parameters of that class, or `repeat = n` and `layers`.
+
+    Returns
+    -------
+    Network
+
+    Raises
+    ------
+    ValueError
+        In one sentence: if the file is not there or not TOML, or what is wrong with which entry.
+    """
+    path = Path(path)
+    try:
+        table = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as problem:
+        raise ValueError(f"Cannot read {path}: {problem.strerror}.") from None
+    except UnicodeDecodeError:
+        raise ValueError(
+            f"Cannot read {path}: a specification is TOML in UTF-8, which this file is not."
+        ) from None
+    except (tomllib.TOMLDecodeError, RecursionError) as problem:
+        raise ValueError(f"{path} is not TOML: {problem}.") from None
+    try:
+        return network_from_dict({"name": path.stem, **table})
+    except ValueError as problem:
+        raise ValueError(f"{path}: {problem}") from None
+
+
+def network_from_dict(table: dict) -> Network:
+    """A net from plain values, the inverse of `Network.architecture` for nets that are no presets.
+
+    Raises
+    ------
+    ValueError
+        In one sentence, naming the entry at fault, counted from 1.
+    """
+    if not isinstance(table, dict):
+        raise ValueError(f"A specification must be a table of values, not {table!r}.")
+    _check_keys(table, _KEYS, "the specification")
+    name = table.get("name", "custom")
+    if not isinstance(name, str) or not name:
+        raise ValueError(f"name must be a text such as 'my-net', not {name!r}.")
+    if "layers" not in table:
+        raise ValueError("the specification has no [[layers]]; give at least one, such as type = 'Conv'.")
+    layers, stem = (tuple(_stack(table.get(part, []), part)) for part in ("layers", "stem"))
+    network = Network(layers, stem, name)
+    if table.get("depth", network.depth) != network.depth:
+        raise ValueError(f"depth is {table['depth']!r}, but the layers make {network.depth}; leave it out.")
+    return network
+
+
+def _stack(tables, where: str) -> list:
+    """The layers of an array of tables, repetitions unrolled; `where` names the array."""
+    if not isinstance(tables, list):
+        raise ValueError(f"{where} must be an array of tables, not {tables!r}.")
+    layers = []
+    for place, table in enumerate(tables, 1):
+        layers += _entry(table, f"{where}[{place}]")
+        if len(layers) > LIMIT:
+            raise ValueError(f"{where} has more than {LIMIT} layers, the limit.")
+    return layers
+
+
+def _entry(table, where: str) -> list:
+    """The layers of one table: a layer, or a repeated stack."""
+    if not isinstance(table, dict):
+        raise ValueError(f"{where} must be a table such as {{type = 'ReLU'}}, not {table!r}.")
+    if "repeat" in table:
+        _check_keys(table, ("repeat", "layers"), where)
+        repeat = table["repeat"]
+        if isinstance(repeat, bool) or not isinstance(repeat, int) or not 1 <= repeat <= LIMIT:
+            raise ValueError(f"{where}: repeat must be a whole number from 1 to {LIMIT}, not {repeat!r}.")
+        if "layers" not in table:
+            raise ValueError(f"{where}: repeat needs layers, an array of what is repeated.")
+        layers = _stack(table["layers"], f"{where}.layers")
+        if repeat * len(layers) > LIMIT:
+            raise ValueError(f"{where} makes more than {LIMIT} layers, the limit.")
+        return layers * repeat
+    if "type" not in table:
+        raise ValueError(f"{where} needs a type ({', '.join(TYPES)}), or repeat and layers.")
+    kind = table["type"]
+    if not isinstance(kind, str) or kind not in TYPES:
+        raise ValueError(
+            f"{where}: type must be one of {', '.join(TYPES)}, not {kind!r}{_hint(kind, TYPES)}."
+        )
+    _check_keys(table, ("type", *(field.name for field in fields(TYPES[kind]))), f"{where} ({kind})")
+    given = {key: value for key, value in table.items() if key != "type"}
+    if kind == "Residual":
+        if "branch" not in given:
+            raise ValueError(f"{where} (Residual) needs a branch, an array of layers.")
+        stacks = given.keys() & {"branch", "shortcut"}
+        given |= {key: tuple(_stack(given[key], f"{where}.{key}")) for key in stacks}
+    try:
+        return [TYPES[kind](**given)]
+    except ValueError as problem:
+        raise ValueError(f"{where}: {problem}") from None
+
+
+def _check_keys(table: dict, known: tuple[str, ...], where: str) -> None:
+    for key in table:
+        if key not in known:
+            allowed = ", ".join(known)
+            raise ValueError(f"{where} has an unknown key {key!r}{_hint(key, known)}; it may have {allowed}.")
+
+
+def _hint(word, known) -> str:
+    """The nearest known word, as an afterthought."""
+    lower = {name.lower(): name for name in known}
+    close = difflib.get_close_matches(str(word).lower(), lower, n=1)
+    return f" (did you mean {lower[close[0]]!r}?)" if close else ""

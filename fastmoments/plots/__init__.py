@@ -1,0 +1,1 @@
+"""Figures of scans and histograms, with matplotlib; loaded only when something is drawn."""

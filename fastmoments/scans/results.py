@@ -1,0 +1,321 @@
+"""What a scan found: curves over depth, their verdict and where they come from."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from ..engines.protocol import Station
+from .verdict import Verdict, judge
+
+#: Curves in the order of tables. The logarithms of the last three never overflow.
+MOMENTS = (
+    "nu1_abs_signal", "nu2_signal", "mu2_signal", "mu4_signal", "mu2_noise", "chi",
+    "delta_chi", "delta_chi_bn", "delta_chi_phi", "reff_signal", "reff_noise",
+    "log_nu2_signal", "log_mu2_noise", "log_chi",
+)  # fmt: skip
+
+#: Moments of nets of finite width that are Gaussian over nets to leading order, for plain nets to any depth.
+GAUSSIAN_LAWS = ("log_nu2_signal", "log_mu2_noise", "log_chi")
+
+
+@dataclass(frozen=True, eq=False)
+class Curve:
+    """One moment over depth at one station.
+
+    Attributes
+    ----------
+    mean : float64, shape (depths,)
+        Over random nets; the value itself for analytic engines. NaN where it is not known, Inf
+        beyond float64.
+    sigma : float64, shape (depths,), or None
+        Standard deviation over random nets, sampled or of the finite-width theory.
+    """
+
+    mean: np.ndarray
+    sigma: np.ndarray | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Scan:
+    """Curves over depth, the verdict on them and where they come from.
+
+    ``scan["chi"]`` is the curve's mean at its main station (chi: the last of a unit; ranks: the
+    activation; nu1 and mu4: the batch norm, or what feeds the activation) and ``scan["chi", "conv"]``
+    at another.
+
+    Attributes
+    ----------
+    architecture : dict
+        The net in plain values.
+    method : str
+        "infinite", "finite" or "sampled".
+    width : int or None
+        Channels, if they are finite in number.
+    nets : int or None
+        How many were sampled.
+    data : dict
+        Source, seed, number of images and of points, and their size behind the net's stem.
+    depth : int64, shape (depths,)
+    locs : tuple of str
+        Stations of a unit, in order.
+    moments : dict of str to dict of str to Curve
+        By moment, then by station.
+    verdict : Verdict
+    provenance : dict
+        Versions, seconds, threads, precision and, of the infinite-width engine, the largest estimate
+        of a layer's relative error.
+    """
+
+    architecture: dict
+    method: str
+    width: int | None
+    nets: int | None
+    data: dict
+    depth: np.ndarray
+    locs: tuple[str, ...]
+    moments: Mapping[str, Mapping[str, Curve]]
+    verdict: Verdict
+    provenance: dict = field(default_factory=dict)
+
+    def curve(self, name: str, loc: str | None = None) -> Curve:
+        """One curve; at its main station if `loc` is left out.
+
+        Raises
+        ------
+        KeyError
+            If there is no such moment or station; the message lists those there are.
+        """
+        if name not in self.moments:
+            raise KeyError(f"no moment {name!r}; this scan has {', '.join(self.moments)}")
+        at = self.moments[name]
+        loc = main_loc(name, at) if loc is None else loc
+        if loc not in at:
+            raise KeyError(f"no {name} at station {loc!r}; it was taken at {', '.join(at)}")
+        return at[loc]
+
+    def __getitem__(self, key) -> np.ndarray:
+        """Mean of a curve: ``scan[moment]`` or ``scan[moment, station]``."""
+        return self.curve(*(key if isinstance(key, tuple) else (key,))).mean
+
+    def standard_error(self, name: str, loc: str | None = None) -> np.ndarray:
+        """Standard error of a sampled mean, shape (depths,); zero for analytic engines."""
+        sigma = self.curve(name, loc).sigma
+        return np.zeros(self.depth.size) if self.nets is None else sigma / math.sqrt(self.nets)
+
+    def histogram(
+        self, name: str, depth: int, loc: str | None = None, bins: int = 60
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Law of a moment over random nets of finite width: its density in bins of four deviations around.
+
+        To leading order in 1 / width it is Gaussian, for plain nets as for those with batch norm; of a plain
+        net it is that of a sum over layers, so the more so the deeper the net.
+
+        Parameters
+        ----------
+        name : str
+            One of `GAUSSIAN_LAWS`.
+        depth : int
+            A recorded one.
+        loc : str, optional
+            Station; the main one if left out.
+        bins : int
+
+        Returns
+        -------
+        edges : shape (bins + 1,)
+        density : shape (bins,)
+            Mean over each bin; its integral is 1 but for the tails.
+
+        Raises
+        ------
+        ValueError
+            If the scan is not of method "finite", the moment is not one of those, or the depth not recorded.
+        """
+        if self.method != "finite":
+            raise ValueError(f'histogram needs a scan of method "finite"; this one is {self.method!r}.')
+        if name not in GAUSSIAN_LAWS or name not in self.moments:
+            known = ", ".join(law for law in GAUSSIAN_LAWS if law in self.moments)
+            raise ValueError(f"histogram knows the law of {known}, not of {name!r}.")
+        if isinstance(bins, bool) or not isinstance(bins, (int, np.integer)) or bins < 1:
+            raise ValueError(f"bins must be a whole number of at least 1, not {bins!r}.")
+        at = np.flatnonzero(self.depth == depth)
+        curve = self.curve(name, loc)
+        if not at.size or not curve.sigma[at[0]] > 0.0:
+            depths = ", ".join(map(str, self.depth[curve.sigma > 0.0]))
+            raise ValueError(f"depth must be one where {name} varies over nets ({depths}), not {depth!r}.")
+        mean, sigma = curve.mean[at[0]], curve.sigma[at[0]]
+        edges = mean + sigma * np.linspace(-4.0, 4.0, bins + 1)
+        below = np.array([0.5 * math.erfc(-(edge - mean) / (sigma * math.sqrt(2.0))) for edge in edges])
+        return edges, np.diff(below) / np.diff(edges)
+
+    def __repr__(self) -> str:
+        """Name, method, size and label on one line."""
+        label = self.verdict.label or "no verdict"
+        return (
+            f"<Scan of {self.architecture['name']}: {self.method}, {self.depth.size} depths to "
+            f"{self.depth[-1]}, {self.data['points']} points, {label}>"
+        )
+
+    def rows(self) -> list[dict]:
+        """One row per depth and station, with the moments taken there; what tables and CSV show."""
+        table = []
+        deviating = any(curve.sigma is not None for at in self.moments.values() for curve in at.values())
+        for index, depth in enumerate(self.depth.tolist()):
+            for loc in self.locs:
+                row = {"depth": depth, "loc": loc}
+                for name, at in self.moments.items():
+                    curve = at.get(loc)
+                    row[name] = None if curve is None else _number(curve.mean[index])
+                    if deviating:
+                        sigma = None if curve is None or curve.sigma is None else curve.sigma[index]
+                        row[f"{name}_sigma"] = _number(sigma)
+                table.append(row)
+        return table
+
+    def to_dataframe(self):
+        """The rows as a pandas DataFrame, indexed by depth and station.
+
+        Raises
+        ------
+        ImportError
+            If pandas is not installed.
+        """
+        try:
+            import pandas
+        except ImportError:
+            raise ImportError('to_dataframe needs pandas: pip install "fastmoments[dataframe]".') from None
+        return pandas.DataFrame(self.rows()).set_index(["depth", "loc"])
+
+    def to_dict(self) -> dict:
+        """The scan in plain values, schema fastmoments.scan/1; None where a value is not finite."""
+        return {
+            "schema": "fastmoments.scan/1",
+            "architecture": self.architecture,
+            "method": self.method,
+            "width": self.width,
+            "nets": self.nets,
+            "data": self.data,
+            "depth": self.depth.tolist(),
+            "locs": list(self.locs),
+            "moments": {
+                name: {
+                    loc: {
+                        "mean": [_number(value) for value in curve.mean],
+                        "sigma": None if curve.sigma is None else [_number(value) for value in curve.sigma],
+                    }
+                    for loc, curve in at.items()
+                }
+                for name, at in self.moments.items()
+            },
+            "verdict": self.verdict.to_dict(),
+            "provenance": self.provenance,
+        }
+
+
+def main_loc(name: str, locs: Iterable[str]) -> str:
+    """Where a moment is read if nothing else is said, among the stations that have it."""
+    locs = tuple(locs)
+    if name in ("nu1_abs_signal", "mu4_signal"):
+        order = ("norm", "conv", "merge", "input", "act")
+    elif name.startswith("reff"):
+        order = ("act", "merge", "conv", "norm", "input")
+    else:
+        order = ("merge", "act", "norm", "conv", "input")
+    return next(loc for loc in order if loc in locs)
+
+
+def _number(value) -> float | None:
+    return None if value is None or not math.isfinite(value) else float(value)
+
+
+def gather(stations: list[Station], depths: list[int], nets: int | None):
+    """Curves from stations: of sampled nets their mean and standard deviation, of engines what they say.
+
+    Returns
+    -------
+    depth : int64, shape (depths,)
+    locs : tuple of str
+    moments : dict of str to dict of str to Curve
+    """
+    locs = tuple(dict.fromkeys(station.loc for station in stations))
+    index = {depth: i for i, depth in enumerate(depths)}
+    shape = (max((station.net for station in stations), default=0) + 1, len(depths))
+    values: dict[str, dict[str, np.ndarray]] = {}
+    sigmas: dict[str, dict[str, np.ndarray]] = {}
+    for station in stations:
+        for table, found in ((values, station.moments), (sigmas, station.sigmas)):
+            for name, value in found.items():
+                at = table.setdefault(name, {})
+                at.setdefault(station.loc, np.full(shape, np.nan))[station.net, index[station.depth]] = value
+    with np.errstate(over="ignore", invalid="ignore"):
+        for name in [name for name in values if name.startswith("log_")]:
+            linear = name.removeprefix("log_")
+            values[linear] = {loc: np.exp(array) for loc, array in values[name].items()}
+            if name in sigmas:
+                values[linear], sigmas[linear] = _lognormal(values[name], sigmas[name])
+    values.update(_increments(values.get("log_chi", {}), locs))
+    moments = {}
+    for name in MOMENTS:
+        if name in values:
+            at, over = values[name], sigmas.get(name, {})
+            moments[name] = {loc: _curve(at[loc], nets, over.get(loc)) for loc in locs if loc in at}
+    return np.array(depths, dtype=np.int64), locs, moments
+
+
+def _lognormal(means: dict, sigmas: dict) -> tuple[dict, dict]:
+    """Mean and deviation of variables whose logarithms are Gaussian."""
+    linear, deviations = {}, {}
+    for loc, mean in means.items():
+        variance = sigmas[loc] ** 2
+        linear[loc] = np.exp(mean + 0.5 * variance)
+        deviations[loc] = linear[loc] * np.sqrt(np.expm1(variance))
+    return linear, deviations
+
+
+def assembled(described: dict, stations: list[Station], depths: list[int]) -> Scan:
+    """The scan that stations make, of a net and images in plain values (the fields of `Scan`)."""
+    depth, locs, moments = gather(stations, depths, described["nets"])
+    provenance = dict(described["provenance"])
+    if described["method"] == "infinite":
+        provenance["layer_error"] = max(station.error for station in stations)
+    fields = {name: described[name] for name in ("architecture", "method", "width", "nets", "data")}
+    verdict = judged(depth, moments, described["data"]["points"])
+    return Scan(**fields, depth=depth, locs=locs, moments=moments, verdict=verdict, provenance=provenance)
+
+
+def _increments(log_chi: dict[str, np.ndarray], locs: tuple[str, ...]) -> dict:
+    """Growth of chi over the first layer of a unit, and its parts up to and behind batch norm."""
+    inside = [loc for loc in locs if loc not in ("input", "merge")]
+    if not inside or "input" not in log_chi:
+        return {}
+    end = inside[-1]
+    with np.errstate(over="ignore"):
+        parts = {"delta_chi": {end: np.exp(log_chi[end] - log_chi["input"])}}
+        if "norm" in inside:
+            parts["delta_chi_bn"] = {"norm": np.exp(log_chi["norm"] - log_chi["input"])}
+            parts["delta_chi_phi"] = {end: np.exp(log_chi[end] - log_chi["norm"])}
+        elif "act" in inside:
+            parts["delta_chi_phi"] = {end: parts["delta_chi"][end]}
+    return parts
+
+
+def _curve(values: np.ndarray, nets: int | None, sigma: np.ndarray | None = None) -> Curve:
+    if nets is None:
+        return Curve(values[0], None if sigma is None else sigma[0])
+    with np.errstate(invalid="ignore", over="ignore"):
+        sigma = values.std(axis=0, ddof=1) if nets > 1 else np.full(values.shape[1], np.nan)
+        return Curve(values.mean(axis=0), sigma)
+
+
+def judged(depth: np.ndarray, moments: Mapping[str, Mapping[str, Curve]], points: int) -> Verdict:
+    """The verdict on gathered curves."""
+    nothing = np.full(depth.size, np.nan)
+    curves = []
+    for name in ("log_chi", "reff_signal"):
+        at = moments.get(name, {})
+        curves.append(at[main_loc(name, at)].mean if at else nothing)
+    return judge(depth, *curves, rank_bound=points - 1)

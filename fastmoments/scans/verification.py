@@ -1,0 +1,358 @@
+"""The analytic moments against simulated nets: in the limit of infinite width, or at given widths.
+
+Random nets of width N have moments that differ from those at infinite width by a bias a / N and by
+chance. Nets are sampled at several widths, the line m + a / N is fitted to their means by least
+squares weighted with the standard errors, and its intercept m is compared with the analytic value.
+The theory at finite width is compared with nets of that width, in its mean and in its deviation.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+
+import numpy as np
+from scipy.stats import t as student
+
+from ..engines.protocol import Station
+from ..images.sources import as_images
+from ..nets.network import Network
+from .results import main_loc
+from .scanning import scan
+
+#: What is compared, each at its main station; the further ones at finite width only.
+MOMENTS = ("chi", "mu2_signal", "mu4_signal", "nu1_abs_signal", "nu2_signal")
+FURTHER = ("mu2_noise", "reff_signal", "reff_noise")
+METHODS = ("infinite", "finite")
+
+#: Widths that are sampled if nothing else is said.
+WIDTHS = {"infinite": (64, 128, 256, 512), "finite": (256,)}
+
+#: Probability that a correct net is found to disagree anywhere.
+LEVEL = 1e-3
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One moment at one station, analytic and from simulations.
+
+    Attributes
+    ----------
+    moment, loc : str
+    depth : int
+    analytic, sampled : float
+        Natural logarithms: moments are positive, may lie beyond float64, and at finite width are
+        nearly log-normal over nets.
+    standard_error : float
+        Of `sampled`; numerical errors of both sides included.
+    width : int, optional
+        Of the nets; None of those that are extrapolated to infinite width.
+    of : {"mean", "sigma"}
+        Sigma is the deviation over nets of the logarithm; of a rank, of the rank itself.
+    z : float
+        (analytic - sampled) / standard_error.
+    """
+
+    moment: str
+    loc: str
+    depth: int
+    analytic: float
+    sampled: float
+    standard_error: float
+    width: int | None = None
+    of: str = "mean"
+
+    @property
+    def z(self) -> float:
+        """Distance in standard errors."""
+        return (self.analytic - self.sampled) / self.standard_error
+
+    def to_dict(self) -> dict:
+        """The comparison in plain values; logarithms are named so."""
+        values = asdict(self)
+        for name in ("analytic", "sampled"):
+            values[f"log_{name}"] = values.pop(name)
+        return {**values, "z": self.z}
+
+
+@dataclass(frozen=True)
+class Verification:
+    """Comparisons and what they were made from.
+
+    Attributes
+    ----------
+    rows : tuple of Comparison
+    threshold : float
+        Largest ``|z|`` that counts as agreement.
+    architecture, data : dict
+        As of a `Scan`.
+    method : str
+        "infinite" or "finite".
+    widths : tuple of int
+    nets : int
+        Per width.
+    seconds : float
+        Of all scans together.
+    """
+
+    rows: tuple[Comparison, ...]
+    threshold: float
+    architecture: dict
+    data: dict
+    method: str
+    widths: tuple[int, ...]
+    nets: int
+    seconds: float
+
+    @property
+    def agrees(self) -> bool:
+        """Whether every comparison lies within the threshold."""
+        return all(abs(row.z) <= self.threshold for row in self.rows)
+
+    def to_dict(self) -> dict:
+        """The verification in plain values, schema fastmoments.verification/1."""
+        return {
+            "schema": "fastmoments.verification/1",
+            "architecture": self.architecture,
+            "data": self.data,
+            "method": self.method,
+            "widths": list(self.widths),
+            "nets": self.nets,
+            "threshold": self.threshold,
+            "agrees": self.agrees,
+            "comparisons": [row.to_dict() for row in self.rows],
+            "seconds": round(self.seconds, 3),
+        }
+
+
+def verify(
+    network: Network,
+    images,
+    *,
+    method: str = METHODS[0],
+    widths=None,
+    nets: int = 40,
+    seed: int = 0,
+    depths=None,
+    threshold: float | None = None,
+    threads: int | None = None,
+    progress: Callable[[str, Station], None] | None = None,
+) -> Verification:
+    """Compare the analytic moments of a net with simulations.
+
+    Parameters
+    ----------
+    network : Network
+    images : Images or array_like
+        As for `scan`; few and small ones, for the simulations take long.
+    method : {"infinite", "finite"}
+        At infinite width, to which simulations at growing width are extrapolated; or mean and deviation at
+        each of the widths, to the order of the theory in 1 / width (`docs/finite-width.md`): with enough
+        nets its error shows.
+    widths : sequence of int, optional
+        `WIDTHS` if left out; for infinite width at least two different ones.
+    nets : int
+        Per width, at least 8, or the standard errors would not be known.
+    seed : int
+        Each width has a seed of its own, derived from this one.
+    depths : sequence of int, optional
+        Where to compare; the first, the middle and the last depth if left out.
+    threshold : float, optional
+        Largest ``|z|`` that counts as agreement. If left out, Student's quantile with nets - 1
+        degrees of freedom at the level `LEVEL` divided by the number of comparisons (Bonferroni), so
+        that a correct net is found to disagree anywhere with a probability of about 1e-3.
+    threads : int, optional
+    progress : callable, optional
+        Called with "analytic" or "width N" and every `moments.Station` as it comes.
+
+    Returns
+    -------
+    Verification
+
+    Raises
+    ------
+    ValueError
+        If an argument is out of range, or the net is not covered.
+
+    Notes
+    -----
+    Compared are logarithms, averaged over nets: without batch norm the moments are log-normal over
+    nets to good approximation, with a variance of order depth / N, so that their means would be
+    ruled by rare nets. The bias of the mean logarithm, about minus half that variance, is of order
+    1 / N and the fit takes it. Only chi is averaged as chi^2: it is linear in the noise variance, of
+    which each net sees one draw of noise, and the spread from that draw would leave a bias in the
+    mean logarithm at every width.
+
+    At finite width the logarithms of all moments are compared, ranks as they are, and of both the deviations
+    over nets, by their logarithms: the standard error of log s over n nets is sqrt((k - 1) / 4 n), k the
+    sampled kurtosis, or that of a Gaussian if that is larger.
+    """
+    if not isinstance(network, Network):
+        raise ValueError(f"network must be a fastmoments Network, not {type(network).__name__}.")
+    if method not in METHODS:
+        raise ValueError(f"method must be one of {', '.join(METHODS)}, not {method!r}.")
+    widths = _increasing("widths", WIDTHS[method] if widths is None else widths, 1)
+    if method == "infinite" and len(widths) < 2:
+        raise ValueError(f"widths must hold at least two different widths to extrapolate from, not {widths}.")
+    if isinstance(nets, bool) or not isinstance(nets, (int, np.integer)) or nets < 8:
+        raise ValueError(f"nets must be a whole number of at least 8, for standard errors, not {nets!r}.")
+    if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or seed < 0:
+        raise ValueError(f"seed must be a whole number of at least 0, not {seed!r}.")
+    if threshold is not None and not (isinstance(threshold, (int, float)) and 0 < threshold < math.inf):
+        raise ValueError(f"threshold must be a positive number of standard errors, not {threshold!r}.")
+    if network.depth == 0:
+        raise ValueError("A net of depth 0 has nothing to verify; give it a layer.")
+    if depths is None:
+        depths = {1, (network.depth + 1) // 2, network.depth}
+    depths = _increasing("depths", depths, 1)
+    if depths[-1] > network.depth:
+        raise ValueError(f"depths may go to {network.depth}, the depth of the net, not to {depths[-1]}.")
+
+    images = as_images(images)
+    every = math.gcd(*depths)
+
+    def run(stage, **arguments):
+        stations: list[Station] = []
+
+        def take(station):
+            stations.append(station)
+            if progress is not None:
+                progress(stage, station)
+
+        ranks = ("act",) if method == "finite" else ()
+        options = {"every": every, "reff_locs": ranks, "threads": threads, "progress": take}
+        return scan(network, images, **options, **arguments), stations
+
+    seeds = np.random.SeedSequence(seed).generate_state(len(widths)).tolist()
+    given = [{}] if method == "infinite" else [{"method": "finite", "width": width} for width in widths]
+    analytic = [run(_stage(**arguments), **arguments) for arguments in given]
+    simulated = [
+        run(_stage("sampled", width), method="sampled", width=width, nets=nets, seed=own)
+        for width, own in zip(widths, seeds, strict=True)
+    ]
+    if method == "infinite":
+        found = [_values(stations) for _, stations in simulated]
+        rows = tuple(_compare(depths, widths, _values(analytic[0][1]), found))
+    else:
+        both = zip(widths, analytic, simulated, strict=True)
+        rows = tuple(
+            row for width, (_, ours), (_, theirs) in both
+            for row in _compare_at(depths, width, ours, _values(theirs))
+        )  # fmt: skip
+    if threshold is None:
+        threshold = float(student.isf(0.5 * LEVEL / len(rows), nets - 1))
+    return Verification(
+        rows=rows,
+        threshold=float(threshold),
+        architecture=network.architecture(),
+        data=analytic[0][0].data,
+        method=method,
+        widths=widths,
+        nets=int(nets),
+        seconds=sum(result.provenance["seconds"] for result, _ in (*analytic, *simulated)),
+    )
+
+
+def _stage(method: str = "infinite", width: int | None = None) -> str:
+    """What progress says is being computed."""
+    if method == "infinite":
+        return "analytic"
+    return f"width {width}" if method == "sampled" else f"analytic at width {width}"
+
+
+def _increasing(name: str, values, least: int) -> tuple[int, ...]:
+    """Distinct whole numbers in rising order."""
+    try:
+        values = sorted(set(values))
+    except TypeError:
+        raise ValueError(f"{name} must be a sequence of whole numbers, not {values!r}.") from None
+    for value in values:
+        if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < least:
+            raise ValueError(f"{name} must hold whole numbers of at least {least}, not {value!r}.")
+    if not values:
+        raise ValueError(f"{name} must not be empty.")
+    return tuple(map(int, values))
+
+
+def _values(stations: list[Station]) -> dict:
+    """Logarithms of the moments and numerical errors over nets, by depth and station."""
+    values: dict = {}
+    for station in stations:
+        at = values.setdefault((station.depth, station.loc), {"error": []})
+        at["error"].append(station.error)
+        for name, value in station.moments.items():
+            at.setdefault(name.removeprefix("log_"), []).append(value)
+    return values
+
+
+def _compare(depths, widths, analytic: dict, simulated: list[dict]):
+    """Yield the comparisons of all moments that the analytic engine knows."""
+    for depth in depths:
+        for name in MOMENTS:
+            locs = [loc for at, loc in analytic if at == depth and name in analytic[at, loc]]
+            if not locs:
+                continue
+            place = depth, main_loc(name, locs)
+            means, errors = zip(*(_mean(name, values[place]) for values in simulated), strict=True)
+            intercept, error = extrapolate(widths, means, errors)
+            (exact,), (own,) = analytic[place][name], analytic[place]["error"]
+            yield Comparison(name, place[1], depth, exact, intercept, math.hypot(error, own))
+
+
+def _compare_at(depths, width: int, finite: list[Station], simulated: dict):
+    """Yield the comparisons of mean and deviation at one width."""
+    ours = {(station.depth, station.loc): station for station in finite}
+    for depth in depths:
+        for name in MOMENTS + FURTHER:
+            rank = name.startswith("reff")
+            key = name if rank else f"log_{name}"
+            locs = [loc for at, loc in ours if at == depth and key in ours[at, loc].moments]
+            if not locs:
+                continue
+            place = depth, main_loc(name, locs)
+            mean, sigma = ours[place].moments[key], ours[place].sigmas[key]
+            values = np.array(simulated[place][name])
+            sampled, deviation = float(values.mean()), float(values.std(ddof=1))
+            error = deviation / math.sqrt(values.size)
+            if rank:
+                mean, sampled, error = math.log(mean), math.log(sampled), error / sampled
+            error = math.hypot(error, max(simulated[place]["error"]))
+            yield Comparison(name, place[1], depth, mean, sampled, error, width)
+            if sigma > 0.0 and deviation > 0.0:
+                kurtosis = float(np.mean((values - values.mean()) ** 4)) / deviation**4
+                error = math.sqrt(max(kurtosis - 1.0, 2.0) / (4.0 * values.size))
+                deviations = math.log(sigma), math.log(deviation)
+                yield Comparison(name, place[1], depth, *deviations, error, width, "sigma")
+
+
+def _mean(name: str, at: dict) -> tuple[float, float]:
+    """Mean logarithm of a moment over nets, and its standard error with the resolution of float32."""
+    values = np.array(at[name])
+    rounding = max(at["error"])
+    if name != "chi":
+        return float(values.mean()), math.hypot(values.std(ddof=1) / math.sqrt(values.size), rounding)
+    top = values.max()
+    squares = np.exp(2.0 * (values - top))
+    relative = squares.std(ddof=1) / (squares.mean() * math.sqrt(values.size))
+    return float(top + 0.5 * math.log(squares.mean())), math.hypot(0.5 * relative, rounding)
+
+
+def extrapolate(widths, means, errors) -> tuple[float, float]:
+    """Fit means = m + a / width by weighted least squares.
+
+    Parameters
+    ----------
+    widths, means, errors : sequences of float, all of one length >= 2
+        `errors` are the standard errors of `means`.
+
+    Returns
+    -------
+    m, standard error of m : float
+    """
+    inverse, weight = 1.0 / np.asarray(widths, float), np.asarray(errors, float) ** -2
+    centre = np.average(inverse, weights=weight)
+    spread = np.sum(weight * (inverse - centre) ** 2)
+    slope = np.sum(weight * (inverse - centre) * np.asarray(means)) / spread
+    variance = 1.0 / weight.sum() + centre**2 / spread
+    return float(np.average(means, weights=weight) - slope * centre), math.sqrt(variance)

@@ -1,0 +1,296 @@
+"""The grid of a sweep: its parameters, its items in order, and the row that one item becomes."""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import inspect
+import itertools
+import json
+import math
+import os
+import reprlib
+import threading
+import tomllib
+from pathlib import Path
+
+import numpy as np
+
+from .. import __version__
+from ..images.sources import load_images
+from ..nets.families import FAMILIES
+from ..nets.network import Network
+from ..scans.results import MOMENTS, main_loc
+from ..scans.scanning import METHODS, OWNERS, scan
+
+#: Items beyond which a typing error is likelier than a wish.
+LIMIT = 100_000
+
+#: Columns behind the parameters. Moments stand between the verdict and the last two.
+VERDICT = ("verdict", "law", "rate")
+TEXTS = ("verdict", "law", "error")
+
+#: What a method does not know; there the parameter is left out, and the item occurs once.
+FOREIGN = {
+    "infinite": ("width", "nets", "draw"),
+    "finite": ("nets", "draw", "rank", "dtype", "convolution"),
+    "sampled": ("rank", "dtype", "convolution"),
+}
+
+# What `scan` takes and a table of scans has no column for.
+_NO_COLUMN = (
+    "network", "images", "reff_locs", "threads", "journal", "resume", "progress", "seed", "batch", "batches",
+)  # fmt: skip
+
+# Kernels of one process run one scan at a time: their threads, and the limits set on them, are global.
+_ONE_AT_A_TIME = threading.Lock()
+
+
+class WrongVersion(ImportError):
+    """A worker has another fastmoments than the sweep."""
+
+
+def parameters() -> dict:
+    """Every parameter of a sweep with its default, in the order of columns; the first varies slowest.
+
+    Those of the net and of the engine are read off the presets and `scan`, so that there is no second
+    list of them. Eight images are the default, as on the command line.
+    """
+    preset = next(iter(FAMILIES.values()))
+    data = {"source": "fashion-mnist", "count": 8, "seed": 0}
+    return {"family": tuple(FAMILIES), **_defaults(preset), **data, **_defaults(scan, _NO_COLUMN)}
+
+
+def _defaults(function, without=()) -> dict:
+    signature = inspect.signature(function).parameters.values()
+    return {each.name: each.default for each in signature if each.name not in without}
+
+
+def filled(grid) -> dict[str, list]:
+    """The grid in plain values: every parameter, in order, with the list of its values.
+
+    Parameters
+    ----------
+    grid : mapping of str to a value or a sequence of values
+        Names as in `parameters`; what is left out has its default, and family all four.
+
+    Raises
+    ------
+    ValueError
+        In one sentence, if a name is unknown, a list is empty or names a value twice, or a value is no
+        number, text or truth value.
+    """
+    known = parameters()
+    try:
+        given = dict(grid)
+    except (TypeError, ValueError):
+        raise ValueError(f"grid must map parameters to lists of values, not be {grid!r}.") from None
+    for name in given:
+        if name not in known:
+            close = difflib.get_close_matches(str(name).lower(), known, n=1)
+            hint = f" (did you mean {close[0]!r}?)" if close else ""
+            raise ValueError(f"unknown parameter {name!r}{hint}: a sweep has {', '.join(known)}.")
+    lists = {name: _values(name, given.get(name, default), default) for name, default in known.items()}
+    for name in ("width", "nets"):
+        if name in given and lists[name] != [None] and not set(OWNERS[name]) & set(lists["method"]):
+            owner = '" or "'.join(OWNERS[name])
+            raise ValueError(f'{name} belongs to method="{owner}", which is not among the methods.')
+    return lists
+
+
+def _values(name: str, value, default) -> list:
+    """The values of one parameter; whole numbers among decimal ones become decimal."""
+    single = isinstance(value, (str, bytes, os.PathLike)) or not hasattr(value, "__iter__")
+    try:
+        values = [_plain(name, each) for each in ([value] if single else value)]
+    except TypeError:  # an array without axes
+        values = [_plain(name, value)]
+    if not values:
+        raise ValueError(f"{name} has no values; give at least one.")
+    if isinstance(default, float) or any(isinstance(each, float) for each in values):
+        values = [float(each) if type(each) is int else each for each in values]
+    known = {"family": tuple(FAMILIES), "method": METHODS}.get(name)
+    for each in values:
+        if known and each not in known:
+            raise ValueError(f"{name} must be one of {', '.join(known)}, not {each!r}.")
+        if isinstance(default, bool) and not isinstance(each, bool):
+            raise ValueError(f"{name} must be true or false, not {each!r}.")
+        if name == "source" and not isinstance(each, str):
+            raise ValueError(f"source must be a name or a path, not {each!r}.")
+    texts = [json.dumps(each) for each in values]
+    for text in texts:
+        if texts.count(text) > 1:
+            raise ValueError(f"{name} lists the value {json.loads(text)!r} twice.")
+    return values
+
+
+def _plain(name: str, value):
+    """A value as JSON and tables know it."""
+    if isinstance(value, os.PathLike):
+        return os.fsdecode(value)
+    if isinstance(value, np.generic) or (isinstance(value, np.ndarray) and value.ndim == 0):
+        value = value.item()
+    if value is not None and not isinstance(value, (bool, int, float, str)):
+        hint = "; save an array as .npy" if name == "source" else ""
+        said = " ".join(reprlib.repr(value).split())
+        raise ValueError(f"{name} must be numbers, texts or truth values, not {said}{hint}.")
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ValueError(f"{name} must be finite, not {value!r}.")
+    return value
+
+
+def expand(lists: dict[str, list]) -> list[dict]:
+    """All items: the product of the lists, the last parameter varying fastest.
+
+    Where a method does not know a parameter (`FOREIGN`), the item has its default and stands once.
+
+    Raises
+    ------
+    ValueError
+        If there are more than `LIMIT`.
+    """
+    number = math.prod(map(len, lists.values()))
+    if number > LIMIT:
+        raise ValueError(f"the grid has {number} scans, more than {LIMIT}, the limit of a sweep.")
+    known = parameters()
+    items = {}
+    for values in itertools.product(*lists.values()):
+        item = dict(zip(lists, values, strict=True))
+        item |= {name: known[name] for name in FOREIGN[item["method"]] if name in known}
+        items.setdefault(key(item), item)
+    return list(items.values())
+
+
+def key(item: dict) -> str:
+    """Sixteen hexadecimal digits that name an item, the same in every process."""
+    return hashlib.sha256(json.dumps(item).encode()).hexdigest()[:16]
+
+
+def check(items: list[dict]) -> dict[str, str]:
+    """Refuse, before anything is computed, what can be known to fail: build nets, load images, try engines.
+
+    Returns
+    -------
+    dict of str to str
+        A digest of every batch of images, by its source, count and seed.
+
+    Raises
+    ------
+    ValueError
+        In one sentence, of the net, the images or the engine at fault.
+    """
+    seen, digests = set(), {}
+    tiny = FAMILIES["vanilla"](0, 1, input_conv=False), np.arange(2.0).reshape(2, 1, 1, 1)
+    for item in items:
+        net = ("family", *_defaults(FAMILIES[item["family"]]))
+        engine = [name for name in _defaults(scan, _NO_COLUMN) if name not in ("nets", "normalise")]
+        if _new(seen, item, net):
+            _network(item)
+        if _new(seen, item, ("source", "count", "seed")):
+            images = load_images(item["source"], item["count"], item["seed"])
+            name = json.dumps([item["source"], item["count"], item["seed"]])
+            digests[name] = hashlib.sha256(images.array.tobytes()).hexdigest()[:16]
+        if _new(seen, item, ("nets", "seed", *engine)):
+            # The engines check their arguments at once; a net of no layers costs nothing, but a thousand do.
+            nets = item["nets"] if type(item["nets"]) is not int else min(item["nets"], 1)
+            scan(*tiny, threads=1, seed=item["seed"], nets=nets, **{name: item[name] for name in engine})
+    return digests
+
+
+def _new(seen: set, item: dict, names) -> bool:
+    """Whether this combination of values comes for the first time; then take note of it."""
+    values = json.dumps({name: item[name] for name in names})
+    before = len(seen)
+    seen.add(values)
+    return len(seen) > before
+
+
+def _network(item: dict) -> Network:
+    family = FAMILIES[item["family"]]
+    return family(**{name: item[name] for name in _defaults(family)})
+
+
+def columns(lists: dict[str, list]) -> list[str]:
+    """Names of the columns of a table, the same for all its rows."""
+    moments = [*MOMENTS]
+    if {"sampled", "finite"} & set(lists["method"]):
+        moments = [name for moment in MOMENTS for name in (moment, f"{moment}_sigma")]
+    return [*lists, *VERDICT, *moments, "layer_error", "error"]
+
+
+def compute(item: dict, version: str) -> dict:
+    """Scan one item on one thread; what a worker does.
+
+    Whatever goes wrong with the scan stands in the row as one sentence, under "error".
+
+    Returns
+    -------
+    dict
+        The item, and its results at the last depth; None where a value is not known or not finite.
+
+    Raises
+    ------
+    WrongVersion
+        If this fastmoments is not that of the sweep.
+    """
+    if version != __version__:
+        raise WrongVersion(
+            f"A worker has fastmoments {__version__}, but the sweep {version}: pip install the same on both."
+        )
+    row = dict(item)
+    with _ONE_AT_A_TIME:
+        try:
+            row |= _results(item)
+        except MemoryError:
+            row["error"] = "There is not enough memory; use fewer or smaller images."
+        except Exception as problem:  # a sweep of many hours does not end with one bad item
+            said = " ".join(str(problem).split())
+            expected = isinstance(problem, (ValueError, ArithmeticError)) and said
+            row["error"] = said if expected else f"{type(problem).__name__}: {said}"
+    return row
+
+
+def _results(item: dict) -> dict:
+    engine = {name: item[name] for name in _defaults(scan, _NO_COLUMN)}
+    images = load_images(item["source"], item["count"], item["seed"])
+    found = scan(_network(item), images, seed=item["seed"], threads=1, **engine)
+    verdict = found.verdict
+    row = {"width": found.width, "nets": found.nets}
+    row |= {"verdict": verdict.label, "law": verdict.law, "rate": _number(verdict.rate)}
+    for name, at in found.moments.items():
+        curve = at[main_loc(name, at)]
+        row[name] = _number(curve.mean[-1])
+        if curve.sigma is not None:
+            row[f"{name}_sigma"] = _number(curve.sigma[-1])
+    return row | {"layer_error": _number(found.provenance.get("layer_error"))}
+
+
+def _number(value) -> float | None:
+    return None if value is None or not math.isfinite(value) else float(value)
+
+
+def warm(items: list[dict]) -> None:
+    """Compile and cache the kernels that these items need, with the smallest scans that use them."""
+    seen = set()
+    for item in items:
+        if _new(seen, item, ("family", "padding", "method")):
+            small = {"depth": 1, "count": min(item["count"] or 2, 2), "nets": item["nets"] and 1}
+            compute(item | small, __version__)
+
+
+def load_grid(path) -> dict:
+    """Read a grid from a TOML file: a value, or an array of values, for each parameter.
+
+    Raises
+    ------
+    ValueError
+        If the file is not there, or not TOML; names and values are checked by `filled`.
+    """
+    try:
+        return tomllib.loads(Path(path).read_text(encoding="utf-8"))
+    except OSError as problem:
+        raise ValueError(f"Cannot read {path}: {problem.strerror}.") from None
+    except UnicodeDecodeError:
+        raise ValueError(f"Cannot read {path}: a grid is TOML in UTF-8, which this file is not.") from None
+    except tomllib.TOMLDecodeError as problem:
+        raise ValueError(f"{path} is not TOML: {problem}.") from None

@@ -1,0 +1,285 @@
+"""Sweeps: one scan for each combination of parameters, as a table; on processes or a cluster, resumable."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Executor
+from contextlib import closing
+from dataclasses import dataclass
+from importlib import metadata
+from importlib.util import find_spec
+
+from .. import __version__
+from ..scans.files import checked_ending, csv_text, write_atomically
+from .dispatch import ATTEMPTS, Lost, cores, in_this_process, on_executor, on_processes
+from .grid import TEXTS, check, columns, compute, expand, filled, key, parameters, warm
+from .ledger import Ledger
+
+ENDINGS = (".csv", ".parquet")
+
+
+@dataclass(frozen=True, eq=False)
+class Sweep:
+    """A table of scans, one row each, in the order of the grid.
+
+    Attributes
+    ----------
+    grid : dict of str to list
+        The values of every parameter, those with one value as well.
+    rows : list of dict
+        All with the same columns: the parameters; "verdict", "law" and "rate"; every moment at its
+        main station and the last depth, with its deviation over nets ("_sigma") if any net is sampled;
+        "layer_error"; and "error", a sentence if the scan failed. None where there is no value.
+    """
+
+    grid: dict[str, list]
+    rows: list[dict]
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __iter__(self) -> Iterator[dict]:
+        return iter(self.rows)
+
+    def __getitem__(self, column: str) -> list:
+        """One column.
+
+        Raises
+        ------
+        KeyError
+            If there is no such column; the message lists those there are.
+        """
+        if column not in self.rows[0]:
+            raise KeyError(f"no column {column!r}; this sweep has {', '.join(self.rows[0])}")
+        return [row[column] for row in self.rows]
+
+    def __repr__(self) -> str:
+        """Number of scans, and what was swept, on one line."""
+        swept = ", ".join(f"{len(values)} {name}" for name, values in self.grid.items() if len(values) > 1)
+        return f"<Sweep of {len(self)} scans: {swept or 'a single item'}>"
+
+    def to_dataframe(self):
+        """The rows as a pandas DataFrame.
+
+        Raises
+        ------
+        ImportError
+            If pandas is not installed.
+        """
+        try:
+            import pandas
+        except ImportError:
+            raise ImportError('to_dataframe needs pandas: pip install "fastmoments[dataframe]".') from None
+        return pandas.DataFrame(self.rows)
+
+    def save(self, path) -> None:
+        """Write the table to `path`, a .csv or .parquet file, all of it or nothing.
+
+        Raises
+        ------
+        ValueError
+            If the ending is neither, or the file cannot be written.
+        ImportError
+            If it is .parquet and pyarrow is not installed.
+        """
+        if _checked_output(path) == ".csv":
+            content = csv_text(self.rows).encode()
+        else:
+            content = _parquet(self.grid, self.rows)
+        write_atomically(path, content)
+
+    @staticmethod
+    def load(path) -> Sweep:
+        """Read a table that was saved as .csv or .parquet.
+
+        Raises
+        ------
+        ValueError
+            If the file is not there, or is no such table.
+        ImportError
+            If it is .parquet and pyarrow is not installed.
+        """
+        read = _read_csv if _checked_output(path) == ".csv" else _read_parquet
+        try:
+            rows = read(path)
+            lists = {name: list(dict.fromkeys(row[name] for row in rows)) for name in parameters()}
+            if not rows or list(rows[0]) != columns(lists):
+                raise KeyError
+        except FileNotFoundError:
+            raise ValueError(f"There is no file {path}.") from None
+        except (OSError, KeyError, TypeError, ValueError):
+            raise ValueError(f"{path} is not a sweep saved by this fastmoments, or it is damaged.") from None
+        return Sweep(lists, rows)
+
+    def plot(self, x: str | None = None, y: str | None = None, color: str = "chi"):
+        """Draw a heat map of one result over two swept parameters (`plot_sweep.plot_sweep`)."""
+        from .heat_map import plot_sweep
+
+        return plot_sweep(self, x, y, color)
+
+
+def sweep(
+    grid: Mapping[str, object],
+    *,
+    executor: Executor | None = None,
+    processes: int | None = None,
+    output=None,
+    resume: bool = False,
+    progress: Callable[[int, int, dict | None], None] | None = None,
+) -> Sweep:
+    """Scan every combination of parameters.
+
+    Parameters
+    ----------
+    grid : mapping of str to a value or a sequence of values
+        family (all four if left out), and any parameter of the presets (`depth`, `epsilon`, ...), of
+        `load_images` (source, count, seed; eight images if left out) and of `scan` (method, width, nets,
+        every, rank, ...). The seed draws images and random nets. A file as source must be readable
+        under its name wherever workers run.
+    executor : concurrent.futures.Executor, optional
+        Where scans run, such as ``distributed.Client(address).get_executor()``; it is not shut down.
+        Workers should have one thread: scans in one process run one after the other.
+    processes : int, optional
+        Without an executor: processes of one thread each, by default one per core. 1 means this process.
+    output : path-like, optional
+        .csv or .parquet file for the table. Until it is complete, finished scans stand in a journal of
+        the same name with ".partial" behind.
+    resume : bool
+        Take from the journal what is finished, if there is a journal. The output has the same bytes as
+        if the sweep had not been interrupted, on the same kind of machine.
+    progress : callable, optional
+        Called with the number of finished scans, the number of all, and the row that has just come; the
+        row is None in the first call.
+
+    Returns
+    -------
+    Sweep
+        One row per scan. A scan that fails says so under "error", as does one that lost its worker
+        three times; the others go on.
+
+    Raises
+    ------
+    ValueError
+        In one sentence, before anything is computed: if a name or a value is wrong, or the journal is
+        not that of this grid.
+    ImportError
+        If the output is Parquet and pyarrow is not installed.
+    dispatch.WorkersLost
+        If no worker is left (a RuntimeError); what is finished stays in the journal.
+    """
+    if executor is not None and processes is not None:
+        raise ValueError("give an executor or processes, not both.")
+    if executor is not None and not hasattr(executor, "submit"):
+        raise ValueError(f"executor must be a concurrent.futures.Executor, not {executor!r}.")
+    if processes is not None and (type(processes) is not int or processes < 1):
+        raise ValueError(f"processes must be a positive whole number, not {processes!r}.")
+    if resume and output is None:
+        raise ValueError("resume needs an output, beside which the journal stands.")
+    if output is not None:
+        _checked_output(output)
+    lists = filled(grid)
+    items = {key(item): item for item in expand(lists)}
+    header = {"versions": _versions(), "grid": lists, "images": check(list(items.values()))}
+    journal = None if output is None else Ledger(output, header, resume)
+    try:
+        rows = dict(journal.done) if journal else {}
+        missing = {name: (item, __version__) for name, item in items.items() if name not in rows}
+        if progress is not None:
+            progress(len(rows), len(items), None)
+        with closing(_results(missing, executor, processes)) as results:  # ends processes, whatever happens
+            for name, row in results:
+                if isinstance(row, Lost):  # not in the journal: another try may go better
+                    row = items[name] | {"error": f"The scan lost its worker {ATTEMPTS} times."}
+                elif journal:
+                    journal.add(name, row)
+                rows[name] = row
+                if progress is not None:
+                    progress(len(rows), len(items), row)
+        names = columns(lists)
+        table = Sweep(lists, [{name: rows[item].get(name) for name in names} for item in items])
+        if output is not None:
+            table.save(output)
+            journal.remove()
+        return table
+    finally:
+        if journal:
+            journal.close()
+
+
+def _results(missing: dict[str, tuple], executor, processes) -> Iterator[tuple[str, dict | Lost]]:
+    """Rows by key, from wherever they are computed."""
+    if executor is not None:
+        return on_executor(compute, missing, executor)
+    number = min(cores() if processes is None else processes, len(missing))
+    if number <= 1:
+        return in_this_process(compute, missing)
+    return on_processes(compute, missing, number, (warm, [item for item, _ in missing.values()]))
+
+
+def _versions() -> dict[str, str]:
+    """What the bytes of a table depend on."""
+    others = {name: metadata.version(name) for name in ("numba", "numpy", "scipy")}
+    return {"fastmoments": __version__, **others}
+
+
+def _checked_output(path) -> str:
+    ending = checked_ending(path, ENDINGS)
+    if ending == ".parquet" and find_spec("pyarrow") is None:
+        raise ImportError('Parquet files need pyarrow: pip install "fastmoments[parquet]".')
+    return ending
+
+
+def _read_csv(path) -> list[dict]:
+    known = parameters()
+
+    def value(name, text):
+        if text == "":
+            return None
+        if name in TEXTS:
+            return text
+        if name not in known:
+            return float(text)
+        for kind in (int, float):
+            try:
+                return kind(text)
+            except ValueError:
+                pass
+        return {"True": True, "False": False}.get(text, text)
+
+    with open(path, newline="", encoding="utf-8") as file:
+        return [{name: value(name, text) for name, text in row.items()} for row in csv.DictReader(file)]
+
+
+def _read_parquet(path) -> list[dict]:
+    import pyarrow.parquet
+
+    with open(path, "rb") as file:
+        return pyarrow.parquet.read_table(file).to_pylist()
+
+
+def _parquet(grid: dict[str, Sequence], rows: list[dict]) -> bytes:
+    """The table as Parquet; the types of its columns do not depend on what the scans found."""
+    import pyarrow
+    import pyarrow.parquet
+
+    types = {int: pyarrow.int64(), float: pyarrow.float64(), bool: pyarrow.bool_(), str: pyarrow.string()}
+    whole = {"width", "nets", "rank", "count"}  # may have no value in any row
+
+    def kind(name):
+        if name not in grid:
+            return types[str if name in TEXTS else float]
+        found = {type(value) for value in grid[name] if value is not None}
+        return types[found.pop() if len(found) == 1 else int if name in whole else str]
+
+    arrays = {}
+    for name in rows[0]:
+        values = [row[name] for row in rows]
+        form = kind(name)
+        if form == types[str]:
+            values = [value if value is None else str(value) for value in values]
+        arrays[name] = pyarrow.array(values, form)
+    buffer = io.BytesIO()
+    pyarrow.parquet.write_table(pyarrow.table(arrays), buffer)
+    return buffer.getvalue()

@@ -1,0 +1,123 @@
+import naive
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from states import seeds, sizes, state
+
+from fastmoments.covariances.eigenpairs import DENSE_EIGENVALUES, leading_eigenvalue, leading_pairs
+from fastmoments.covariances.storage import Covariance, NoiseCovariance, tile_size
+
+
+@given(seeds, sizes)
+def test_storage_gives_back_the_full_matrix_and_its_products(seed, size):
+    signal, _, full, _ = state(seed, size)
+    matrix = naive.flat(full)
+    np.testing.assert_allclose(signal.dense(), matrix, rtol=1e-12, atol=1e-13 * np.abs(matrix).max())
+    vectors = np.random.default_rng(seed).standard_normal((signal.points, 3))
+    centred = naive.centre(matrix)
+    scale = np.abs(matrix).max() * signal.points
+    np.testing.assert_allclose(signal.centred_product(vectors), centred @ vectors, atol=1e-12 * scale)
+    np.testing.assert_allclose(signal.centred_diagonal, np.diag(centred), atol=1e-12 * scale)
+    np.testing.assert_allclose(
+        signal.centred_square_diagonal(), np.diag(centred @ centred), atol=1e-12 * scale**2
+    )
+
+
+@given(seeds, sizes)
+def test_noise_products(seed, size):
+    _, noise, _, blocks = state(seed, size)
+    points, positions = noise.points, blocks.shape[1]
+    full = np.zeros((points, points))
+    for i, block in enumerate(blocks):
+        full[i * positions : (i + 1) * positions, i * positions : (i + 1) * positions] = block
+    vectors = np.random.default_rng(seed).standard_normal((points, 2))
+    centred = naive.centre(full)
+    np.testing.assert_allclose(noise.centred_product(vectors), centred @ vectors, atol=1e-11)
+    assert noise.centred_trace() == pytest.approx(np.trace(centred), abs=1e-11)
+
+
+def test_noise_shared_by_all_images_is_that_of_each():
+    shared, apart = NoiseCovariance.white(3, 2, 2), NoiseCovariance.white(3, 2, 2)
+    apart.separate()
+    assert apart.blocks.shape == (3, 4, 4)
+    assert shared.points == apart.points == 12
+    assert shared.mean_variance() == apart.mean_variance() == 1.0
+    assert shared.centred_trace() == pytest.approx(apart.centred_trace())
+
+
+@given(st.integers(1, 3000))
+def test_tiles_cover_the_points(points):
+    size = tile_size(points)
+    assert points % size == 0
+    assert size <= 128 or size == points
+
+
+def test_copies_share_no_memory():
+    signal, noise, _, _ = state(0, (2, 2, 2))
+    for one in (signal, noise):
+        other = one.copy()
+        other.blocks[:] = 0.0
+        assert np.any(one.blocks)
+
+
+@pytest.mark.parametrize("points", [50, DENSE_EIGENVALUES + 50])
+def test_leading_eigenvalue(points):
+    rng = np.random.default_rng(0)
+    factor = rng.standard_normal((points, points)) * np.geomspace(1, 0.01, points)
+    matrix = factor @ factor.T
+    exact = np.linalg.eigvalsh(matrix)[-1]
+    value, vector = leading_eigenvalue(lambda x: matrix @ x, points, None)
+    assert value == pytest.approx(exact, rel=1e-8)
+    again, _ = leading_eigenvalue(lambda x: matrix @ x, points, vector)
+    assert again == pytest.approx(exact, rel=1e-8)
+
+
+def test_leading_eigenvalue_of_a_cluster():
+    points = DENSE_EIGENVALUES + 44
+    values = 1.0 + 1e-9 * np.arange(points)
+    assert leading_eigenvalue(lambda x: values[:, None] * x, points, None)[0] == pytest.approx(1.0, rel=1e-6)
+
+
+@pytest.mark.parametrize("rank", [3, 20])
+def test_leading_pairs(rank):
+    """Exact for an operator of low rank; else of the size of what is left out."""
+    rng = np.random.default_rng(0)
+    basis = np.linalg.qr(rng.standard_normal((80, rank)))[0]
+    exact = np.geomspace(1.0, 1e-2, rank)
+    matrix = (basis * exact) @ basis.T
+    values, vectors = leading_pairs(lambda x: matrix @ x, None, 24, 2, points=80)
+    assert values.size == rank
+    np.testing.assert_allclose(values, exact, rtol=1e-9)
+    np.testing.assert_allclose(vectors.T @ vectors, np.eye(rank), atol=1e-10)
+    np.testing.assert_allclose((vectors * values) @ vectors.T, matrix, atol=1e-10)
+
+
+def test_one_position_per_image_is_tiled():
+    features = np.random.default_rng(0).standard_normal((96, 1, 1, 5))
+    whole, tiles = (Covariance.from_features(features, 0.2, 0.1, tile=tile) for tile in (96, 24))
+    assert tiles.grid == (4, 24, 1)
+    assert tiles.blocks.shape == (10, 24, 24)
+    np.testing.assert_allclose(whole.dense(), tiles.dense(), rtol=1e-12)
+
+
+@pytest.mark.parametrize("size", [(3, 2, 2), (1, 4, 3)])
+def test_diagonal_of_the_square(size):
+    signal, _, full, _ = state(0, size)
+    full = naive.flat(full)
+    centred = full - full.mean(0) - full.mean(1)[:, None] + full.mean()
+    np.testing.assert_allclose(signal.centred_square_diagonal(), np.diag(centred @ centred), rtol=1e-12)
+
+
+def test_leading_pairs_stop_when_the_block_is_invariant():
+    products = []
+
+    def product(block):
+        products.append(block.shape)
+        return np.linspace(1.0, 2.0, 40)[:, None] * block
+
+    start = np.eye(40)[:, -4:]
+    leading_pairs(product, start, 4, 5, residual=1e-3)
+    assert len(products) == 1
+    leading_pairs(product, start + 0.1, 4, 5, residual=1e-3)
+    assert len(products) == 6

@@ -1,0 +1,161 @@
+"""Every map against its naive formula, over random geometries and covariances."""
+
+import math
+from dataclasses import replace
+
+import hypothesis.strategies as st
+import naive
+import numpy as np
+import pytest
+from hypothesis import assume, given, settings
+from states import assert_consistent, in_full, noise_in_full, seeds, sizes, state
+
+from fastmoments.covariances.storage import Covariance, NoiseCovariance
+from fastmoments.maps.activation import rectify
+from fastmoments.maps.convolution import convolve, first_convolution
+from fastmoments.maps.merge import merge
+from fastmoments.nets.geometry import PADDINGS
+from fastmoments.nets.layers import Conv
+
+
+def profiles(size):
+    """No profile, one of a single product of two axes, or any with zeros in it."""
+    side = st.lists(st.sampled_from([0.0, 0.5, 1.0, 3.0]), min_size=size, max_size=size)
+    any_profile = st.lists(side, min_size=size, max_size=size).filter(lambda rows: max(map(max, rows)) > 0)
+    product = side.filter(max).map(lambda row: np.outer(row, row[::-1]).tolist())
+    return st.one_of(st.none(), any_profile, product.filter(lambda rows: max(map(max, rows)) > 0))
+
+
+def with_profile(conv):
+    return profiles(conv.kernel_size).map(lambda profile: replace(conv, tap_variances=profile))
+
+
+convs = st.builds(
+    Conv,
+    kernel_size=st.integers(1, 4),
+    gain=st.floats(0.2, 4.0),
+    bias_variance=st.sampled_from([0.0, 0.3]),
+    stride=st.integers(1, 3),
+    padding=st.sampled_from(PADDINGS),
+    dilation=st.integers(1, 2),
+).flatmap(with_profile)
+
+
+@given(seeds, sizes, convs, st.sampled_from(["direct", "fft"]))
+@settings(max_examples=60)
+def test_convolution(seed, size, conv, method):
+    signal, noise, full, blocks = state(seed, size, (1.3, -0.7))
+    expected = naive.convolve(full, conv)
+    station, known = convolve(signal, noise, conv, activate=False, method=method)
+    assert signal.grid == expected.shape[:3] or noise.grid == (1, 1)
+    np.testing.assert_allclose(signal.dense(), naive.flat(expected), rtol=0, atol=1e-12 * expected.max())
+    assert_consistent(signal)
+    assert known == {}
+    np.testing.assert_allclose(station.diagonal, signal.diagonal)
+    unbiased = replace(conv, bias_variance=0.0)
+    pieces = [naive.flat(naive.convolve(part, unbiased)) for part in noise_in_full(blocks, size)]
+    np.testing.assert_allclose(in_full(noise), pieces, rtol=0, atol=1e-12 * np.max(np.abs(pieces)))
+    assert station.log_noise == pytest.approx(math.log(np.mean([np.diag(p) for p in pieces])), abs=1e-12)
+
+
+@given(seeds, sizes, convs, st.sampled_from(["direct", "fft"]))
+@settings(max_examples=60)
+def test_convolution_and_relu_in_one_visit(seed, size, conv, method):
+    signal, noise, full, blocks = state(seed, size)
+    between = naive.flat(naive.convolve(full, conv))
+    assume(np.diag(between).min() > 1e-9)
+    apart = np.abs(naive.correlation(between)[0]) - np.eye(len(between))
+    assume(apart.max() < 1.0 - 1e-9)  # k0 has a square root there, in which rounding grows to 1e-8
+    station, known = convolve(signal, noise, conv, activate=True, method=method)
+    expected = naive.relu(between)
+    scale = np.abs(expected).max()
+    np.testing.assert_allclose(signal.dense(), expected, rtol=0, atol=1e-12 * scale)
+    assert_consistent(signal)
+    at = np.exp(station.log_scale)
+    np.testing.assert_allclose(station.diagonal * at, np.diag(between), rtol=1e-12)
+    np.testing.assert_allclose(station.row_sums * at, between.sum(1), rtol=1e-9, atol=1e-10)
+    assert math.exp(known["log_nu1_abs_signal"]) == pytest.approx(
+        np.mean(np.sqrt(np.diag(between) / (2 * np.pi)))
+    )
+    positions = noise.blocks.shape[1]
+    unbiased = replace(conv, bias_variance=0.0)
+    for i, part in enumerate(noise_in_full(blocks, size)):
+        here = slice(i * positions, (i + 1) * positions)
+        masked = naive.flat(naive.convolve(part, unbiased)) * naive.mask(between[here, here])
+        np.testing.assert_allclose(in_full(noise)[i], masked, rtol=0, atol=1e-11 * np.abs(blocks).max())
+
+
+@given(seeds, sizes)
+def test_relu_alone(seed, size):
+    signal, noise, full, blocks = state(seed, size, (-2.0, 3.0))
+    rectify(signal, noise)
+    expected = naive.relu(naive.flat(full))
+    np.testing.assert_allclose(signal.dense(), expected, rtol=0, atol=1e-13 * expected.max())
+    assert_consistent(signal)
+    positions = size[1] * size[2]
+    for i in range(size[0]):
+        here = slice(i * positions, (i + 1) * positions)
+        masked = blocks[i] * naive.mask(naive.flat(full)[here, here])
+        np.testing.assert_allclose(in_full(noise)[i], masked, rtol=0, atol=1e-13 * np.abs(blocks).max())
+
+
+def test_arc_cosine_kernels_keep_their_digits_at_both_ends():
+    # acos(1-u) = 2 asin(sqrt(u/2)) is exact for small u; k1 has a cancellation there that the formula
+    # for the angle t, (sin t + (pi - t) cos t), does not.
+    angles = np.concatenate([np.geomspace(1e-7, 1.0, 40), np.pi - np.geomspace(1e-3, 1.0, 40)])
+    points = angles.size + 1
+    size = (1, points, 1)
+    vectors = np.column_stack([np.cos(np.append(0.0, angles)), np.sin(np.append(0.0, angles))])
+    signal = Covariance.from_features(vectors.reshape(*size, 2), 1.0)
+    noise = NoiseCovariance(np.ones((1, points, points)), 1, size[1:])
+    rectify(signal, noise)
+    k1 = (np.sin(angles) + (np.pi - angles) * np.cos(angles)) / (2 * np.pi)
+    np.testing.assert_allclose(signal.blocks[0, 0, 1:], k1, rtol=2e-15, atol=1e-16)
+    # r itself is rounded, and k0 feels that through the angle: 1e-16 / angle.
+    k0 = (np.pi - angles) / (2 * np.pi)
+    np.testing.assert_allclose(noise.blocks[0, 0, 1:], k0, rtol=0, atol=5e-9)
+    np.testing.assert_allclose(noise.blocks[0, 0, 30:], k0[29:], rtol=1e-12, atol=1e-13)
+
+
+def test_a_point_without_signal_stays_without_signal_and_loses_its_noise():
+    features = np.random.default_rng(0).standard_normal((2, 3, 1, 30))
+    features[1, 2] = 0.0
+    signal = Covariance.from_features(features, 1 / 30)
+    noise = NoiseCovariance(np.repeat((np.eye(3) + 0.1)[None], 2, 0), 2, (3, 1))
+    rectify(signal, noise)
+    assert np.all(signal.dense()[5] == 0.0)
+    assert np.all(noise.blocks[1, 2] == 0.0)
+    assert np.all(noise.blocks[1, :, 2] == 0.0)
+    assert noise.blocks[0, 2, 2] == pytest.approx(0.55)
+
+
+@given(seeds, sizes, st.floats(-400, 400), st.floats(-400, 400))
+def test_merge(seed, size, up, down):
+    signal, noise, full, blocks = state(seed, size, (up, down))
+    skip, skip_noise, other, other_blocks = state(seed + 1, size, (up + 1.0, down - 2.0))
+    merge(signal, noise, skip, skip_noise)
+    expected = naive.flat(full) + naive.flat(other)
+    np.testing.assert_allclose(signal.dense(), expected, rtol=1e-12, atol=1e-13 * expected.max())
+    np.testing.assert_allclose(in_full(noise), blocks + other_blocks, rtol=1e-11)
+    assert_consistent(signal)
+
+
+def test_merge_of_different_sizes_is_refused():
+    one, other = state(0, (2, 4, 4)), state(0, (2, 2, 2))
+    with pytest.raises(ValueError, match="4x4 positions and its shortcut 2x2"):
+        merge(one[0], one[1], other[0], other[1])
+
+
+@given(seeds, sizes, convs)
+@settings(max_examples=30)
+def test_first_convolution_is_that_of_the_images_covariance(seed, size, conv):
+    rng = np.random.default_rng(seed)
+    full, features = naive.covariance(rng, *size, features=5)
+    noise = NoiseCovariance.white(*size)
+    signal = first_convolution(features, noise, conv)
+    expected = naive.flat(naive.convolve(full, conv))
+    np.testing.assert_allclose(signal.dense(), expected, rtol=0, atol=1e-12 * np.abs(expected).max())
+    assert_consistent(signal)
+    unbiased = replace(conv, bias_variance=0.0)
+    white = np.eye(size[1] * size[2]).reshape(1, *size[1:], 1, *size[1:])
+    np.testing.assert_allclose(in_full(noise)[0], naive.flat(naive.convolve(white, unbiased)), atol=1e-12)

@@ -1,0 +1,62 @@
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.special import erfcx
+
+from fastmoments.maps.quadrature import MAX_NODES, BatchNormWeight
+
+spectra = st.lists(st.floats(1e-3, 1e3), min_size=3, max_size=30).map(np.array)
+epsilons = st.sampled_from([0.0, 1e-6, 1e-3, 1.0, 1e3])
+
+
+def weight(values, epsilon, points=None):
+    return BatchNormWeight(values, np.ones(values.size), points or values.size + 1, epsilon)
+
+
+@given(spectra, epsilons)
+def test_the_mean_batch_variance_is_known_exactly(values, epsilon):
+    """int w tr(S_s) / M + epsilon int w = 1: E[(q + epsilon) / (q + epsilon)]."""
+    one = weight(values, epsilon)
+    rule = one.rule(0.0, 1.0, 1e-10)
+    traces = (values / (1.0 + np.outer(2.0 / one.points * rule.nodes, values))).sum(1)
+    total = rule.weights @ traces / one.points + epsilon * one.integral()
+    assert total == pytest.approx(1.0, abs=max(1e-7, 3 * rule.error))
+
+
+@given(spectra, epsilons, st.sampled_from([(0.0, 0.0), (0.0, 1.0), (1.0, 2.0), (-0.5, 0.5)]))
+def test_rules_have_positive_weights_that_add_up(values, epsilon, powers):
+    power, decay = powers
+    one = weight(values, epsilon)
+    rule = one.rule(power, decay, 1e-6)
+    assert rule.nodes.size <= MAX_NODES
+    assert np.all(rule.weights > 0)
+    assert np.all(np.diff(rule.nodes) > 0)
+    if decay == 0.0:
+        assert rule.weights.sum() == pytest.approx(one.integral(power), rel=1e-10)
+
+
+@given(st.floats(0.01, 100), st.floats(0.01, 10))
+def test_one_direction_has_a_closed_form(value, epsilon):
+    """E[1 / (a g^2 + epsilon)] for a normal g, a = value / M, through the scaled error function."""
+    one = weight(np.array([value]), epsilon, points=2)
+    ratio = epsilon / (value / 2)
+    exact = math.sqrt(math.pi / (2 * ratio)) * erfcx(math.sqrt(ratio / 2)) / (value / 2)
+    assert one.integral() == pytest.approx(exact, rel=1e-9)
+
+
+def test_a_large_batch_has_the_variance_of_its_mean():
+    """With M equal eigenvalues q concentrates: int w = M / (M - 2) / a and the damping is that of 1/q."""
+    points = 1000
+    one = BatchNormWeight(np.array([2.0]), np.array([points]), points, 0.0)
+    assert one.integral() == pytest.approx(points / (points - 2) / 2.0, rel=1e-9)
+    # Two Beta integrals: the mean of t / (1 + t value) is 2 / (M value).
+    assert one.mean_damping(np.array([2.0]))[0] == pytest.approx(1 / points, rel=1e-9)
+
+
+@given(spectra, epsilons, st.sampled_from([1e-2, 1e-4, 1e-6]))
+def test_the_error_is_as_small_as_asked_or_said_to_be_larger(values, epsilon, tolerance):
+    rule = weight(values, epsilon).rule(0.0, 1.0, tolerance)
+    assert rule.error <= tolerance or rule.nodes.size == MAX_NODES

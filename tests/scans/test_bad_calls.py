@@ -1,0 +1,111 @@
+"""Wrong calls of the library: each is refused with a ValueError of one sentence."""
+
+import numpy as np
+import pytest
+
+from fastmoments.images import sources as data
+from fastmoments.nets import families, layers
+from fastmoments.nets.layers import BatchNorm, Conv, ReLU
+from fastmoments.nets.network import Network, Residual
+from fastmoments.scans.files import load_scan
+from fastmoments.scans.scanning import kernel, scan
+from fastmoments.scans.verification import verify
+
+NET = families.bn_ff(depth=2, kernel_size=1)
+IMAGES = np.random.default_rng(0).standard_normal((4, 2, 2, 3))
+SAMPLED = {"method": "sampled", "width": 8, "nets": 2}
+
+
+def of_layers(*stack):
+    return lambda: scan(Network(stack), IMAGES)
+
+
+CALLS = {
+    "network is no net": (lambda: scan("bn_ff", IMAGES), "network must be a fastmoments Network, not str"),
+    "network is a layer": (lambda: scan(Conv(), IMAGES), "network must be a fastmoments Network, not Conv"),
+    "kernel of no net": (lambda: kernel(None, IMAGES), "network must be a fastmoments Network"),
+    "verify of no net": (lambda: verify("bn_ff", IMAGES), "network must be a fastmoments Network"),
+    "unknown method": (lambda: scan(NET, IMAGES, method="exact"), "one of infinite, finite, sampled, not"),
+    "every is zero": (lambda: scan(NET, IMAGES, every=0), "every must be a positive whole number, not 0"),
+    "every is a float": (lambda: scan(NET, IMAGES, every=1.5), "every must be a positive whole number"),
+    "every is a bool": (lambda: scan(NET, IMAGES, every=True), "every must be a positive whole number"),
+    "precision is unknown": (lambda: scan(NET, IMAGES, dtype="half"), "dtype must be one of float64"),
+    "precision of a simulation": (
+        lambda: scan(NET, IMAGES, method="sampled", dtype="float32"), 'dtype belongs to method="infinite"',
+    ),
+    "rank of a simulation": (
+        lambda: scan(NET, IMAGES, method="sampled", rank=4), 'rank belongs to method="infinite"',
+    ),
+    "station is unknown": (lambda: scan(NET, IMAGES, reff_locs=("actt",)), "reff_locs must be"),
+    "stations are a string": (lambda: scan(NET, IMAGES, reff_locs="act"), "reff_locs must be a sequence"),
+    "threads is zero": (lambda: scan(NET, IMAGES, threads=0), "threads must be a whole number from 1"),
+    "threads is too many": (lambda: scan(NET, IMAGES, threads=10**6), "threads must be a whole number from"),
+    "threads is a float": (lambda: scan(NET, IMAGES, threads=1.0), "threads must be a whole number"),
+    "width without sampling": (lambda: scan(NET, IMAGES, width=8), "width belongs to method="),
+    "nets without sampling": (lambda: scan(NET, IMAGES, nets=8), "nets belongs to method="),
+    "width is negative": (lambda: scan(NET, IMAGES, **SAMPLED | {"width": -8}), "width must be"),
+    "width is a float": (lambda: scan(NET, IMAGES, **SAMPLED | {"width": 8.0}), "width must be"),
+    "nets is negative": (lambda: scan(NET, IMAGES, **SAMPLED | {"nets": -1}), "nets must be"),
+    "seed is negative": (lambda: scan(NET, IMAGES, **SAMPLED, seed=-1), "seed must be"),
+    "draw is unknown": (lambda: scan(NET, IMAGES, **SAMPLED, draw="fast"), "draw must be one of auto"),
+    "convolution is unknown": (lambda: scan(NET, IMAGES, convolution="slow"), "convolution must be one of"),
+    "rank is zero": (lambda: scan(NET, IMAGES, rank=0), "rank must be a positive whole number, not 0"),
+    "no tap meets an image": (of_layers(Conv(2, dilation=9, padding="zeros"), ReLU()), "meets an image"),
+    "images are missing": (lambda: scan(NET, None), "array"),
+    "images are text": (lambda: scan(NET, [[["a"]]]), "pixel values must be integers or floats"),
+    "images are flat": (lambda: scan(NET, np.ones((4, 5))), "images must have shape"),
+    "images are empty": (lambda: scan(NET, np.ones((0, 2, 2, 1))), "every axis must be at least 1 long"),
+    "images are infinite": (lambda: scan(NET, IMAGES / 0.0), "NaN or infinite"),
+    "images are complex": (lambda: scan(NET, 1j * IMAGES), "pixel values must be"),
+    "images are ragged": (lambda: scan(NET, [[[1.0]], [[1.0, 2.0]]]), "one array"),
+    "images are constant": (lambda: scan(NET, np.ones((4, 2, 2, 1))), "no signal"),
+    "images are constant as they are": (
+        lambda: scan(NET, np.ones((4, 2, 2, 1)), normalise=False), "at least two different images",
+    ),
+    "one image, fully connected": (lambda: scan(NET, IMAGES[:1]), "two different images"),
+    "unknown name of images": (lambda: data.load_images("mnist"), "unknown images 'mnist'"),
+    "count is zero": (lambda: data.load_images("synthetic", 0), "count must be a whole number from 1"),
+    "kernel size is zero": (lambda: Conv(0), "kernel_size must be a positive whole number, not 0"),
+    "kernel size is a float": (lambda: Conv(3.0), "kernel_size must be a positive whole number"),
+    "gain is zero": (lambda: Conv(gain=0.0), "gain must be a finite positive number"),
+    "gain is not a number": (lambda: Conv(gain=float("nan")), "gain must be a finite positive number"),
+    "bias variance is negative": (lambda: Conv(bias_variance=-1.0), "bias_variance must be"),
+    "padding is unknown": (lambda: Conv(padding="same"), "padding must be one of periodic"),
+    "epsilon is negative": (lambda: BatchNorm(-1e-3), "epsilon must be a finite non-negative number"),
+    "branch without weights": (lambda: Residual((ReLU(),)), "the branch needs a Conv"),
+    "branch is a layer": (lambda: Residual(Conv()), "must be a sequence of layers"),
+    "branch holds a residual": (lambda: Residual((Residual((Conv(),)),)), "branch may hold"),
+    "layers hold a name": (lambda: Network(("Conv",)), "layers may hold"),
+    "depth is negative": (lambda: families.bn_ff(depth=-1), "depth must be a whole number of at least 0"),
+    "depth is a float": (lambda: families.bn_res(depth=10.0), "depth must be a whole number"),
+    "residual depth is zero": (lambda: families.bn_res(res_depth=0), "res_depth must be"),
+    "ReLU after a merge of ReLU": (
+        of_layers(Conv(), Residual((Conv(), ReLU()))), "the branch ends in a ReLU",
+    ),
+    "batch norm of a ReLU": (of_layers(Conv(), ReLU(), BatchNorm()), "BatchNorm of a signal that is not"),
+    "ReLU of the images": (of_layers(ReLU(), Conv()), "ReLU of a signal that is neither"),
+    "no file": (lambda: load_scan("nowhere.json"), "There is no file nowhere.json"),
+    "unknown ending": (lambda: load_scan("scan.txt"), "Cannot tell the format of scan.txt"),
+    "one width": (lambda: verify(NET, IMAGES, widths=[64, 64]), "at least two different widths"),
+    "width zero": (lambda: verify(NET, IMAGES, widths=(0, 64)), "widths must hold whole numbers of at"),
+    "widths is a number": (lambda: verify(NET, IMAGES, widths=64), "widths must be a sequence"),
+    "widths are text": (lambda: verify(NET, IMAGES, widths="64"), "widths must hold whole numbers"),
+    "few nets": (lambda: verify(NET, IMAGES, nets=7), "nets must be a whole number of at least 8"),
+    "seed of verify": (lambda: verify(NET, IMAGES, seed=None), "seed must be a whole number"),
+    "no depths": (lambda: verify(NET, IMAGES, depths=[]), "depths must not be empty"),
+    "depth zero": (lambda: verify(NET, IMAGES, depths=[0]), "depths must hold whole numbers of at least 1"),
+    "depth beyond the net": (lambda: verify(NET, IMAGES, depths=[3]), "depths may go to 2"),
+    "threshold zero": (lambda: verify(NET, IMAGES, threshold=0), "threshold must be a positive number"),
+    "nothing to verify": (lambda: verify(layers.Network(), IMAGES), "depth 0 has nothing to verify"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("call", "words"), CALLS.values(), ids=list(CALLS))
+@pytest.mark.filterwarnings("ignore:divide by zero:RuntimeWarning")
+def test_wrong_calls_are_refused_in_one_sentence(call, words):
+    with pytest.raises(ValueError) as caught:
+        call()
+    sentence = str(caught.value)
+    assert words in sentence
+    assert "\n" not in sentence
+    assert sentence.endswith(".")

@@ -1,0 +1,102 @@
+"""Memory and time of a scan before it is begun."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+import fastmoments as fm
+from fastmoments.nets.layers import Conv
+from fastmoments.nets.network import Residual
+from fastmoments.scans import costs
+
+# Where the system tells it (Linux), the peak of the memory since the program began: `ru_maxrss` also counts
+# the process that started it, before it became this program.
+PEAK = """
+import resource, sys, fastmoments as fm
+from pathlib import Path
+net, images, dtype = sys.argv[1:]
+net = eval(net)
+fm.scan(net, fm.load_images("synthetic:32x32x3", int(images), seed=0), every=net.depth, dtype=dtype)
+status = Path("/proc/self/status")
+if status.exists():
+    print(next(int(line.split()[1]) * 1024 for line in status.open() if line.startswith("VmHWM")))
+else:
+    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024))
+"""
+
+
+@pytest.mark.parametrize(
+    ("net", "count", "dtype"),
+    [
+        ("fm.vanilla(2)", 24, "float64"),
+        ("fm.bn_res(1)", 20, "float64"),
+        ("fm.bn_ff(2)", 32, "float32"),
+        ("fm.Network([fm.Conv(3, stride=2), fm.ReLU()], stem=[fm.Conv(3)])", 5, "float64"),
+    ],
+)
+def test_memory_is_known_before_it_is_taken(net, count, dtype):
+    said = subprocess.run(
+        [sys.executable, "-P", "-c", PEAK, net, str(count), dtype], capture_output=True, text=True, check=True
+    )
+    measured = int(said.stdout)
+    expected = fm.estimate(eval(net), (count, 32, 32, 3), dtype=dtype).bytes
+    assert 0.8 * measured < expected < 1.3 * measured
+
+
+def test_stored_bytes_are_those_of_the_covariance():
+    for kernel_size, shape in ((3, (6, 12, 12, 1)), (1, (40, 4, 4, 1))):
+        net = fm.residual(3, kernel_size)
+        images = fm.load_images(f"synthetic:{shape[1]}x{shape[2]}x{shape[3]}", shape[0])
+        engine = fm.scan(net, images)
+        found = costs._walked(net, shape, "float64")[0]
+        points = engine.data["points"]
+        whole = points**2 * 8
+        assert whole / 2 <= found.stored <= whole
+        assert found.peak == 2 * found.stored  # the shortcut
+
+
+def test_it_grows_as_it_should():
+    small, large = (fm.estimate(fm.bn_ff(50), (n, 32, 32, 3), threads=2) for n in (16, 32))
+    assert (small.points, large.points) == (4096, 8192)
+    assert 3.0 < (large.bytes - costs.PROCESS) / (small.bytes - costs.PROCESS) < 4.0
+    deep = fm.estimate(fm.bn_ff(100), (16, 32, 32, 3))
+    assert deep.bytes == small.bytes
+    half = fm.estimate(fm.bn_ff(50), (16, 32, 32, 3), dtype="float32")
+    assert half.bytes < small.bytes
+    assert fm.estimate(fm.vanilla(0), (2, 4, 4, 1)).seconds < 0.1
+
+
+def test_what_does_not_fit_is_refused(monkeypatch):
+    images = fm.load_images("synthetic:32x32x3", 8)
+    shape = images.array.shape
+
+    def free(net, count, dtype="float64"):
+        """Just enough for so many images."""
+        enough = costs._walked(net, (count, *shape[1:]), dtype)[2] / costs.SAFE + 1e3
+        monkeypatch.setattr(costs, "free_memory", lambda: enough)
+
+    free(fm.vanilla(2), 7)
+    with pytest.raises(ValueError, match=r"takes \d+ MB of memory, and \d+ MB are free; what fits: 7 images"):
+        fm.scan(fm.vanilla(2), images)
+    free(fm.bn_res(2), 8, "float32")
+    with pytest.raises(ValueError, match=r"what fits: dtype float32 \(\d+ MB\), or \d images"):
+        fm.scan(fm.bn_res(2), images)
+    fm.scan(fm.bn_res(2), images, dtype="float32")
+    monkeypatch.setattr(costs, "free_memory", lambda: 1_000_000)
+    with pytest.raises(ValueError, match="use fewer positions per image"):
+        fm.scan(fm.bn_res(2), images)
+    monkeypatch.setattr(costs, "free_memory", lambda: None)
+    fm.scan(fm.vanilla(1), np.random.default_rng(0).standard_normal((3, 4, 4, 1)))
+
+
+def test_the_system_says_how_much_is_free():
+    free = costs.free_memory()
+    assert free is None or 1e6 < free < 1e15
+
+
+def test_normalised_nets():
+    assert fm.bn_res(3).normalised and fm.bn_ff(2).normalised
+    assert not fm.residual(3).normalised
+    assert not fm.Network([Residual([Conv(3)]), fm.BatchNorm()]).normalised

@@ -1,0 +1,200 @@
+import json
+import math
+
+import numpy as np
+import pytest
+
+from fastmoments.images import sources as data
+from fastmoments.nets import families, layers
+from fastmoments.scans import verification
+from fastmoments.scans.verification import LEVEL, extrapolate, verify
+
+IMAGES = data.load_images("synthetic:8x8x32", 4)
+
+
+def small(network, **options):
+    return verify(network, IMAGES, threads=1, **{"widths": (24, 48, 96), "nets": 24, **options})
+
+
+def test_extrapolation_of_a_line_is_exact():
+    widths = np.array([32, 64, 256])
+    intercept, error = extrapolate(widths, 3.0 - 5.0 / widths, [0.1, 0.2, 0.1])
+    assert intercept == pytest.approx(3.0, rel=1e-14)
+    # Two points at 1/N and 2/N: the intercept is 2 y(1/N) - y(2/N).
+    intercept, error = extrapolate([32, 64], [1.0, 2.0], [0.3, 0.1])
+    assert intercept == pytest.approx(3.0)
+    assert error == pytest.approx(math.hypot(0.3, 2 * 0.1))
+
+
+def test_extrapolation_has_the_error_it_states():
+    rng = np.random.default_rng(0)
+    widths, errors = np.array([16, 32, 64, 128]), np.array([0.5, 0.3, 0.2, 0.1])
+    means = 1.0 + 8.0 / widths + errors * rng.standard_normal((4000, 4))
+    fits = np.array([extrapolate(widths, row, errors) for row in means])
+    z = (fits[:, 0] - 1.0) / fits[:, 1]
+    assert abs(z.mean()) < 4 / math.sqrt(z.size)
+    assert abs(z.std() - 1.0) < 4 / math.sqrt(2 * z.size)
+
+
+def test_chi_is_averaged_as_its_square():
+    rng = np.random.default_rng(1)
+    logs = 1000.0 + 0.3 * rng.standard_normal(200_000)  # beyond float64, were it not a logarithm
+    mean, error = verification._mean("chi", {"chi": logs, "error": [0.0]})
+    assert abs(mean - (1000.0 + 0.3**2)) < 4 * error
+    mean, _ = verification._mean("nu2_signal", {"nu2_signal": logs, "error": [0.0]})
+    assert mean == pytest.approx(logs.mean())
+
+
+@pytest.mark.parametrize("family", families.FAMILIES.values(), ids=list(families.FAMILIES))
+def test_families_agree_with_simulations(family):
+    result = small(family(depth=3))
+    assert result.agrees, [(row.moment, row.loc, row.depth, row.z) for row in result.rows]
+    assert {row.moment for row in result.rows} == set(verification.MOMENTS)
+    assert {row.depth for row in result.rows} == {1, 2, 3}
+    assert all(row.standard_error < 0.2 for row in result.rows)
+
+
+@pytest.mark.parametrize("moment", verification.MOMENTS)
+def test_a_wrong_formula_is_found(monkeypatch, moment):
+    exact = verification._values
+
+    def wrong(stations):
+        values = exact(stations)
+        if all(station.net == 0 for station in stations):  # the analytic ones
+            for at in values.values():
+                if moment in at:
+                    at[moment][0] += 0.3
+        return values
+
+    monkeypatch.setattr(verification, "_values", wrong)
+    result = small(families.bn_ff(depth=1))
+    assert not result.agrees
+    assert {row.moment for row in result.rows if abs(row.z) > result.threshold} == {moment}
+
+
+def test_a_missing_gain_is_found():
+    conv = layers.Conv(gain=1.9)
+    right, wrong = (network.Network((c, layers.ReLU()) * 2) for c in (layers.Conv(), conv))
+    assert small(right).agrees
+    simulate = verification.scan
+
+    def scan(network, *arguments, method="infinite", **options):
+        return simulate(wrong if method == "sampled" else network, *arguments, method=method, **options)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(verification, "scan", scan)
+        assert not small(right, nets=40).agrees
+
+
+def test_result_in_plain_values():
+    stages = []
+    network = families.bn_ff(depth=4)
+    result = small(network, nets=8, widths=[32, 16], depths=(2, 4), progress=lambda *at: stages.append(at[0]))
+    assert list(dict.fromkeys(stages)) == ["analytic", "width 16", "width 32"]
+    values = json.loads(json.dumps(result.to_dict()))
+    assert values["schema"] == "fastmoments.verification/1"
+    assert values["architecture"]["name"] == "bn_ff"
+    assert values["widths"] == [16, 32]
+    assert len(values["comparisons"]) == len(result.rows) == 2 * len(verification.MOMENTS)
+    row = values["comparisons"][0]
+    assert row["z"] == pytest.approx((row["log_analytic"] - row["log_sampled"]) / row["standard_error"])
+
+
+def test_threshold_allows_for_the_number_of_comparisons():
+    from scipy.stats import t
+
+    result = small(families.bn_ff(depth=1), nets=8)
+    assert len(result.rows) * 2 * t.sf(result.threshold, 7) == pytest.approx(LEVEL)
+    assert not small(families.bn_ff(depth=1), nets=8, threshold=1e-9).agrees
+
+
+def test_same_seed_same_numbers():
+    first, again, other = (small(families.vanilla(depth=1), nets=8, seed=seed) for seed in (1, 1, 2))
+    assert first.rows == again.rows
+    assert first.rows != other.rows
+
+
+def narrow(network, **options):
+    """A net against the theory at its own width."""
+    images = data.load_images("synthetic:8x8x3", 16)
+    return verify(network, images, threads=1, **{"method": "finite", "widths": (64,), "nets": 40, **options})
+
+
+def test_finite_width_is_compared_in_mean_and_deviation():
+    result = narrow(families.vanilla(depth=3, kernel_size=1), widths=(48, 96))
+    assert {(row.width, row.of) for row in result.rows} == {
+        (width, of) for width in (48, 96) for of in ("mean", "sigma")
+    }
+    assert {row.moment for row in result.rows} == {*verification.MOMENTS, *verification.FURTHER}
+    of_chi = [row for row in result.rows if row.moment in ("chi", "nu2_signal", "mu2_noise")]
+    assert all(abs(row.z) < result.threshold for row in of_chi), [(row.moment, row.z) for row in of_chi]
+    values = json.loads(json.dumps(result.to_dict()))
+    assert values["method"] == "finite" and values["comparisons"][1]["of"] == "sigma"
+
+
+@pytest.mark.parametrize(("of", "slip"), [("mean", 0.2), ("sigma", 1.0)])
+def test_a_wrong_theory_is_found(monkeypatch, of, slip):
+    """A mean that is 20% off, a deviation that is off by a factor of e."""
+    right = verification._compare_at
+
+    def wrong(depths, width, finite, simulated):
+        for station in finite:
+            if of == "mean":
+                station.moments["log_nu2_signal"] += slip
+            else:
+                station.sigmas["log_nu2_signal"] *= math.exp(slip)
+        return right(depths, width, finite, simulated)
+
+    net = families.vanilla(depth=2, kernel_size=1)
+    ours = [row for row in narrow(net).rows if row.moment == "nu2_signal" and row.of == of]
+    monkeypatch.setattr(verification, "_compare_at", wrong)
+    result = narrow(net)
+    theirs = [row for row in result.rows if row.moment == "nu2_signal" and row.of == of]
+    assert all(abs(row.z) < result.threshold for row in ours)
+    assert all(abs(row.z) > result.threshold for row in theirs)
+
+
+def test_the_error_of_a_sampled_deviation_is_what_it_says():
+    """z-scores of deviations sampled from a known law have mean 0 and deviation 1."""
+    from fastmoments.engines.protocol import Station
+
+    rng, scores = np.random.default_rng(0), []
+    ours = Station(1, "act", {"log_nu2_signal": 0.0}, sigmas={"log_nu2_signal": 0.3})
+    for _ in range(400):
+        simulated = {(1, "act"): {"nu2_signal": 0.3 * rng.standard_normal(60), "error": [0.0]}}
+        scores.append([row.z for row in verification._compare_at([1], 64, [ours], simulated)])
+    scores = np.array(scores)
+    assert scores.shape == (400, 2)
+    assert np.all(np.abs(scores.mean(0)) < 0.2) and np.all(np.abs(scores.std(0) - 1.0) < 0.15)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("padding", layers.PADDINGS)
+@pytest.mark.parametrize("family", families.FAMILIES.values(), ids=list(families.FAMILIES))
+def test_families_agree_at_depth(family, padding):
+    images = data.load_images("synthetic:12x12x64", 4)
+    assert verify(family(depth=10, padding=padding), images, widths=(64, 128, 256), threads=1).agrees
+
+
+@pytest.mark.slow
+def test_verdicts_are_right_as_often_as_stated():
+    # |z| beyond Student's 10% quantile in about a tenth of independent runs.
+    network = families.bn_ff(depth=1)
+    tests = [small(network, seed=seed, depths=[1]) for seed in range(40)]
+    beyond = np.mean([[abs(row.z) > 1.714 for row in test.rows] for test in tests], axis=0)
+    assert np.all(beyond < 0.1 + 4 * math.sqrt(0.1 * 0.9 / 40))
+
+
+PROFILE = [[1.0, 2.0, 1.0], [0.0, 4.0, 0.5], [1.0, 0.3, 0.0]]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("draw", ["weights", "gram"])
+def test_scales_and_profiles_agree_with_sampling(draw, monkeypatch):
+    """A scaled residual branch and weighted taps, wherever the infinite-width engine knows them."""
+    monkeypatch.setitem(verification.scan.__kwdefaults__, "draw", draw)
+    conv = layers.Conv(3, tap_variances=PROFILE, padding="zeros")
+    unit = layers.Residual([layers.BatchNorm(), layers.ReLU(), conv], scale=0.6)
+    stem = layers.Conv(3, gain=1.0, stride=2, tap_variances=PROFILE, padding="symmetric")
+    images = data.load_images("synthetic:8x8x3", 3, seed=0)
+    assert verify(network.Network([unit] * 3, stem=[stem]), images, widths=(64, 128, 256), nets=40).agrees
