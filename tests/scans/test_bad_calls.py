@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from fastmoments.images import sources as data
-from fastmoments.nets import families, layers
+from fastmoments.nets import families
 from fastmoments.nets.layers import BatchNorm, Conv, ReLU
 from fastmoments.nets.network import Network, Residual
 from fastmoments.scans.files import load_scan
@@ -96,7 +96,7 @@ CALLS = {
     "depth zero": (lambda: verify(NET, IMAGES, depths=[0]), "depths must hold whole numbers of at least 1"),
     "depth beyond the net": (lambda: verify(NET, IMAGES, depths=[3]), "depths may go to 2"),
     "threshold zero": (lambda: verify(NET, IMAGES, threshold=0), "threshold must be a positive number"),
-    "nothing to verify": (lambda: verify(layers.Network(), IMAGES), "depth 0 has nothing to verify"),
+    "nothing to verify": (lambda: verify(Network(), IMAGES), "depth 0 has nothing to verify"),
 }  # fmt: skip
 
 

@@ -188,7 +188,7 @@ def test_checkpoints_take_a_small_share_of_the_time(tmp_path, monkeypatch):
 
 KILLED = """
 import sys, fastmoments as fm
-from fastmoments import journal
+from fastmoments.scans import journal
 journal.CHECKPOINT_SECONDS, journal.CHECKPOINT_SHARE = 0.0, 1e9
 fm.scan(fm.bn_res(4000), fm.load_images("synthetic:10x10x3", 4, seed=0), every=10, journal=sys.argv[1])
 """

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from fastmoments.images import sources as data
-from fastmoments.nets import families, layers
+from fastmoments.nets import families, layers, network
 from fastmoments.scans import verification
 from fastmoments.scans.verification import LEVEL, extrapolate, verify
 
@@ -194,7 +194,7 @@ def test_scales_and_profiles_agree_with_sampling(draw, monkeypatch):
     """A scaled residual branch and weighted taps, wherever the infinite-width engine knows them."""
     monkeypatch.setitem(verification.scan.__kwdefaults__, "draw", draw)
     conv = layers.Conv(3, tap_variances=PROFILE, padding="zeros")
-    unit = layers.Residual([layers.BatchNorm(), layers.ReLU(), conv], scale=0.6)
+    unit = network.Residual([layers.BatchNorm(), layers.ReLU(), conv], scale=0.6)
     stem = layers.Conv(3, gain=1.0, stride=2, tap_variances=PROFILE, padding="symmetric")
     images = data.load_images("synthetic:8x8x3", 3, seed=0)
     assert verify(network.Network([unit] * 3, stem=[stem]), images, widths=(64, 128, 256), nets=40).agrees
