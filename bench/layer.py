@@ -18,11 +18,12 @@ from threadpoolctl import threadpool_limits
 
 import fastmoments as fm
 from fastmoments.covariances.storage import Covariance
-from fastmoments.engines.infinite_width import InfiniteWidth
+from fastmoments.engines.infinite_width.walk import InfiniteWidthWalk
+from fastmoments.images.sources import normalise
 from fastmoments.maps import batch_norm
 from fastmoments.maps.activation import rectify
 from fastmoments.maps.convolution import convolve
-from fastmoments.scans.scanning import limited_threads, prepared
+from fastmoments.scans.scanning import limited_threads
 
 from .common import arguments, deliver, interleaved, quartiles, table, timed
 
@@ -41,11 +42,11 @@ def inside(points: int, depth: int = 5):
     count, side = SIZES[points]
     images = fm.load_images(f"synthetic:{2 * side}x{2 * side}", count, seed=0).array
     net = fm.bn_ff(depth)
-    engine = InfiniteWidth(net, prepared(net, images, normalise=True), every=depth)
+    engine = InfiniteWidthWalk(net, normalise(images, net.fully_connected), depths=(depth,))
     state = engine._start()
     for _ in engine._walk(state):
         pass
-    return state.signal, state.noise, engine._vectors["branch", 1]
+    return state.signal, state.noise, engine.vectors("1", state.signal.points)
 
 
 def tasks(signal, noise, vectors) -> dict:

@@ -17,7 +17,7 @@ import numpy as np
 
 from ..engines.protocol import Station
 
-SCHEMA = "fastmoments.journal/1"
+SCHEMA = "fastmoments.journal/2"
 #: Seconds between checkpoints, at least; more when writing one takes more than a twentieth of that.
 CHECKPOINT_SECONDS, CHECKPOINT_SHARE = 60.0, 0.05
 
@@ -147,8 +147,7 @@ def _unwritten(path: Path, problem: OSError) -> OSError:
 
 
 def _line(station: Station) -> str:
-    values = [station.depth, station.loc, station.net, station.error, station.moments]
-    return json.dumps([*values, station.sigmas] if station.sigmas else values)
+    return json.dumps({name: value for name, value in vars(station).items() if value not in (None, {})})
 
 
 def read(path) -> tuple[dict, list[Station]]:
@@ -166,8 +165,10 @@ def read(path) -> tuple[dict, list[Station]]:
         if header.pop("schema") != SCHEMA:
             raise KeyError
         for line in lines[:-1]:  # behind the last line break stands nothing, or half a line
-            depth, loc, net, error, moments, *sigmas = json.loads(line)
-            stations.append(Station(depth, loc, moments, net, error, *sigmas))
+            values = {"loc": None, **json.loads(line)}
+            if "grid" in values:
+                values["grid"] = tuple(values["grid"])
+            stations.append(Station(**values))
     except FileNotFoundError:
         raise ValueError(f"There is no file {path}.") from None
     except (OSError, KeyError, TypeError, AttributeError, ValueError):

@@ -9,7 +9,12 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from ..engines.protocol import Station
+from ..validation import whole
+from .stations import Report, StationMoments, report, tabulated
 from .verdict import Verdict, judge
+
+#: Of the JSON of a scan; `files.load_scan` also reads the one before.
+SCHEMA = "fastmoments.scan/2"
 
 #: Curves in the order of tables. The logarithms of the last three never overflow.
 MOMENTS = (
@@ -68,6 +73,8 @@ class Scan:
     provenance : dict
         Versions, seconds, threads, precision and, of the infinite-width engine, the largest estimate
         of a layer's relative error.
+    stations : tuple of StationMoments
+        The same by layer: one for every path, in the order the signal meets them, at the recorded depths.
     """
 
     architecture: dict
@@ -80,6 +87,7 @@ class Scan:
     moments: Mapping[str, Mapping[str, Curve]]
     verdict: Verdict
     provenance: dict = field(default_factory=dict)
+    stations: tuple[StationMoments, ...] = ()
 
     def curve(self, name: str, loc: str | None = None) -> Curve:
         """One curve; at its main station if `loc` is left out.
@@ -140,8 +148,7 @@ class Scan:
         if name not in GAUSSIAN_LAWS or name not in self.moments:
             known = ", ".join(law for law in GAUSSIAN_LAWS if law in self.moments)
             raise ValueError(f"histogram knows the law of {known}, not of {name!r}.")
-        if isinstance(bins, bool) or not isinstance(bins, (int, np.integer)) or bins < 1:
-            raise ValueError(f"bins must be a whole number of at least 1, not {bins!r}.")
+        bins = whole("bins", bins)
         at = np.flatnonzero(self.depth == depth)
         curve = self.curve(name, loc)
         if not at.size or not curve.sigma[at[0]] > 0.0:
@@ -151,6 +158,23 @@ class Scan:
         edges = mean + sigma * np.linspace(-4.0, 4.0, bins + 1)
         below = np.array([0.5 * math.erfc(-(edge - mean) / (sigma * math.sqrt(2.0))) for edge in edges])
         return edges, np.diff(below) / np.diff(edges)
+
+    def station(self, path: str) -> StationMoments:
+        """What was found behind the layer at a path, such as ``layers.3.branch.1``.
+
+        Raises
+        ------
+        KeyError
+            If no station was recorded there.
+        """
+        found = next((station for station in self.stations if station.path == path), None)
+        if found is None:
+            raise KeyError(f"no station at {path!r}; recorded are {', '.join(s.path for s in self.stations)}")
+        return found
+
+    def report(self) -> Report:
+        """One row per layer in the order the signal meets them; `str` of it is a table."""
+        return report(repr(self)[1:-1], self.stations)
 
     def __repr__(self) -> str:
         """Name, method, size and label on one line."""
@@ -191,9 +215,9 @@ class Scan:
         return pandas.DataFrame(self.rows()).set_index(["depth", "loc"])
 
     def to_dict(self) -> dict:
-        """The scan in plain values, schema fastmoments.scan/1; None where a value is not finite."""
+        """The scan in plain values, schema fastmoments.scan/2; None where a value is not finite."""
         return {
-            "schema": "fastmoments.scan/1",
+            "schema": SCHEMA,
             "architecture": self.architecture,
             "method": self.method,
             "width": self.width,
@@ -211,6 +235,7 @@ class Scan:
                 }
                 for name, at in self.moments.items()
             },
+            "stations": [station.to_dict() for station in self.stations],
             "verdict": self.verdict.to_dict(),
             "provenance": self.provenance,
         }
@@ -220,11 +245,11 @@ def main_loc(name: str, locs: Iterable[str]) -> str:
     """Where a moment is read if nothing else is said, among the stations that have it."""
     locs = tuple(locs)
     if name in ("nu1_abs_signal", "mu4_signal"):
-        order = ("norm", "conv", "merge", "input", "act")
+        order = ("norm", "conv", "branch", "merge", "input", "act", "out")
     elif name.startswith("reff"):
-        order = ("act", "merge", "conv", "norm", "input")
+        order = ("act", "out", "merge", "conv", "norm", "branch", "input")
     else:
-        order = ("merge", "act", "norm", "conv", "input")
+        order = ("out", "merge", "act", "norm", "conv", "branch", "input")
     return next(loc for loc in order if loc in locs)
 
 
@@ -241,6 +266,7 @@ def gather(stations: list[Station], depths: list[int], nets: int | None):
     locs : tuple of str
     moments : dict of str to dict of str to Curve
     """
+    stations = [station for station in stations if station.loc]
     locs = tuple(dict.fromkeys(station.loc for station in stations))
     index = {depth: i for i, depth in enumerate(depths)}
     shape = (max((station.net for station in stations), default=0) + 1, len(depths))
@@ -284,12 +310,15 @@ def assembled(described: dict, stations: list[Station], depths: list[int]) -> Sc
         provenance["layer_error"] = max(station.error for station in stations)
     fields = {name: described[name] for name in ("architecture", "method", "width", "nets", "data")}
     verdict = judged(depth, moments, described["data"]["points"])
-    return Scan(**fields, depth=depth, locs=locs, moments=moments, verdict=verdict, provenance=provenance)
+    return Scan(
+        **fields, depth=depth, locs=locs, moments=moments, verdict=verdict, provenance=provenance,
+        stations=tabulated(stations, described["nets"]),
+    )  # fmt: skip
 
 
 def _increments(log_chi: dict[str, np.ndarray], locs: tuple[str, ...]) -> dict:
     """Growth of chi over the first layer of a unit, and its parts up to and behind batch norm."""
-    inside = [loc for loc in locs if loc not in ("input", "merge")]
+    inside = [loc for loc in locs if loc not in ("input", "branch", "merge", "out")]
     if not inside or "input" not in log_chi:
         return {}
     end = inside[-1]

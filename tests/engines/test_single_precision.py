@@ -85,7 +85,10 @@ def test_merge(seed, size):
 def test_scans_agree(family, bound):
     """Rounding is far below the other errors of a scan, also where bn_ff amplifies it."""
     images = fm.load_images("synthetic:16x16x3", 8, seed=0)
-    double, single = (fm.scan(family(60), images, every=20, dtype=dtype) for dtype in ("float64", "float32"))
+    double, single = (
+        fm.scan(family(60), images, fm.InfiniteWidth(dtype=dtype), every=20)
+        for dtype in ("float64", "float32")
+    )
     assert (double.provenance["dtype"], single.provenance["dtype"]) == ("float64", "float32")
     for name in ("log_chi", "mu4_signal", "nu1_abs_signal", "reff_signal", "mu2_noise"):
         for loc in double.moments[name]:
@@ -96,4 +99,4 @@ def test_scans_agree(family, bound):
 @pytest.mark.parametrize("net", [fm.vanilla(3), fm.residual(3), fm.Network([Conv(3)] * 2)])
 def test_plain_nets_are_refused(net):
     with pytest.raises(ValueError, match="float32 needs a BatchNorm in every unit"):
-        fm.scan(net, fm.load_images("synthetic:8x8x3", 3), dtype="float32")
+        fm.scan(net, fm.load_images("synthetic:8x8x3", 3), fm.InfiniteWidth(dtype="float32"))

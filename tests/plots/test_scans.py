@@ -462,7 +462,7 @@ def test_histograms_of_a_finite_width():
     from fastmoments.plots.histogram import plot_histograms
 
     images = fm.load_images("synthetic:6x6x3", 4)
-    scan = fm.scan(fm.vanilla(8), images, method="finite", width=64, every=2)
+    scan = fm.scan(fm.vanilla(8), images, fm.FiniteWidth(width=64), every=2)
     figure = plot_histograms(scan, beside={"log_nu2_signal": {8: (0.0, 0.5)}})
     left, right, _ = figure.axes
     assert [text.get_text() for text in left.get_legend().get_texts()] == [

@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 
 import fastmoments as fm
+from fastmoments.engines.infinite_width.costs import account
+from fastmoments.engines.protocol import PROCESS
 from fastmoments.nets.layers import Conv
 from fastmoments.nets.network import Residual
 from fastmoments.scans import costs
@@ -18,13 +20,19 @@ import resource, sys, fastmoments as fm
 from pathlib import Path
 net, images, dtype = sys.argv[1:]
 net = eval(net)
-fm.scan(net, fm.load_images("synthetic:32x32x3", int(images), seed=0), every=net.depth, dtype=dtype)
+images, engine = fm.load_images("synthetic:32x32x3", int(images), seed=0), fm.InfiniteWidth(dtype=dtype)
+fm.scan(net, images, engine, every=net.depth)
 status = Path("/proc/self/status")
 if status.exists():
     print(next(int(line.split()[1]) * 1024 for line in status.open() if line.startswith("VmHWM")))
 else:
     print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024))
 """
+
+
+def batch_shape(net, shape):
+    """As the engine takes it."""
+    return (shape[0], 1, 1, shape[1] * shape[2] * shape[3]) if net.fully_connected else shape
 
 
 @pytest.mark.parametrize(
@@ -41,7 +49,7 @@ def test_memory_is_known_before_it_is_taken(net, count, dtype):
         [sys.executable, "-P", "-c", PEAK, net, str(count), dtype], capture_output=True, text=True, check=True
     )
     measured = int(said.stdout)
-    expected = fm.estimate(eval(net), (count, 32, 32, 3), dtype=dtype).bytes
+    expected = fm.estimate(eval(net), (count, 32, 32, 3), fm.InfiniteWidth(dtype=dtype)).bytes
     assert 0.8 * measured < expected < 1.3 * measured
 
 
@@ -50,7 +58,7 @@ def test_stored_bytes_are_those_of_the_covariance():
         net = fm.residual(3, kernel_size)
         images = fm.load_images(f"synthetic:{shape[1]}x{shape[2]}x{shape[3]}", shape[0])
         engine = fm.scan(net, images)
-        found = costs._walked(net, shape, "float64")[0]
+        found = account(net, batch_shape(net, shape), "float64")
         points = engine.data["points"]
         whole = points**2 * 8
         assert whole / 2 <= found.stored <= whole
@@ -60,10 +68,10 @@ def test_stored_bytes_are_those_of_the_covariance():
 def test_it_grows_as_it_should():
     small, large = (fm.estimate(fm.bn_ff(50), (n, 32, 32, 3), threads=2) for n in (16, 32))
     assert (small.points, large.points) == (4096, 8192)
-    assert 3.0 < (large.bytes - costs.PROCESS) / (small.bytes - costs.PROCESS) < 4.0
+    assert 3.0 < (large.bytes - PROCESS) / (small.bytes - PROCESS) < 4.0
     deep = fm.estimate(fm.bn_ff(100), (16, 32, 32, 3))
     assert deep.bytes == small.bytes
-    half = fm.estimate(fm.bn_ff(50), (16, 32, 32, 3), dtype="float32")
+    half = fm.estimate(fm.bn_ff(50), (16, 32, 32, 3), fm.InfiniteWidth(dtype="float32"))
     assert half.bytes < small.bytes
     assert fm.estimate(fm.vanilla(0), (2, 4, 4, 1)).seconds < 0.1
 
@@ -74,7 +82,7 @@ def test_what_does_not_fit_is_refused(monkeypatch):
 
     def free(net, count, dtype="float64"):
         """Just enough for so many images."""
-        enough = costs._walked(net, (count, *shape[1:]), dtype)[2] / costs.SAFE + 1e3
+        enough = fm.estimate(net, (count, *shape[1:]), fm.InfiniteWidth(dtype=dtype)).bytes / costs.SAFE + 1e3
         monkeypatch.setattr(costs, "free_memory", lambda: enough)
 
     free(fm.vanilla(2), 7)
@@ -83,7 +91,7 @@ def test_what_does_not_fit_is_refused(monkeypatch):
     free(fm.bn_res(2), 8, "float32")
     with pytest.raises(ValueError, match=r"what fits: dtype float32 \(\d+ MB\), or \d images"):
         fm.scan(fm.bn_res(2), images)
-    fm.scan(fm.bn_res(2), images, dtype="float32")
+    fm.scan(fm.bn_res(2), images, fm.InfiniteWidth(dtype="float32"))
     monkeypatch.setattr(costs, "free_memory", lambda: 1_000_000)
     with pytest.raises(ValueError, match="use fewer positions per image"):
         fm.scan(fm.bn_res(2), images)

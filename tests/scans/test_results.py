@@ -16,7 +16,7 @@ def scans():
     images = fm.load_images("synthetic:6x6x2", 3)
     return {
         "infinite": fm.scan(fm.bn_res(4), images, every=2),
-        "sampled": fm.scan(fm.bn_res(4), images, every=2, method="sampled", width=8, nets=3),
+        "sampled": fm.scan(fm.bn_res(4), images, fm.Sampled(width=8, nets=3), every=2),
         "shallow": fm.scan(fm.vanilla(0), images),
         "deep": fm.scan(fm.residual(1200, 1), images, every=600),
     }
@@ -32,9 +32,9 @@ def test_a_saved_scan_comes_back_whole(scans, name, ending, tmp_path):
 
 def test_the_json_follows_its_schema(scans):
     values = json.loads(json.dumps(scans["infinite"].to_dict(), allow_nan=False))
-    assert values["schema"] == "fastmoments.scan/1"
+    assert values["schema"] == "fastmoments.scan/2"
     assert values["depth"] == [2, 4]
-    assert values["locs"] == ["input", "norm", "act", "conv", "merge"]
+    assert values["locs"] == ["input", "norm", "act", "conv", "branch", "merge"]
     assert list(values["moments"]) == list(MOMENTS)
     assert values["moments"]["chi"]["merge"]["sigma"] is None
     assert values["data"] == {
@@ -62,7 +62,7 @@ def test_csv(scans, tmp_path):
     fm.save_scan(scans["infinite"], tmp_path / "scan.csv")
     head, *lines = (tmp_path / "scan.csv").read_text().splitlines()
     assert head.split(",")[:2] == ["depth", "loc"]
-    assert len(lines) == 2 * 5
+    assert len(lines) == 2 * 6
 
 
 def test_curves_are_found_by_name_and_station(scans):
@@ -85,7 +85,7 @@ def test_curves_are_found_by_name_and_station(scans):
 def test_nets_are_averaged_net_by_net():
     """The mean of chi is that of each net's chi; growth is taken within each net."""
     stations = [
-        Station(1, loc, {"log_chi": value}, net=net)
+        Station(f"layers.{loc}", "ReLU", 1, loc, {"log_chi": value}, net=net)
         for net, pair in enumerate([(0.0, 1.0), (1.0, 3.0)])
         for loc, value in zip(("input", "act"), pair, strict=True)
     ]

@@ -36,7 +36,7 @@ from ...covariances.storage import NoiseCovariance
 from ...maps.activation import rectify
 from ...maps.convolution import convolve, convolve_diagonal, first_convolution
 from ...nets.layers import Conv
-from ..infinite_width import InfiniteWidth
+from ..infinite_width.walk import InfiniteWidthWalk
 from . import convolutional_adjoint as adjoint
 from .arc_cosine import ArcCosine, correlations
 from .law import Law
@@ -71,10 +71,10 @@ def stations(network, images: np.ndarray, width: int, depths: frozenset, log_inp
     """
     stem, convs = network.stem[0], [unit[0] for unit in network.units]
     sums, variances = yield from _deviations(stem, convs, images, width, depths)
-    engine = InfiniteWidth(network, images)
-    engine.depths = depths
-    for station in engine:
+    for station in InfiniteWidthWalk(network, images, depths=depths):
         depth, loc, moments = station.depth, station.loc, station.moments
+        if loc is None:
+            continue
         behind = depth if loc == "act" or not depth else depth - 1
         at = variances(behind)
         (nu2, noise), (nu2_variance, noise_variance) = sums[depth, loc]

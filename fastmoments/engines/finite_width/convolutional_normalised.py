@@ -27,7 +27,8 @@ import numpy as np
 from ...covariances.storage import Covariance, block_index, pairs
 from ...nets.layers import Conv
 from ...nets.network import Residual
-from ..infinite_width import InfiniteWidth
+from ..infinite_width.walk import Corrections, InfiniteWidthWalk
+from ..protocol import input_log_variances
 from .arc_cosine import correlations, squared_correlation
 from .channel_noise import ChannelNoise, NoiseFluctuation
 from .coherence import Coherent, Growth, Trail, bounds, merged_matrices
@@ -39,12 +40,14 @@ from .passed import Passed
 
 #: Points of the dense theory, about; at least two positions of every image.
 POINTS = 256
+#: Stations whose laws are known.
+LOCS = ("input", "conv", "norm", "act", "merge")
 #: Fluctuations that no average over positions thins out.
 UNIFORM = ("mode", "diffusion", "kept")
 
 
-class FiniteTerms(InfiniteWidth):
-    """The infinite-width engine with terms of order 1 / width, and the fluctuations that walk beside it.
+class FiniteTerms(Corrections):
+    """Terms of order 1 / width beside a walk at infinite width, and the fluctuations that go with them.
 
     Parameters
     ----------
@@ -53,74 +56,78 @@ class FiniteTerms(InfiniteWidth):
         (BatchNorm, ReLU, Conv), repeated. Convolutions of the units have stride 1.
     images : shape (n, h, w, c)
     width : int
-    depths : set of int
     """
 
-    def __init__(self, network, images: np.ndarray, width: int, depths: frozenset):
-        super().__init__(network, images)
-        self.depths, self.width = depths, width
+    def __init__(self, network, images: np.ndarray, width: int):
+        self.network, self.images, self.width = network, images, width
+        self.at_input = input_log_variances(images)
         self.residual = bool(network.units) and isinstance(network.units[0][0], Residual)
+        self.start()
+
+    # ------------------------------------------------------------ beside the walk
+
+    def start(self) -> None:
+        """A walk begins."""
         #: The first batch norm of a unit that was passed last, and where the signal stands.
         self.passed: Passed | None = None
         self.state = None
         self.leading_vectors: np.ndarray | None = None
+        self._layers: list[Passed] = []
 
-    # ------------------------------------------------------------ hooks of the engine
+    def before_convolution(self, state) -> None:
+        """A stem that is followed by a Conv at once is sampled there."""
+        if state.signal is not None and self.passed is None:
+            self._sample_stem(state)
 
-    def _start(self):
-        self.passed, self.state, self.leading_vectors, self._layers = None, None, None, []
-        return super()._start()
+    def after_convolution(self, state, conv: Conv, first: bool) -> None:
+        """A convolution averages fluctuations over its taps."""
+        if first:
+            self._begin(state, conv)
+            return
+        response = self.lattice.response(conv)
+        self.taps = float(np.mean(response**2))
+        for name, trail in self.trails.items():
+            if name not in UNIFORM:
+                trail.thinned(response)
 
-    def _samples(self) -> float:
+    def before_batch_norm(self, state, layer, key: str) -> float:
+        """Of how many samples the covariance before a batch norm is one."""
+        if self._first(key):
+            self._settle(state)
+        self._coming = self._before(state, layer.epsilon)
         pairs = float(np.mean(self.trails["pairs"].variance))
         return 1.0 / pairs if pairs > 0.0 else math.inf
 
-    def _convolve(self, state, conv: Conv, activate: bool, detail: bool):
-        first = state.signal is None
-        if not first and self.passed is None:
-            self._sample_stem(state)
-        found = super()._convolve(state, conv, activate, detail)
-        if first:
-            self._begin(state, conv)
-        else:
-            response = self.lattice.response(conv)
-            self.taps = float(np.mean(response**2))
-            for name, trail in self.trails.items():
-                if name not in UNIFORM:
-                    trail.thinned(response)
-        return found
-
-    def _normalise(self, state, layer, activate, place, wanted):
-        if place[1] < 2 or not self.residual:  # the first of its unit
-            self._settle(state)
-        passed = self._before(state, layer.epsilon)
-        lost = passed.through.directions * float(np.mean(self.trails["overlap"].variance))
-        station = super()._normalise(state, layer, activate, place, wanted)
-        kept = math.log1p(-min(lost, 0.5))
-        state.noise.log_scale += kept
-        station.log_noise += kept
+    def after_batch_norm(self, state, done, key: str) -> float:
+        """Logarithm of the share of the noise's variance that is not normalised with the signal."""
+        passed, through = self._coming, self._coming.through
+        lost = through.directions * float(np.mean(self.trails["overlap"].variance))
         # Of all points: the few have a bulk of few dimensions, whose variance would fluctuate more.
-        passed.inverse_square = self._done.inverse_square
-        through = passed.through
+        passed.inverse_square = done.inverse_square
         # Centring brings correlations of few points below 0; what all points share is still a variance.
         masks = max(through.masks, 0.25 / passed.inverse_square)
         passed.channels = ChannelNoise(
             self.width, passed.inverse_square, through.inverse_order_2, masks, coherence=0.0, part=0.0
         )
         self._behind(state, passed)
-        if self.passed is None or place[1] < 2 or not self.residual:
+        if self.passed is None or self._first(key):
             self.passed = passed
-        return station
+        return math.log1p(-min(lost, 0.5))
 
-    def _station(self, state, depth: int, loc: str, wanted: dict):
+    def _first(self, key: str) -> bool:
+        """Whether a batch norm is the first of its unit."""
+        return not self.residual or int(key.rpartition(".")[2]) < 2
+
+    def before_station(self, state, loc: str | None) -> None:
+        """Between units the fluctuations of a branch are merged into those of the shortcut."""
         if loc in ("input", "merge") and self.residual:
             self._settle(state)
-        ranked = wanted.get(loc) and loc == "act"
-        station = super()._station(state, depth, loc, wanted)
+
+    def after_station(self, state, loc: str | None, moments: dict, ranked: bool) -> None:
+        """Where the signal stands, and its ranks."""
         self.state = state
-        if ranked:
-            self.passed.ranks = ranks(self, state, station.moments)
-        return station
+        if ranked and loc == "act":
+            self.passed.ranks = ranks(self, state, moments)
 
     # ------------------------------------------------------------ fluctuations
 
@@ -327,9 +334,10 @@ class FiniteTerms(InfiniteWidth):
 
 def stations(network, images: np.ndarray, width: int, depths: frozenset, log_input: float) -> Iterator:
     """Yield (depth, loc, laws) of every station wanted, in walking order; arguments as of `FiniteTerms`."""
-    engine = FiniteTerms(network, images, width, depths)
-    for station in engine:
-        yield station.depth, station.loc, laws_of(engine, station)
+    terms = FiniteTerms(network, images, width)
+    for station in InfiniteWidthWalk(network, images, depths=depths, corrections=terms):
+        if station.loc in LOCS:
+            yield station.depth, station.loc, laws_of(terms, station)
 
 
 def _layers_of(unit: tuple) -> tuple:

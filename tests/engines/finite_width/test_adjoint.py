@@ -182,9 +182,9 @@ def test_a_sum_over_layers_is_interpolated_between_those_that_are_evaluated():
 @pytest.mark.parametrize("family", ["vanilla", "residual"])
 def test_few_layers_say_what_all_say(family, monkeypatch):
     net, images = getattr(fm, family)(80, 1), fm.load_images("synthetic:6x6x3", 16, seed=2)
-    few = fm.scan(net, images, method="finite", width=256, every=40)
+    few = fm.scan(net, images, fm.FiniteWidth(width=256), every=40)
     for module in (adjoint, residual_adjoint):
         monkeypatch.setattr(module, "layers_towards_both_ends", lambda depth: set(range(1, depth + 1)))
-    every = fm.scan(net, images, method="finite", width=256, every=40)
+    every = fm.scan(net, images, fm.FiniteWidth(width=256), every=40)
     for name in ("log_chi", "mu4_signal", "reff_signal"):
         assert_allclose(few.curve(name).sigma, every.curve(name).sigma, rtol=2e-3, err_msg=name)

@@ -21,9 +21,11 @@ from fastmoments.engines.finite_width.matrices import centred
 from fastmoments.engines.finite_width.noise_rank import noise_rank
 from fastmoments.engines.finite_width.normalised import Mixture, _response, normalised
 from fastmoments.engines.finite_width.pair_closure import Pairs
+from fastmoments.engines.protocol import Passage
 from fastmoments.kernels.decorrelation import mean_decorrelation
 from fastmoments.maps.quadrature import BatchNormWeight
 from fastmoments.nets.layers import Conv
+from fastmoments.scans.engines import engine_from
 
 seeds = st.integers(0, 2**32 - 1)
 FAMILIES = ("vanilla", "residual", "bn_ff", "bn_res")
@@ -206,9 +208,9 @@ def flat(count, seed=0):
     return fm.load_images("synthetic:6x6x3", count, seed=seed)
 
 
-def finite(family, depth, images, width, *, input_conv=True, **options):
+def finite(family, depth, images, width, *, input_conv=True, every=1, **options):
     net = getattr(fm, family)(depth, 1, input_conv=input_conv)
-    return fm.scan(net, images, method="finite", width=width, **options)
+    return fm.scan(net, images, fm.FiniteWidth(width=width, **options), every=every)
 
 
 @pytest.mark.parametrize(
@@ -217,16 +219,13 @@ def finite(family, depth, images, width, *, input_conv=True, **options):
 def test_a_walk_says_where_it_is(family, size):
     """In every batch, also where its stations only come at the end."""
 
-    class Watch(list):
-        def __call__(self, station):
-            self.append(station.depth)
+    seen = []
 
-        def walk(self, batch, depth):
-            self.append((batch, depth))
+    def watch(event):
+        seen.append((event.batch, event.depth) if isinstance(event, Passage) else event.depth)
 
-    seen = Watch()
     net, images = getattr(fm, family)(5, size), fm.load_images("synthetic:6x6x3", 12, seed=0)
-    fm.scan(net, images, method="finite", width=64, batch=6, batches=2, progress=seen)
+    fm.scan(net, images, fm.FiniteWidth(width=64, batch=6, batches=2), progress=watch)
     assert {(batch, depth) for batch in (0, 1) for depth in (1, 2, 3, 4)} <= set(seen)
     assert seen.index((0, 4)) < seen.index((1, 4)) < seen.index(5)
 
@@ -237,7 +236,7 @@ def test_infinite_width_is_the_limit(family):
     limit = finite(family, 12, images, 10**15)
     exact = fm.scan(getattr(fm, family)(12, 1), images)
     for name in ("log_chi", "log_nu2_signal", "mu2_signal", "nu1_abs_signal", "mu4_signal", "log_mu2_noise"):
-        for loc in exact.moments[name]:
+        for loc in limit.moments[name]:
             ours, theirs = limit[name, loc], exact[name, loc]
             assert_allclose(ours, theirs, rtol=1e-10, atol=1e-10, err_msg=f"{name} {loc}")
     assert_allclose(limit["reff_signal"], exact["reff_signal"], rtol=1e-10)
@@ -258,8 +257,8 @@ def test_deviations_fall_with_the_root_of_the_width(family):
 def test_sampled_nets_agree(family, width, count):
     """At sizes that nothing was fitted to: means inside the band, deviations of the right size."""
     images, net, nets = flat(count, seed=3), getattr(fm, family)(20, 1), 120
-    found = fm.scan(net, images, method="finite", width=width, every=4)
-    samples = fm.scan(net, images, method="sampled", width=width, nets=nets, seed=9, every=4)
+    found = fm.scan(net, images, fm.FiniteWidth(width=width), every=4)
+    samples = fm.scan(net, images, fm.Sampled(width=width, nets=nets, seed=9), every=4)
     bounds = {"log_chi": 0.5, "mu4_signal": 1.0, "reff_signal": 1.2, "log_nu2_signal": 0.5}
     if family in ("vanilla", "residual"):
         # The known weak point: images like white noise have a degenerate spectrum, whose leading eigenvector
@@ -279,8 +278,8 @@ def test_sampled_nets_agree(family, width, count):
 def test_the_rank_of_plain_nets_on_real_images(family):
     """A typical net's spectrum: within a deviation of the sampled mean, deviations of the right size."""
     images, net = recorded.cifar()[:32], getattr(fm, family)(30, 1)
-    found = fm.scan(net, images, method="finite", width=512, every=5)
-    samples = fm.scan(net, images, method="sampled", width=512, nets=60, seed=9, every=5)
+    found = fm.scan(net, images, fm.FiniteWidth(width=512), every=5)
+    samples = fm.scan(net, images, fm.Sampled(width=512, nets=60, seed=9), every=5)
     ours, theirs = found.curve("reff_signal"), samples.curve("reff_signal")
     assert np.abs((ours.mean - theirs.mean) / theirs.sigma).max() < 1.0
     assert 0.7 < np.median(ours.sigma / theirs.sigma) < 1.4
@@ -302,10 +301,8 @@ def test_recorded_experiments(name):
     """Every mean inside the recorded band; mean |z| at most 0.3; median ratio of deviations 0.8 to 1.25."""
     depth, every = (200, 10) if name == "bn_ff_fc_64" else (100, 5)
     data = recorded.load(name)
-    found = fm.scan(
-        recorded.network(name, depth), recorded.cifar(), method="finite", width=512, batch=64, batches=8,
-        every=every,
-    )  # fmt: skip
+    engine = fm.FiniteWidth(width=512, batch=64, batches=8)
+    found = fm.scan(recorded.network(name, depth), recorded.cifar(), engine, every=every)
     z, ratios = [], []
     for key in QUANTITIES[name][2]:
         moment, _, loc = key.rpartition("_")
@@ -323,8 +320,8 @@ def test_recorded_experiments(name):
 def test_plain_convolutional_nets_are_sampled_ones(padding):
     """Mean and deviation by z-scores."""
     images, net, nets = fm.load_images("synthetic:12x12x3", 4, seed=2), fm.vanilla(8, padding=padding), 300
-    found = fm.scan(net, images, method="finite", width=48, every=8)
-    samples = fm.scan(net, images, method="sampled", width=48, nets=nets, seed=4, every=8)
+    found = fm.scan(net, images, fm.FiniteWidth(width=48), every=8)
+    samples = fm.scan(net, images, fm.Sampled(width=48, nets=nets, seed=4), every=8)
     # What is left out: 3% of deviations at O(1/N), and a tenth of a deviation in the mean of log chi.
     for name, rest in ("log_nu2_signal", 0.0), ("log_mu2_noise", 0.0), ("log_chi", 0.1):
         for loc in ("input", "conv", "act"):
@@ -339,7 +336,7 @@ def test_plain_convolutional_nets_are_sampled_ones(padding):
 def test_convolutional_nets_of_great_width_are_infinitely_wide(depth):
     images, net = fm.load_images("synthetic:8x8x3", 4, seed=3), fm.vanilla(depth, padding="zeros")
     exact = fm.scan(net, images)
-    found, wider = (fm.scan(net, images, method="finite", width=width) for width in (10**8, 4 * 10**8))
+    found, wider = (fm.scan(net, images, fm.FiniteWidth(width=width)) for width in (10**8, 4 * 10**8))
     for name in ("log_nu2_signal", "mu2_signal", "log_mu2_noise", "log_chi"):
         ours = found.curve(name)
         assert_allclose(ours.mean, exact.curve(name).mean, atol=1e-6)
@@ -363,7 +360,7 @@ def test_recorded_logarithms_of_convolutional_nets():
     """vanilla_histo, 10,000 nets of width 128: means within 0.08, deviations within 3%."""
     data = recorded.load("vanilla_histo")
     found = fm.scan(
-        fm.vanilla(200), recorded.cifar(), method="finite", width=128, batch=64, batches=1, every=50
+        fm.vanilla(200), recorded.cifar(), fm.FiniteWidth(width=128, batch=64, batches=1), every=50
     )
     for name in ("log_nu2_signal", "log_mu2_noise"):
         curve = found.curve(name, "act")
@@ -375,7 +372,7 @@ def test_recorded_logarithms_of_convolutional_nets():
 def test_recorded_chi_and_rank_of_convolutional_nets():
     """vanilla_symmetric, 200 nets of width 512, to depth 50, by one batch."""
     data, net = recorded.load("vanilla_symmetric"), recorded.network("vanilla_symmetric", 50)
-    found = fm.scan(net, recorded.cifar()[:64], method="finite", width=512, every=10)
+    found = fm.scan(net, recorded.cifar()[:64], fm.FiniteWidth(width=512), every=10)
     for name in ("log_chi", "chi", "reff_signal"):
         curve, rows = found.curve(name, "act"), np.searchsorted(data["depth"], found.depth)
         mean, deviation = data[f"{name}_loc3/mean"][rows], data[f"{name}_loc3/std"][rows]
@@ -419,8 +416,8 @@ def test_the_histogram_is_the_law_of_simulated_nets():
     """By the test of Kolmogorov and Smirnov; a law 15% too wide is found."""
     images, nets, found = fm.load_images("synthetic:6x6x3", 8, seed=3), 600, []
     net = fm.vanilla(20, kernel_size=1)
-    scan = fm.scan(net, images, method="finite", width=64, every=20)
-    fm.scan(net, images, method="sampled", width=64, nets=nets, every=20, seed=1, progress=found.append)
+    scan = fm.scan(net, images, fm.FiniteWidth(width=64), every=20)
+    fm.scan(net, images, fm.Sampled(width=64, nets=nets, seed=1), every=20, progress=found.append)
     values = [s.moments["log_nu2_signal"] for s in found if (s.depth, s.loc) == (20, "act")]
     edges, density = scan.histogram("log_nu2_signal", 20, "act", bins=2000)
     assert np.sum(density * np.diff(edges)) == pytest.approx(1.0, abs=1e-4)
@@ -442,13 +439,13 @@ def test_the_histogram_is_the_law_of_simulated_nets():
             lambda scan: scan.histogram("log_chi", 3),
             "depth must be one where log_chi varies over nets (2, 4)",
         ),
-        (lambda scan: scan.histogram("log_chi", 4, bins=0), "bins must be a whole number"),
+        (lambda scan: scan.histogram("log_chi", 4, bins=0), "bins must be a positive whole number"),
         (lambda scan: fm.scan(fm.bn_ff(1), flat(4)).histogram("log_chi", 1), 'a scan of method "finite"'),
     ],
 )
 def test_histograms_that_are_not_known(call, said):
     with pytest.raises(ValueError) as problem:
-        call(fm.scan(fm.vanilla(4, kernel_size=1), flat(6), method="finite", width=64, every=2))
+        call(fm.scan(fm.vanilla(4, kernel_size=1), flat(6), fm.FiniteWidth(width=64), every=2))
     assert said in str(problem.value)
 
 
@@ -464,20 +461,22 @@ def test_several_batches_add_the_variance_between_them():
 @pytest.mark.parametrize(
     ("call", "said"),
     [
-        (lambda: fm.scan(fm.residual(2), flat(4), method="finite"), "Of nets with convolutions"),
+        (lambda: fm.scan(fm.residual(2), flat(4), fm.FiniteWidth()), "Of nets with convolutions"),
         (
-            lambda: fm.scan(fm.vanilla(2), np.eye(80)[:, :, None] * np.ones((2, 80, 80, 1)), method="finite"),
+            lambda: fm.scan(
+                fm.vanilla(2), np.eye(80)[:, :, None] * np.ones((2, 80, 80, 1)), fm.FiniteWidth()
+            ),
             "at most 1,024 positions behind the stem, not 1,600",
         ),
-        (lambda: fm.scan(fm.Network([fm.Conv(1)]), flat(4), method="finite"), "covers stacks of"),
+        (lambda: fm.scan(fm.Network([fm.Conv(1)]), flat(4), fm.FiniteWidth()), "covers stacks of"),
         (lambda: finite("residual", 2, flat(4), 64, input_conv=False), "needs a Conv in the stem"),
         (lambda: finite("bn_ff", 2, flat(4), 8), "does not hold at width 8"),
         (lambda: finite("bn_res", 2, flat(5), 64), "at least 6 images"),
         (lambda: finite("bn_ff", 2, flat(4), 64, batches=2), "say of how many images"),
         (lambda: finite("bn_ff", 2, flat(4), 64, batch=5), "from 2 to the 4 images"),
-        (lambda: finite("bn_ff", 2, flat(4), 64, nets=5), 'nets belongs to method="sampled"'),
-        (lambda: fm.scan(fm.bn_ff(2, 1), flat(4), batch=2), 'batch belongs to method="finite"'),
-        (lambda: finite("bn_ff", 2, flat(4), 64, rank=5), 'rank belongs to method="infinite"'),
+        (lambda: engine_from("finite", width=64, nets=5), 'nets belongs to method="sampled"'),
+        (lambda: engine_from("infinite", batch=2), 'batch belongs to method="finite"'),
+        (lambda: engine_from("finite", rank=5), 'rank belongs to method="infinite"'),
     ],
 )
 def test_what_is_not_covered_is_refused(call, said):

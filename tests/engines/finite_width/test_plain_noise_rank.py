@@ -51,8 +51,8 @@ def test_products_of_sampled_matrices(width, points, layers):
 def test_simulated_nets(family, width, points):
     images = fm.load_images("fashion-mnist", points, seed=1)
     net = getattr(fm, family)(20, kernel_size=1)
-    theory = fm.scan(net, images, method="finite", width=width, every=10)
-    sampled = fm.scan(net, images, method="sampled", width=width, nets=120, seed=5, every=10)
+    theory = fm.scan(net, images, fm.FiniteWidth(width=width), every=10)
+    sampled = fm.scan(net, images, fm.Sampled(width=width, nets=120, seed=5), every=10)
     expected, drawn = (found.curve("reff_noise", "act") for found in (theory, sampled))
     assert np.all(np.abs(expected.mean - drawn.mean)[-2:] < 0.6 * drawn.sigma[-2:])
     assert np.all(np.abs(np.log(expected.sigma / drawn.sigma))[-2:] < np.log(1.4))
