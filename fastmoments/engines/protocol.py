@@ -217,18 +217,19 @@ class Wanted:
         self.depth, self.here = depth, depth in self.depths or (depth == 0 and bool(self.depths))
         self.entrance: Place | None = None
         self._places: dict[str, Place] = {}
-        self._ranked: set[str] = set()
+        self._ranked: frozenset[str] = frozenset()
         if not self.here:
             return
         if depth == 0:
             stem = [Place(path, layer, None) for path, layer in self.network.stem_layers()]
             self._places = {place.path: place for place in stem}
             if 0 in self.depths:
-                self.entrance, self._ranked = self._input(1), {"input"}
+                self.entrance, self._ranked = self._input(1), frozenset({"input"})
             return
         self._places = {place.path: place for place in self.network.places(depth)}
         locs = self.network.locs(depth)
-        self.entrance, self._ranked = self._input(depth), self.reff_locs.intersection(locs) or {locs[-1]}
+        self.entrance = self._input(depth)
+        self._ranked = self.reff_locs.intersection(locs) or frozenset({locs[-1]})
 
     def _input(self, depth: int) -> Place:
         path, layer = self.network.entrance(depth)

@@ -236,7 +236,7 @@ def normalise(
     after = _mix(signal, spectral, damping, variances, weights, mask_nodes, activate, mask)
 
     signal.log_scale, signal.diagonal = station.log_scale, station.diagonal
-    signal.row_sums = station.row_sums
+    signal.row_sums = station.row_sums  # type: ignore[assignment]
     now = known
     if activate:
         now = halve(signal, noise, after)

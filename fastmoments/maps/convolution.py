@@ -22,7 +22,7 @@ from .taps import tap_tables
 def convolve_diagonal(diagonal: np.ndarray, grid: tuple[int, int, int], conv: Conv) -> np.ndarray:
     """Mean over the taps of a field over points, such as the diagonal of a covariance."""
     images, height, width = grid
-    total = 0.0
+    total: float | np.ndarray = 0.0
     for factors in zip(*conv.tap_factors, strict=True):
         part = diagonal.reshape(images, height, width)
         for axis, size, weights in zip((1, 2), (height, width), factors, strict=True):
@@ -36,7 +36,7 @@ def convolve_diagonal(diagonal: np.ndarray, grid: tuple[int, int, int], conv: Co
             seen = [np.take(padded, np.arange(t, t + stop, conv.stride), axis=axis) for t in starts]
             part = sum(weight * tap for weight, tap in zip(weights, seen, strict=True))
         total = total + part
-    return total.ravel() / conv.kernel_size**2
+    return np.ravel(total) / conv.kernel_size**2
 
 
 def patches(images: np.ndarray, conv: Conv, weights: np.ndarray | None = None) -> np.ndarray:
@@ -118,7 +118,7 @@ def _convolve_noise(noise: NoiseCovariance, conv: Conv, method: str) -> None:
         noise.blocks, index, index, grid, conv, 1.0 / level, 0.0, method, tally=False
     )  # fmt: skip
     noise.blocks, noise.log_scale = blocks, noise.log_scale + log(level)
-    noise.grid = tuple(conv.output_size(side) for side in noise.grid)
+    noise.grid = conv.output_grid(noise.grid)
 
 
 def _convolve_blocks(source, first, second, grid, conv, factor, bias, method, activation=None, tally=True):
@@ -240,7 +240,7 @@ def convolve(
             row_sums = factor * conv.gain * row_sums + bias * signal.points
         else:
             row_sums = gather_row_sums(before, old_grid[0]) if before.size else None
-        signal.row_sums = row_sums
+        signal.row_sums = row_sums  # type: ignore[assignment]  # None where no station is wanted
         if activate:
             known = halve(signal, noise, after)
         if noise.grid == (1, 1):

@@ -58,7 +58,8 @@ def joined(path: str, stack: str, index: int) -> str:
 
 def describe(layer: Layer) -> dict:
     """A layer as a table of plain values, the form a TOML specification has; defaults are left out."""
-    values = {field.name: (getattr(layer, field.name), field.default) for field in fields(layer)}
+    known = fields(layer)  # type: ignore[arg-type]  # every layer is a dataclass
+    values = {field.name: (getattr(layer, field.name), field.default) for field in known}
     changed = {name: _plain(value) for name, (value, default) in values.items() if value != default}
     return {"type": type(layer).__name__, **changed}
 

@@ -127,9 +127,10 @@ def _entry(table, where: str) -> list:
         raise ValueError(
             f"{where}: type must be one of {', '.join(TYPES)}, not {kind!r}{_hint(kind, TYPES)}."
         )
-    _check_keys(table, ("type", *(field.name for field in fields(TYPES[kind]))), f"{where} ({kind})")
+    known = fields(TYPES[kind])  # type: ignore[arg-type]  # every layer is a dataclass
+    _check_keys(table, ("type", *(field.name for field in known)), f"{where} ({kind})")
     given = {key: value for key, value in table.items() if key != "type"}
-    for field in fields(TYPES[kind]):
+    for field in known:
         if field.default is MISSING and field.name not in given:
             raise ValueError(f"{where} ({kind}) needs a {field.name}, an array of layers.")
     for key in given.keys() & set(TYPES[kind].stacks):

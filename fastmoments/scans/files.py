@@ -9,6 +9,7 @@ import os
 import tempfile
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -91,7 +92,7 @@ def save_scan(scan: Scan, path) -> None:
         described = {
             name: value for name, value in scan.to_dict().items() if name not in ("depth", "moments")
         }
-        arrays = {"description": np.array(json.dumps(described)), "depth": scan.depth}
+        arrays: dict[str, Any] = {"description": np.array(json.dumps(described)), "depth": scan.depth}
         for name, at in scan.moments.items():
             for loc, curve in at.items():
                 arrays[f"{name}/{loc}/mean"] = curve.mean

@@ -12,6 +12,7 @@ import os
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import TextIO
 
 import numpy as np
 
@@ -46,7 +47,8 @@ class Journal:
         self.state = self.path.with_name(self.path.name + ".state")
         self.header = json.loads(json.dumps(header))
         self.stations: list[Station] = []
-        self._due, self._file = time.monotonic() + CHECKPOINT_SECONDS, None
+        self._due = time.monotonic() + CHECKPOINT_SECONDS
+        self._file: TextIO | None = None
         if self.path.exists():
             if not resume:
                 raise ValueError(
@@ -67,7 +69,8 @@ class Journal:
 
     def __exit__(self, *problem) -> None:
         """Close the journal; it stays."""
-        self._file.close()
+        if self._file is not None:
+            self._file.close()
 
     def keep(self, wanted: Callable[[Station], bool]) -> list[Station]:
         """Drop all stations that an engine is going to yield again; what is left."""
@@ -92,11 +95,11 @@ class Journal:
             return
         start = time.monotonic()
         arrays, described = taken()
-        described = np.array(json.dumps({"depth": depth, "header": self.header, **described}))
+        text = np.array(json.dumps({"depth": depth, "header": self.header, **described}))
         temporary = self.state.with_name(self.state.name + ".new")
         try:
             with open(temporary, "wb") as file:
-                np.savez(file, description=described, **arrays)
+                np.savez(file, description=text, **arrays)
             os.replace(temporary, self.state)
         except OSError as problem:
             raise _unwritten(temporary, problem) from None
@@ -135,6 +138,7 @@ class Journal:
             temporary.unlink(missing_ok=True)
 
     def _write(self, line: str) -> None:
+        assert self._file is not None, "a journal is written to inside its context"
         try:
             self._file.write(line + "\n")
             self._file.flush()

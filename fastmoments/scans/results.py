@@ -112,7 +112,9 @@ class Scan:
     def standard_error(self, name: str, loc: str | None = None) -> np.ndarray:
         """Standard error of a sampled mean, shape (depths,); zero for analytic engines."""
         sigma = self.curve(name, loc).sigma
-        return np.zeros(self.depth.size) if self.nets is None else sigma / math.sqrt(self.nets)
+        if self.nets is None or sigma is None:
+            return np.zeros(self.depth.size)
+        return np.asarray(sigma / math.sqrt(self.nets))
 
     def histogram(
         self, name: str, depth: int, loc: str | None = None, bins: int = 60
@@ -151,10 +153,11 @@ class Scan:
         bins = whole("bins", bins)
         at = np.flatnonzero(self.depth == depth)
         curve = self.curve(name, loc)
-        if not at.size or not curve.sigma[at[0]] > 0.0:
-            depths = ", ".join(map(str, self.depth[curve.sigma > 0.0]))
+        sigmas = np.zeros(self.depth.size) if curve.sigma is None else curve.sigma
+        if not at.size or not sigmas[at[0]] > 0.0:
+            depths = ", ".join(map(str, self.depth[sigmas > 0.0]))
             raise ValueError(f"depth must be one where {name} varies over nets ({depths}), not {depth!r}.")
-        mean, sigma = curve.mean[at[0]], curve.sigma[at[0]]
+        mean, sigma = curve.mean[at[0]], sigmas[at[0]]
         edges = mean + sigma * np.linspace(-4.0, 4.0, bins + 1)
         below = np.array([0.5 * math.erfc(-(edge - mean) / (sigma * math.sqrt(2.0))) for edge in edges])
         return edges, np.diff(below) / np.diff(edges)
@@ -266,17 +269,17 @@ def gather(stations: list[Station], depths: list[int], nets: int | None):
     locs : tuple of str
     moments : dict of str to dict of str to Curve
     """
-    stations = [station for station in stations if station.loc]
-    locs = tuple(dict.fromkeys(station.loc for station in stations))
+    named = [(station.loc, station) for station in stations if station.loc]
+    locs = tuple(dict.fromkeys(loc for loc, _ in named))
     index = {depth: i for i, depth in enumerate(depths)}
     shape = (max((station.net for station in stations), default=0) + 1, len(depths))
     values: dict[str, dict[str, np.ndarray]] = {}
     sigmas: dict[str, dict[str, np.ndarray]] = {}
-    for station in stations:
+    for loc, station in named:
         for table, found in ((values, station.moments), (sigmas, station.sigmas)):
             for name, value in found.items():
                 at = table.setdefault(name, {})
-                at.setdefault(station.loc, np.full(shape, np.nan))[station.net, index[station.depth]] = value
+                at.setdefault(loc, np.full(shape, np.nan))[station.net, index[station.depth]] = value
     with np.errstate(over="ignore", invalid="ignore"):
         for name in [name for name in values if name.startswith("log_")]:
             linear = name.removeprefix("log_")
@@ -343,8 +346,9 @@ def _curve(values: np.ndarray, nets: int | None, sigma: np.ndarray | None = None
 def judged(depth: np.ndarray, moments: Mapping[str, Mapping[str, Curve]], points: int) -> Verdict:
     """The verdict on gathered curves."""
     nothing = np.full(depth.size, np.nan)
-    curves = []
-    for name in ("log_chi", "reff_signal"):
+
+    def main(name: str) -> np.ndarray:
         at = moments.get(name, {})
-        curves.append(at[main_loc(name, at)].mean if at else nothing)
-    return judge(depth, *curves, rank_bound=points - 1)
+        return at[main_loc(name, at)].mean if at else nothing
+
+    return judge(depth, main("log_chi"), main("reff_signal"), rank_bound=points - 1)

@@ -142,7 +142,7 @@ def _prepare(network, images, engine, every, reff_locs, normalise) -> _Prepared:
     refuse_what_does_not_fit(engine, network, batch.shape, plan)
     options = {
         "every": every, "reff_locs": sorted(plan.reff_locs), "engine": asdict(engine),
-        "values": sha256(np.ascontiguousarray(batch.values)).hexdigest(),
+        "values": sha256(batch.values.tobytes()).hexdigest(),
     }  # fmt: skip
     return _Prepared(run, engine, batch, _described(network, images, engine, batch), options)
 
@@ -227,7 +227,7 @@ def _iterated(value) -> tuple:
 def _checked_threads(threads: int | None) -> int:
     import numba
 
-    most = numba.config.NUMBA_NUM_THREADS
+    most = numba.config.NUMBA_NUM_THREADS  # type: ignore[attr-defined]
     return most if threads is None else whole("threads", threads, 1, most)
 
 

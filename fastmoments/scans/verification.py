@@ -223,8 +223,8 @@ def verify(
                 progress(stage, event)
 
         ranks = ("act",) if method == "finite" else ()
-        options = {"every": every, "reff_locs": ranks, "threads": threads, "progress": take}
-        return scan(network, images, engine, **options), stations
+        found = scan(network, images, engine, every=every, reff_locs=ranks, threads=threads, progress=take)
+        return found, stations
 
     seeds = np.random.SeedSequence(seed).generate_state(len(widths)).tolist()
     analytic_engines = [InfiniteWidth()] if method == "infinite" else [FiniteWidth(n) for n in widths]
@@ -300,7 +300,7 @@ def _compare(depths, widths, analytic: dict, simulated: list[dict]):
 
 def _compare_at(depths, width: int, finite: list[Station], simulated: dict):
     """Yield the comparisons of mean and deviation at one width."""
-    ours = {(station.depth, station.loc): station for station in finite}
+    ours = {(station.depth, station.loc): station for station in finite if station.loc}
     for depth in depths:
         for name in MOMENTS + FURTHER:
             rank = name.startswith("reff")

@@ -18,9 +18,9 @@ from fastmoments.scans import costs
 PEAK = """
 import resource, sys, fastmoments as fm
 from pathlib import Path
-net, images, dtype = sys.argv[1:]
-net = eval(net)
-images, engine = fm.load_images("synthetic:32x32x3", int(images), seed=0), fm.InfiniteWidth(dtype=dtype)
+net, images, engine = sys.argv[1:]
+net, engine = eval(net), eval(engine)
+images = fm.load_images("synthetic:32x32x3", int(images), seed=0)
 fm.scan(net, images, engine, every=net.depth)
 status = Path("/proc/self/status")
 if status.exists():
@@ -36,20 +36,25 @@ def batch_shape(net, shape):
 
 
 @pytest.mark.parametrize(
-    ("net", "count", "dtype"),
+    ("net", "count", "engine"),
     [
-        ("fm.vanilla(2)", 24, "float64"),
-        ("fm.bn_res(1)", 20, "float64"),
-        ("fm.bn_ff(2)", 32, "float32"),
-        ("fm.Network([fm.Conv(3, stride=2), fm.ReLU()], stem=[fm.Conv(3)])", 5, "float64"),
+        ("fm.vanilla(2)", 24, "fm.InfiniteWidth()"),
+        ("fm.bn_res(1)", 20, "fm.InfiniteWidth()"),
+        ("fm.bn_ff(2)", 32, "fm.InfiniteWidth(dtype='float32')"),
+        ("fm.Network([fm.Conv(3, stride=2), fm.ReLU()], stem=[fm.Conv(3)])", 5, "fm.InfiniteWidth()"),
+        ("fm.vanilla(10)", 6, "fm.FiniteWidth()"),
+        ("fm.vanilla(20, 1)", 512, "fm.FiniteWidth(512)"),
+        ("fm.residual(10, 1)", 512, "fm.FiniteWidth(512)"),
+        ("fm.residual(3)", 64, "fm.Sampled(128, 1)"),
     ],
 )
-def test_memory_is_known_before_it_is_taken(net, count, dtype):
+def test_memory_is_known_before_it_is_taken(net, count, engine):
     said = subprocess.run(
-        [sys.executable, "-P", "-c", PEAK, net, str(count), dtype], capture_output=True, text=True, check=True
-    )
+        [sys.executable, "-P", "-c", PEAK, net, str(count), engine],
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
     measured = int(said.stdout)
-    expected = fm.estimate(eval(net), (count, 32, 32, 3), fm.InfiniteWidth(dtype=dtype)).bytes
+    expected = fm.estimate(eval(net), (count, 32, 32, 3), eval(engine)).bytes
     assert 0.8 * measured < expected < 1.3 * measured
 
 

@@ -82,7 +82,7 @@ class FiniteWidth:
         return [batch.chosen(rng.choice(images, self.batch, replace=False)) for rng in generators]
 
     def memory(self, network: Network, shape: Shape, plan: Plan) -> int:
-        """Right to about a third."""
+        """Right to about a fifth."""
         from . import costs
 
         return costs.memory(network, (self.batch or shape[0], *shape[1:]), plan)

@@ -30,14 +30,20 @@ class State:
     law: str = DATA
     overlap: Overlap | None = None
 
+    @property
+    def covariance(self) -> Covariance:
+        """Of the signal, which has been formed."""
+        assert self.signal is not None, "the covariance of the images is formed when something needs it"
+        return self.signal
+
     def copy(self, memory: np.ndarray | None) -> State:
         """A state of its own memory, for the shortcut of a residual unit; blocks in `memory` if they fit."""
-        signal = self.signal.copy(memory)
+        signal = self.covariance.copy(memory)
         return State(None, signal, self.noise.copy(), dict(self.known), self.law, self.overlap)
 
     def taken(self) -> tuple[dict, dict]:
         """Arrays and plain values of the state, the inverse of `State.restored`."""
-        signal, noise = self.signal, self.noise
+        signal, noise = self.covariance, self.noise
         arrays = {
             "signal": signal.blocks, "diagonal": signal.diagonal, "row_sums": signal.row_sums,
             "noise": noise.blocks,
@@ -64,7 +70,7 @@ class State:
 
     def form(self, tile: int | None, dtype) -> None:
         """Form the covariance of the images, if no layer has done so."""
-        if self.signal is None:
+        if self.images is not None:
             factor = 1.0 / self.images.shape[-1]
             self.signal = Covariance.from_features(self.images, factor, tile=tile, dtype=dtype)
             self.known = image_moments(self.images)
@@ -72,9 +78,9 @@ class State:
 
     def marginals(self) -> Marginals:
         """The station where the signal stands."""
-        if self.signal is None:
+        if self.images is not None:
             return image_marginals(self.images, self.noise)
-        return marginals(self.signal, self.noise, self.known)
+        return marginals(self.covariance, self.noise, self.known)
 
 
 def image_marginals(images: np.ndarray, noise: NoiseCovariance) -> Marginals:

@@ -135,6 +135,7 @@ class InfiniteWidthWalk:
         #: Called between units with their number and a function that gives the state (`taken`).
         self._checkpoint: Callable[[int, Callable[[], tuple[dict, dict]]], None] | None = None
         self._resumed: tuple[int, dict, dict] | None = None
+        self._vectors: dict[str, np.ndarray | None] = {}  # by key, where the layer in the same place starts
         self._blas = ThreadpoolController()
 
     def attach(self, journal: Checkpoints) -> list[Station]:
@@ -170,16 +171,14 @@ class InfiniteWidthWalk:
                 pass
         self.wanted = wanted
         state.form(self.tile, self.dtype)
-        return state.signal.dense(), state.noise.grid
+        return state.covariance.dense(), state.noise.grid
 
     def _start(self) -> State:
         self.error = 0.0
         self.memory: np.ndarray | None = (
             None  # blocks of the last shortcut: fresh memory costs more than a copy
         )
-        self._vectors: dict[
-            str, np.ndarray | None
-        ] = {}  # by key, for the layer in the same place to start from
+        self._vectors = {}
         self.corrections.start()
         noise = NoiseCovariance.white(*self.images.shape[:3])
         overlap = Overlap.of_images(self.images) if self.network.has(BatchNorm) else None
@@ -237,7 +236,7 @@ class InfiniteWidthWalk:
         moments = state.marginals().moments()
         if ranked:
             state.form(self.tile, self.dtype)
-            signal = state.signal
+            signal = state.covariance
             value = self._leading(signal.centred_product, signal.points, f"signal at {place.loc}")
             moments["reff_signal"] = float(np.divide(signal.centred_diagonal.sum(), value))
             moments["reff_noise"] = self.noise_rank(state, place.loc)
@@ -354,7 +353,8 @@ def _(layer: BatchNorm, walk, state, at, follows):
     done.station.log_noise += kept
     if place is not None:
         if ranked:
-            done.station.known |= {"reff_signal": done.rank, "reff_noise": noise_rank}
+            ranks = {"reff_signal": done.rank, "reff_noise": noise_rank}
+            done.station.known = {**done.station.known, **ranks}
         yield walk.record(state, place, done.station.moments())
     return follows is not None
 

@@ -5,14 +5,16 @@ from __future__ import annotations
 import math
 
 from ...nets.network import Network, walk
-from ..protocol import PROCESS, Shape
+from ..protocol import Shape
 
+#: Bytes of Python and its libraries, without compiled kernels.
+PROCESS = 125e6
 #: Flows that stand in memory at once in a Conv and in the moments: before, behind, and a copy of patches.
 FLOWS = 3.5
 
 
 def memory(network: Network, shape: Shape, width: int) -> int:
-    """Peak of memory of one random net at a time, in bytes; right to about a third.
+    """Peak of memory of one random net at a time, in bytes; right to about a tenth.
 
     Signal and noise are float32 at every point and channel; a residual unit holds its shortcut as well.
     """

@@ -69,7 +69,7 @@ class Sampled:
         return {}
 
     def memory(self, network: Network, shape: Shape, plan: Plan) -> int:
-        """Right to about a third."""
+        """Right to about a tenth."""
         from . import costs
 
         return costs.memory(network, shape, self.width)
