@@ -21,8 +21,9 @@ from fastmoments.covariances.storage import Covariance
 from fastmoments.engines.infinite_width.walk import InfiniteWidthWalk
 from fastmoments.images.sources import normalise
 from fastmoments.maps import batch_norm
-from fastmoments.maps.activation import rectify
+from fastmoments.maps.activation import activate
 from fastmoments.maps.convolution import convolve
+from fastmoments.nets.layers import ReLU
 from fastmoments.scans.scanning import limited_threads
 
 from .common import arguments, deliver, interleaved, quartiles, table, timed
@@ -59,14 +60,14 @@ def tasks(signal, noise, vectors) -> dict:
         return Covariance(work, signal.grid, signal.log_scale, *parts), noise.copy()
 
     def normalised(k, d):
-        convolve(k, d, CONV, activate=False)
-        batch_norm.normalise(k, d, EPSILON, activate=True, start=vectors)
+        convolve(k, d, CONV, activation=None)
+        batch_norm.normalise(k, d, EPSILON, activation=ReLU(), start=vectors)
 
     layers = {
-        "conv + relu": lambda k, d: convolve(k, d, CONV, activate=True),
-        "conv + relu, nothing between": lambda k, d: convolve(k, d, CONV, activate=True, detail=False),
-        "conv": lambda k, d: convolve(k, d, CONV, activate=False),
-        "relu": rectify,
+        "conv + relu": lambda k, d: convolve(k, d, CONV, activation=ReLU()),
+        "conv + relu, nothing between": lambda k, d: convolve(k, d, CONV, activation=ReLU(), detail=False),
+        "conv": lambda k, d: convolve(k, d, CONV, activation=None),
+        "relu": lambda k, d: activate(k, d, ReLU()),
         "conv + norm + relu": normalised,
     }
     copy = timed(lambda: np.copyto(work, signal.blocks))

@@ -10,10 +10,10 @@ import pytest
 
 from fastmoments.covariances.storage import Covariance, NoiseCovariance
 from fastmoments.maps import fft
-from fastmoments.maps.activation import rectify
+from fastmoments.maps.activation import activate
 from fastmoments.maps.batch_norm import normalise
 from fastmoments.maps.quadrature import BatchNormWeight
-from fastmoments.nets.layers import Conv
+from fastmoments.nets.layers import Conv, ReLU
 
 PAGE = Path(__file__).parents[1] / "docs" / "theory.md"
 ROOMS = "nets|images|covariances|kernels|maps|engines|scans"
@@ -73,7 +73,7 @@ def test_batch_norm_is_a_weighted_set_of_gaussians(signal):
     variance = (y**2).mean(1) + EPSILON
     z = y / np.sqrt(variance)[:, None]
     behind = noise()
-    done = normalise(signal, behind, EPSILON, activate=True)
+    done = normalise(signal, behind, EPSILON, activation=ReLU())
     moments = done.station.known
     assert agrees((z**4).mean(1), math.exp(moments["log_mu4_signal"]))
     assert agrees(np.abs(z).mean(1), math.exp(moments["log_nu1_abs_signal"]))
@@ -110,7 +110,7 @@ def test_the_weight_is_the_one_written_down(signal):
 def test_relu_by_integration_in_the_plane(signal):
     """E[relu relu'] by Gauss-Hermite in both directions, whose error the kink brings."""
     before = signal.dense()
-    rectify(signal, noise())
+    activate(signal, noise(), ReLU())
     after = signal.dense()
     x, weights = np.polynomial.hermite_e.hermegauss(200)
     weights = weights / weights.sum()

@@ -13,8 +13,8 @@ import numpy as np
 
 from ..covariances.scales import log
 from ..covariances.storage import Covariance, NoiseCovariance, gather_row_sums, pairs, tile_size, workers
-from ..nets.layers import Conv
-from .activation import _rectify, halve, mask_target
+from ..nets.layers import Conv, PiecewiseLinear
+from .activation import mask_target, scaled_and_activated, settle
 from .marginals import Marginals, roots_and_inverses
 from .taps import tap_tables
 
@@ -165,12 +165,12 @@ def convolve(
     signal: Covariance,
     noise: NoiseCovariance,
     conv: Conv,
+    activation: PiecewiseLinear | None,
     *,
-    activate: bool,
     method: str = "auto",
     detail: bool = True,
 ) -> tuple[Marginals, dict]:
-    """Convolution, and the ReLU behind it if `activate`, in place.
+    """Convolution, and the activation behind it, in place.
 
     K'_pq = gain / k^2 sum_t v_t K_(p+t),(q+t) + bias_variance, the same tap on both sides, v its relative
     variance, and always divided by k^2, also at a border padded with zeros; D likewise without bias. Exact
@@ -180,7 +180,7 @@ def convolve(
     ----------
     signal, noise : overwritten
     conv : Conv
-    activate : bool
+    activation : PiecewiseLinear or None
     method : {"auto", "direct", "fft"}
     detail : bool
         Whether the station before a ReLU is wanted; if not, its row sums are not taken.
@@ -217,23 +217,23 @@ def convolve(
     known: dict = {}
     if pointwise:
         scale = factor * conv.gain * share
-        if activate:
-            row_sums, known = _rectify(signal, noise, scale, bias)
+        if activation is not None:
+            row_sums, known = scaled_and_activated(signal, noise, scale, bias, activation)
         else:
             signal.blocks *= scale
             signal.blocks += bias
             row_sums = signal.row_sums = scale * signal.row_sums + bias * signal.points
     else:
         first, second = pairs(old_grid[0])
-        activation = None
-        if activate:
+        beside = None
+        if activation is not None:
             roots = roots_and_inverses(signal.diagonal, signal.blocks.dtype)
-            activation = (*roots, mask_target(signal, noise))
+            beside = (*roots, mask_target(signal, noise, activation))
         # A tap of a periodic convolution of stride 1 sees every column once: row sums go the diagonal's way.
         alike = conv.padding == "periodic" and conv.stride == 1
         signal.blocks, (before, after) = _convolve_blocks(
-            signal.blocks, first, second, old_grid, conv, factor, bias, method, activation,
-            tally=not alike and (detail or not activate),
+            signal.blocks, first, second, old_grid, conv, factor, bias, method, beside,
+            tally=not alike and (detail or activation is None),
         )  # fmt: skip
         if alike:
             row_sums = convolve_diagonal(signal.row_sums, old_grid, conv)
@@ -241,8 +241,8 @@ def convolve(
         else:
             row_sums = gather_row_sums(before, old_grid[0]) if before.size else None
         signal.row_sums = row_sums  # type: ignore[assignment]  # None where no station is wanted
-        if activate:
-            known = halve(signal, noise, after)
+        if activation is not None:
+            known = settle(signal, noise, after, activation)
         if noise.grid == (1, 1):
             _retile(signal)
     return Marginals(signal.log_scale, before_diagonal, row_sums, log_noise, {}), known

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from functools import singledispatch
 
-from ..nets.layers import BatchNorm, Conv, Layer, ReLU
+from ..nets.layers import BatchNorm, Conv, Layer, PiecewiseLinear
 from ..nets.network import Network, Residual, unrolled
 
-#: The images; channels that are Gaussian; batch-normalised Gaussians; what a ReLU makes of them; known by
-#: its second moments only.
+#: The images; channels that are Gaussian; batch-normalised Gaussians; what an activation makes of them; known
+#: by its second moments only.
 DATA, GAUSSIAN, NORMALISED, RECTIFIED, MIXED = "images", "gaussian", "normalised", "rectified", "mixed"
 
 
@@ -42,11 +42,12 @@ def _(layer: BatchNorm, law: str) -> str:
 
 
 @law_after.register
-def _(layer: ReLU, law: str) -> str:
-    if law not in (GAUSSIAN, NORMALISED, RECTIFIED):
+def _(layer: PiecewiseLinear, law: str) -> str:
+    # The ReLU of a ReLU is itself.
+    if law not in (GAUSSIAN, NORMALISED) and not (law == RECTIFIED and layer.slopes == (1.0, 0.0)):
         raise ValueError(
-            f"ReLU of a signal that is neither Gaussian nor batch-normalised ({law}) is not covered "
-            "at infinite width; put a Conv before it."
+            f"{type(layer).__name__} of a signal that is neither Gaussian nor batch-normalised ({law}) is "
+            "not covered at infinite width; put a Conv before it."
         )
     return RECTIFIED
 

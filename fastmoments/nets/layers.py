@@ -35,9 +35,9 @@ class Layer:
     stacks: ClassVar[tuple[str, ...]] = ()
     TYPES: ClassVar[dict[str, type[Layer]]] = {}
 
-    def __init_subclass__(cls, **options):
+    def __init_subclass__(cls, *, abstract: bool = False, **options):
         super().__init_subclass__(**options)
-        if not cls.__name__.startswith("_"):
+        if not abstract:
             Layer.TYPES[cls.__name__] = cls
 
     def inside(self, path: str) -> Iterator[tuple[str, Layer]]:
@@ -163,11 +163,67 @@ class Conv(Layer):
         return self.padded_index(size)[outputs + np.arange(self.kernel_size) * self.dilation]
 
 
-@dataclass(frozen=True)
-class ReLU(Layer):
-    """The rectifier max(x, 0)."""
+class Activation(Layer, abstract=True):
+    """A function phi of every value of a channel.
+
+    Attributes
+    ----------
+    degree : float or None
+        phi(s x) = s^degree phi(x) for s > 0, where there is such a degree.
+    """
 
     loc = "act"
+    degree: ClassVar[float | None] = None
+
+
+class PiecewiseLinear(Activation, abstract=True):
+    """phi(x) = a x for x > 0 and b x below; its moments over a standard Gaussian z.
+
+    With a = 1, b = 0 it is the rectifier, to which all cases come down:
+    phi(x) = (a - b) relu(x) + b x, so that E phi phi' = (a - b)^2 E relu relu' + a b E x x', and
+    E phi' phi'' = (a - b)^2 k0 + a b of the derivatives.
+    """
+
+    degree = 1.0
+
+    @property
+    def slopes(self) -> tuple[float, float]:
+        """A above 0, b below."""
+        raise NotImplementedError
+
+    @property
+    def bend(self) -> float:
+        """(a - b)^2, the share of the rectifier's covariance."""
+        above, below = self.slopes
+        return (above - below) ** 2
+
+    @property
+    def passed(self) -> float:
+        """A b, the share of the covariance that passes as it is."""
+        above, below = self.slopes
+        return above * below
+
+    @property
+    def second_moment(self) -> float:
+        """E phi(z)^2 = E phi'(z)^2 = (a^2 + b^2) / 2."""
+        above, below = self.slopes
+        return 0.5 * (above * above + below * below)
+
+    @property
+    def absolute_moment(self) -> float:
+        """E |phi(z)| relative to E |z|: (abs(a) + abs(b)) / 2."""
+        above, below = self.slopes
+        return 0.5 * (abs(above) + abs(below))
+
+
+@dataclass(frozen=True)
+class ReLU(PiecewiseLinear):
+    """The rectifier max(x, 0)."""
+
+    @property
+    def slopes(self) -> tuple[float, float]:
+        """1 above 0, 0 below."""
+        return 1.0, 0.0
 
 
 @dataclass(frozen=True)

@@ -50,7 +50,8 @@ class Scan:
 
     ``scan["chi"]`` is the curve's mean at its main station (chi: the last of a unit; ranks: the
     activation; nu1 and mu4: the batch norm, or what feeds the activation) and ``scan["chi", "conv"]``
-    at another.
+    at another. chi is the square root of noise over signal variance, relative to the images; how exact it
+    is depends on the engine: see `scan`.
 
     Attributes
     ----------
@@ -100,7 +101,8 @@ class Scan:
         if name not in self.moments:
             raise KeyError(f"no moment {name!r}; this scan has {', '.join(self.moments)}")
         at = self.moments[name]
-        loc = main_loc(name, at) if loc is None else loc
+        if loc is None:
+            return main_curve(name, at)
         if loc not in at:
             raise KeyError(f"no {name} at station {loc!r}; it was taken at {', '.join(at)}")
         return at[loc]
@@ -244,8 +246,30 @@ class Scan:
         }
 
 
+def main_curve(name: str, at: Mapping[str, Curve]) -> Curve:
+    """A moment where it is read if nothing else is said: at the main station of each unit.
+
+    Units of a net may differ, so that not every one has that station; then it is the next in the order.
+    """
+    found, *others = (at[loc] for loc in main_locs(name, at))
+    for other in others:
+        missing = np.isnan(found.mean)
+        if not missing.any():
+            break
+        sigma = found.sigma
+        if sigma is not None and other.sigma is not None:
+            sigma = np.where(missing, other.sigma, sigma)
+        found = Curve(np.where(missing, other.mean, found.mean), sigma)
+    return found
+
+
 def main_loc(name: str, locs: Iterable[str]) -> str:
     """Where a moment is read if nothing else is said, among the stations that have it."""
+    return main_locs(name, locs)[0]
+
+
+def main_locs(name: str, locs: Iterable[str]) -> list[str]:
+    """The stations that have a moment, the first to read it at first."""
     locs = tuple(locs)
     if name in ("nu1_abs_signal", "mu4_signal"):
         order = ("norm", "conv", "branch", "merge", "input", "act", "out")
@@ -253,7 +277,7 @@ def main_loc(name: str, locs: Iterable[str]) -> str:
         order = ("act", "out", "merge", "conv", "norm", "branch", "input")
     else:
         order = ("out", "merge", "act", "norm", "conv", "branch", "input")
-    return next(loc for loc in order if loc in locs)
+    return [loc for loc in order if loc in locs]
 
 
 def _number(value) -> float | None:
@@ -349,6 +373,6 @@ def judged(depth: np.ndarray, moments: Mapping[str, Mapping[str, Curve]], points
 
     def main(name: str) -> np.ndarray:
         at = moments.get(name, {})
-        return at[main_loc(name, at)].mean if at else nothing
+        return main_curve(name, at).mean if at else nothing
 
     return judge(depth, main("log_chi"), main("reff_signal"), rank_bound=points - 1)

@@ -22,7 +22,7 @@ from ..images.sources import load_images
 from ..nets.families import FAMILIES
 from ..nets.network import Network
 from ..scans.engines import METHODS, engine_from, options_of
-from ..scans.results import MOMENTS, main_loc
+from ..scans.results import MOMENTS, main_curve
 from ..scans.scanning import scan
 from ..validation import truth
 
@@ -267,7 +267,7 @@ def _results(item: dict) -> dict:
     row = {"width": found.width, "nets": found.nets}
     row |= {"verdict": verdict.label, "law": verdict.law, "rate": _number(verdict.rate)}
     for name, at in found.moments.items():
-        curve = at[main_loc(name, at)]
+        curve = main_curve(name, at)
         row[name] = _number(curve.mean[-1])
         if curve.sigma is not None:
             row[f"{name}_sigma"] = _number(curve.sigma[-1])

@@ -8,10 +8,10 @@ from states import seeds, sizes, state
 
 import fastmoments as fm
 from fastmoments.maps import batch_norm
-from fastmoments.maps.activation import rectify
+from fastmoments.maps.activation import activate
 from fastmoments.maps.convolution import convolve
 from fastmoments.maps.merge import merge
-from fastmoments.nets.layers import Conv
+from fastmoments.nets.layers import Conv, ReLU
 
 # A few roundings of an element, whose own is 6e-8.
 ROUNDING = 1e-6
@@ -44,11 +44,11 @@ def assert_close(double, single, bound=ROUNDING):
     st.booleans(), st.sampled_from(["direct", "fft"]),
 )  # fmt: skip
 @settings(max_examples=30)
-def test_convolution_and_relu(seed, size, kernel_size, padding, activate, method):
+def test_convolution_and_relu(seed, size, kernel_size, padding, active, method):
     conv = Conv(kernel_size, padding=padding, bias_variance=0.1)
     double, single = both(seed, size)
     for signal, noise in (double, single):
-        convolve(signal, noise, conv, activate=activate, method=method)
+        convolve(signal, noise, conv, activation=ReLU() if active else None, method=method)
     assert_close(double, single)
 
 
@@ -57,16 +57,16 @@ def test_convolution_and_relu(seed, size, kernel_size, padding, activate, method
 def test_relu(seed, size):
     double, single = both(seed, size)
     for signal, noise in (double, single):
-        rectify(signal, noise)
+        activate(signal, noise, ReLU())
     assert_close(double, single)
 
 
 @given(seeds, st.sampled_from([None, 4]), st.booleans())
 @settings(max_examples=12)
-def test_batch_norm(seed, rank, activate):
+def test_batch_norm(seed, rank, active):
     double, single = both(seed, (3, 4, 3))
     for signal, noise in (double, single):
-        batch_norm.normalise(signal, noise, 1e-3, activate=activate, rank=rank)
+        batch_norm.normalise(signal, noise, 1e-3, activation=ReLU() if active else None, rank=rank)
     assert_close(double, single, 1e-5)
 
 

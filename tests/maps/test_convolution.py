@@ -11,11 +11,11 @@ from hypothesis import assume, given, settings
 from states import assert_consistent, in_full, noise_in_full, seeds, sizes, state
 
 from fastmoments.covariances.storage import Covariance, NoiseCovariance
-from fastmoments.maps.activation import rectify
+from fastmoments.maps.activation import activate
 from fastmoments.maps.convolution import convolve, first_convolution
 from fastmoments.maps.merge import merge
 from fastmoments.nets.geometry import PADDINGS
-from fastmoments.nets.layers import Conv
+from fastmoments.nets.layers import Conv, ReLU
 
 
 def profiles(size):
@@ -46,7 +46,7 @@ convs = st.builds(
 def test_convolution(seed, size, conv, method):
     signal, noise, full, blocks = state(seed, size, (1.3, -0.7))
     expected = naive.convolve(full, conv)
-    station, known = convolve(signal, noise, conv, activate=False, method=method)
+    station, known = convolve(signal, noise, conv, activation=None, method=method)
     assert signal.grid == expected.shape[:3] or noise.grid == (1, 1)
     np.testing.assert_allclose(signal.dense(), naive.flat(expected), rtol=0, atol=1e-12 * expected.max())
     assert_consistent(signal)
@@ -66,7 +66,7 @@ def test_convolution_and_relu_in_one_visit(seed, size, conv, method):
     assume(np.diag(between).min() > 1e-9)
     apart = np.abs(naive.correlation(between)[0]) - np.eye(len(between))
     assume(apart.max() < 1.0 - 1e-9)  # k0 has a square root there, in which rounding grows to 1e-8
-    station, known = convolve(signal, noise, conv, activate=True, method=method)
+    station, known = convolve(signal, noise, conv, activation=ReLU(), method=method)
     expected = naive.relu(between)
     scale = np.abs(expected).max()
     np.testing.assert_allclose(signal.dense(), expected, rtol=0, atol=1e-12 * scale)
@@ -88,7 +88,7 @@ def test_convolution_and_relu_in_one_visit(seed, size, conv, method):
 @given(seeds, sizes)
 def test_relu_alone(seed, size):
     signal, noise, full, blocks = state(seed, size, (-2.0, 3.0))
-    rectify(signal, noise)
+    activate(signal, noise, ReLU())
     expected = naive.relu(naive.flat(full))
     np.testing.assert_allclose(signal.dense(), expected, rtol=0, atol=1e-13 * expected.max())
     assert_consistent(signal)
@@ -108,7 +108,7 @@ def test_arc_cosine_kernels_keep_their_digits_at_both_ends():
     vectors = np.column_stack([np.cos(np.append(0.0, angles)), np.sin(np.append(0.0, angles))])
     signal = Covariance.from_features(vectors.reshape(*size, 2), 1.0)
     noise = NoiseCovariance(np.ones((1, points, points)), 1, size[1:])
-    rectify(signal, noise)
+    activate(signal, noise, ReLU())
     k1 = (np.sin(angles) + (np.pi - angles) * np.cos(angles)) / (2 * np.pi)
     np.testing.assert_allclose(signal.blocks[0, 0, 1:], k1, rtol=2e-15, atol=1e-16)
     # r itself is rounded, and k0 feels that through the angle: 1e-16 / angle.
@@ -122,7 +122,7 @@ def test_a_point_without_signal_stays_without_signal_and_loses_its_noise():
     features[1, 2] = 0.0
     signal = Covariance.from_features(features, 1 / 30)
     noise = NoiseCovariance(np.repeat((np.eye(3) + 0.1)[None], 2, 0), 2, (3, 1))
-    rectify(signal, noise)
+    activate(signal, noise, ReLU())
     assert np.all(signal.dense()[5] == 0.0)
     assert np.all(noise.blocks[1, 2] == 0.0)
     assert np.all(noise.blocks[1, :, 2] == 0.0)

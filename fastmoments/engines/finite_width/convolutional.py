@@ -33,9 +33,9 @@ from collections.abc import Iterator
 import numpy as np
 
 from ...covariances.storage import NoiseCovariance
-from ...maps.activation import rectify
+from ...maps.activation import activate
 from ...maps.convolution import convolve, convolve_diagonal, first_convolution
-from ...nets.layers import Conv
+from ...nets.layers import Conv, ReLU
 from ..infinite_width.walk import InfiniteWidthWalk
 from . import convolutional_adjoint as adjoint
 from .arc_cosine import ArcCosine, correlations
@@ -122,7 +122,7 @@ def _deviations(stem: Conv, convs: list[Conv], images: np.ndarray, width: int, d
     for depth, conv in enumerate(convs, 1):
         yield depth, None, None
         found[depth, "input"] = sums[..., depth - 1].T
-        convolve(signal, noise, conv, activate=False)
+        convolve(signal, noise, conv, None)
         level = convolve_diagonal(level / level.mean(), grid, conv)
         levels.append(np.tile(level, count))
         arc = ArcCosine.of(correlations(signal.dense())[0])
@@ -131,7 +131,7 @@ def _deviations(stem: Conv, convs: list[Conv], images: np.ndarray, width: int, d
         rectified = weights.pairs(4.0 * arc.j2 - 1.0, signal.diagonal, depth) / width
         masked = weights.pairs(4.0 * arc.k0 - 1.0, levels[-1], depth) / width
         sums = sums + np.stack([_law(rectified, SKEWNESS["rectified"]), _law(masked, SKEWNESS["mask"])])
-        rectify(signal, noise)
+        activate(signal, noise, ReLU())
         found[depth, "act"] = sums[..., depth].T
 
     def masks(layer: int, depth: int) -> np.ndarray:

@@ -23,9 +23,9 @@ import numpy as np
 from scipy.linalg import eigh
 
 from ...covariances.storage import Covariance, NoiseCovariance
-from ...maps.activation import rectify
+from ...maps.activation import activate
 from ...maps.convolution import convolve
-from ...nets.layers import Conv
+from ...nets.layers import Conv, ReLU
 from .adjoint import LayerSum
 from .chaos import Contracted, Field, linear_form, mask_form, pulled_back, rectified_form
 from .matrices import centred
@@ -167,9 +167,9 @@ def _next(signal: Covariance, conv: Conv) -> tuple[Covariance, Covariance]:
     """Covariance in and behind the ReLU of a layer of gain 1, twice the usual one behind it."""
     signal = signal.copy()
     noise = NoiseCovariance.white(signal.grid[0], *signal.grid[1:])
-    convolve(signal, noise, conv, activate=False)
+    convolve(signal, noise, conv, None)
     signal.log_scale -= math.log(conv.gain)
     before = signal.copy()
-    rectify(signal, noise)
+    activate(signal, noise, ReLU())
     signal.log_scale += math.log(2.0)
     return before, signal

@@ -11,7 +11,7 @@ from functools import singledispatch
 import numpy as np
 
 from ...covariances.storage import tile_size
-from ...nets.layers import BatchNorm, Conv, Layer, ReLU
+from ...nets.layers import Activation, BatchNorm, Conv, Layer
 from ...nets.network import Network, Residual, output_grid, unrolled
 from ..protocol import PROCESS, Plan, Shape
 
@@ -56,7 +56,7 @@ class Account:
             self.grid = layer.output_grid(self.grid)
             fresh = before if self.stored != before else 0
             self.peak = max(self.peak, self.stored + fresh + self.held)
-            if layer.loc == "act":
+            if isinstance(layer, Activation):
                 self.noise = max(self.noise, self.images * (self.grid[0] * self.grid[1]) ** 2)
             self.copies += copies(layer) * self.stored
             self.layers += 1
@@ -85,7 +85,7 @@ def _(layer: Conv) -> float:
 
 
 @copies.register
-def _(layer: ReLU) -> float:
+def _(layer: Activation) -> float:
     return RECTIFY
 
 

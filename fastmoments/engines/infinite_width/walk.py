@@ -19,12 +19,12 @@ from ...covariances.eigenpairs import leading_eigenvalue
 from ...covariances.scales import log
 from ...covariances.storage import NoiseCovariance
 from ...maps import batch_norm
-from ...maps.activation import rectify
+from ...maps.activation import activate
 from ...maps.convolution import convolve, first_convolution
 from ...maps.laws import GAUSSIAN, RECTIFIED, between_units, check, law_after, merged
 from ...maps.merge import merge
 from ...maps.overlap import Overlap
-from ...nets.layers import BatchNorm, Conv, Layer, ReLU
+from ...nets.layers import Activation, BatchNorm, Conv, Layer, PiecewiseLinear
 from ...nets.network import Network, Place, Residual, unrolled
 from ..protocol import Checkpoints, Station, Wanted, input_log_variances, log_chi
 from .state import State
@@ -219,7 +219,7 @@ class InfiniteWidthWalk:
         while index < len(stack):
             at = stack[index]
             follows = stack[index + 1] if index + 1 < len(stack) else None
-            if follows is not None and not isinstance(follows.layer, ReLU):
+            if follows is not None and not isinstance(follows.layer, Activation):
                 follows = None
             activated = yield from carry(at.layer, self, state, at, follows)
             if activated and follows is not None:
@@ -297,10 +297,10 @@ def carry(
 
 
 @carry.register
-def _(layer: ReLU, walk, state, at, follows):
+def _(layer: PiecewiseLinear, walk, state, at, follows):
     before, state.law = state.law, law_after(layer, state.law)
     if before != RECTIFIED:
-        state.known = rectify(state.signal, state.noise)
+        state.known = activate(state.signal, state.noise, layer)
     state.overlap = None
     place = walk.wanted.place(at.path)
     if place is not None:
@@ -311,7 +311,8 @@ def _(layer: ReLU, walk, state, at, follows):
 @carry.register
 def _(layer: Conv, walk, state, at, follows):
     place, first = walk.wanted.place(at.path), state.signal is None
-    activate = follows is not None and not first and not (place is not None and walk.wanted.ranked(place))
+    fused = not first and not (place is not None and walk.wanted.ranked(place))
+    activation = follows.layer if follows is not None and fused else None
     state.law = law_after(layer, state.law)
     walk.corrections.before_convolution(state)
     if state.overlap is not None:
@@ -324,13 +325,13 @@ def _(layer: Conv, walk, state, at, follows):
         between = state.marginals()
     else:
         between, state.known = convolve(
-            state.signal, state.noise, layer, activate=activate, method=walk.convolution,
+            state.signal, state.noise, layer, activation, method=walk.convolution,
             detail=place is not None,
         )  # fmt: skip
     walk.corrections.after_convolution(state, layer, first)
     if place is not None:
-        yield walk.record(state, place, between.moments()) if activate else walk.station(state, place)
-    return activate
+        yield walk.record(state, place, between.moments()) if activation else walk.station(state, place)
+    return activation is not None
 
 
 @carry.register
@@ -340,7 +341,7 @@ def _(layer: BatchNorm, walk, state, at, follows):
     noise_rank = walk.noise_rank(state, place.loc) if ranked else None
     samples = walk.corrections.before_batch_norm(state, layer, at.key)
     done = batch_norm.normalise(
-        state.signal, state.noise, layer.epsilon, activate=follows is not None,
+        state.signal, state.noise, layer.epsilon, follows and follows.layer,
         start=walk.vectors(at.key, state.signal.points), rank=walk.rank, detail=walk.wanted.here,
         overlap=state.overlap, samples=samples,
     )  # fmt: skip

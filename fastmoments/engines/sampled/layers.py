@@ -16,7 +16,7 @@ import numpy as np
 from scipy.linalg import eigh
 
 from ...covariances.scales import log
-from ...nets.layers import BatchNorm, Conv, Layer, ReLU
+from ...nets.layers import BatchNorm, Conv, Layer, PiecewiseLinear
 from ...nets.network import Residual
 
 #: Share of the mean square below which a variance is float32 rounding: the channel is constant.
@@ -122,8 +122,9 @@ def forward(layer: Layer, flow: Flow, draw: Draw, inside: Inside) -> Iterator | 
 
 
 @forward.register
-def _(layer: ReLU, flow: Flow, draw: Draw, inside: Inside) -> None:
-    flow.pair *= flow.pair[0] > 0
+def _(layer: PiecewiseLinear, flow: Flow, draw: Draw, inside: Inside) -> None:
+    above, below = layer.slopes
+    flow.pair *= np.where(flow.pair[0] > 0, np.float32(above), np.float32(below))
 
 
 @forward.register
