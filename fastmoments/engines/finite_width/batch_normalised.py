@@ -30,7 +30,7 @@ from .channel_noise import ChannelNoise, NoiseFluctuation
 from .channel_sampling import channel_sampling
 from .coherence import Coherent, Growth, bounds, merged_matrices
 from .diagonal_law import diffused
-from .law import Law
+from .law import Law, law_of_chi
 from .matrices import centred, with_diagonal, with_means
 from .noise_rank import noise_rank, participation
 from .normalised import Normalised, normalised
@@ -111,10 +111,6 @@ class _Walk:
         self.wanted, self.ahead = wanted, ahead
         self.activation: dict | None = None
 
-    def _chi(self, noise: Law, signal: Law, shared: float = 0.0) -> Law:
-        mean = 0.5 * (noise.mean - signal.mean + self.log_input)
-        return Law(mean, 0.25 * (noise.variance + signal.variance - 2.0 * shared))
-
     def gaussian(self, loc: str, state: Population):
         """The station where channels of the population are sampled."""
         if not self.wanted:
@@ -149,7 +145,7 @@ class _Walk:
                 float(3.0 * np.mean(variances**2)), 4.0 * fourth @ fluctuation @ fourth
             ),
             "log_mu2_noise": mu2_noise,
-            "log_chi": self._chi(mu2_noise, mu2, state.noise.with_signal.cross),
+            "log_chi": law_of_chi(mu2_noise, mu2, self.log_input, state.noise.with_signal.cross),
         }
         yield self.depth, loc, laws
 
@@ -230,7 +226,7 @@ class _Walk:
             "log_mu2_signal": mu2,
             "log_mu4_signal": Law.logarithm(through.fourth, of_fourth),
             "log_mu2_noise": mu2_noise,
-            "log_chi": self._chi(mu2_noise, mu2),
+            "log_chi": law_of_chi(mu2_noise, mu2, self.log_input),
         }
 
     def _activated(self, state, layer, log_noise, kernel, before: Law, chance) -> dict[str, Law]:
@@ -247,7 +243,7 @@ class _Walk:
             "log_nu2_signal": Law.logarithm(0.5 * layer.through.level, halves),
             "log_mu2_signal": mu2,
             "log_mu2_noise": mu2_noise,
-            "log_chi": self._chi(mu2_noise, mu2),
+            "log_chi": law_of_chi(mu2_noise, mu2, self.log_input),
         }
 
     def _ranks(self, state, layer, observed) -> dict[str, Law]:

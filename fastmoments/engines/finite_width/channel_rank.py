@@ -30,8 +30,9 @@ import math
 
 import numpy as np
 from scipy.optimize import brentq, minimize_scalar
-from scipy.special import ndtr, ndtri
+from scipy.special import ndtr
 
+from .law import normal_quantiles
 from .spectral_spread import edge_deviation, spread
 
 #: Quantiles of the leading mode.
@@ -78,7 +79,7 @@ def channel_rank(
 
 def channel_variances(sizes: float, share: float, masks: float) -> np.ndarray:
     """Quantiles of Lambda, of mean 1 and variance `sizes`, in no order."""
-    g = np.abs(ndtri((np.arange(QUANTILES) + 0.5) / QUANTILES))
+    g = np.abs(normal_quantiles(QUANTILES))
     inverse = 1.0 / (share * g * g + 1.0 - share)
 
     def surplus(k: float) -> float:

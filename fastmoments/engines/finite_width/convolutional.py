@@ -39,7 +39,7 @@ from ...nets.layers import Conv
 from ..infinite_width import InfiniteWidth
 from . import convolutional_adjoint as adjoint
 from .arc_cosine import ArcCosine, correlations
-from .law import Law
+from .law import Law, law_of_chi
 from .places import curves_through, nodes_of
 
 #: E x^3 / (E x^2)^2 of increments x, with z a standard Gaussian: of z^2, 2 relu(z)^2 and 2 [z > 0].
@@ -84,10 +84,7 @@ def stations(network, images: np.ndarray, width: int, depths: frozenset, log_inp
             "log_mu2_signal": Law(moments["log_mu2_signal"] - 0.5 * mu2, mu2),
             "log_mu2_noise": Law(moments["log_mu2_noise"] + noise, noise_variance),
         }
-        laws["log_chi"] = Law(
-            0.5 * (laws["log_mu2_noise"].mean - laws["log_mu2_signal"].mean + log_input),
-            0.25 * (noise_variance + mu2 - 2.0 * at["shared"]),
-        )
+        laws["log_chi"] = law_of_chi(laws["log_mu2_noise"], laws["log_mu2_signal"], log_input, at["shared"])
         if "reff_signal" in moments:
             rank = moments["reff_signal"]
             laws["reff_signal"] = Law(rank, (rank - 1.0) ** 2 * at["reff_signal"])

@@ -12,7 +12,7 @@ from ...covariances.storage import block_index
 from ...maps.batch_norm import spectrum
 from ..protocol import Station
 from .channel_rank import channel_rank
-from .law import Law
+from .law import Law, law_of_chi
 from .matrices import image_norms
 from .spectral_spread import sampled_largest
 
@@ -39,8 +39,7 @@ def _joined(terms, laws: dict[str, Law], grown: float, shared: float = 0.0) -> d
     """
     noise, signal = laws["log_mu2_noise"], laws["log_mu2_signal"]
     noise = laws["log_mu2_noise"] = Law(noise.mean, noise.variance + grown)
-    mean = 0.5 * (noise.mean - signal.mean + terms.at_input[0])
-    return laws | {"log_chi": Law(mean, 0.25 * (noise.variance + signal.variance - 2.0 * shared))}
+    return laws | {"log_chi": law_of_chi(noise, signal, terms.at_input[0], shared)}
 
 
 def _normalised(terms, moments: dict) -> dict[str, Law]:

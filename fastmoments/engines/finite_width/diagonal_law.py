@@ -15,7 +15,8 @@ variance v, which makes it exact for Gaussian laws.
 from __future__ import annotations
 
 import numpy as np
-from scipy.special import ndtri
+
+from .law import normal_quantiles
 
 
 def diffused(variances: np.ndarray, fresh: float) -> np.ndarray:
@@ -38,7 +39,7 @@ def diffused(variances: np.ndarray, fresh: float) -> np.ndarray:
         return variances
     order = np.argsort(variances, kind="stable")
     x = np.log(np.maximum(variances[order], 1e-12 * mean))
-    xi = ndtri((np.arange(count) + 0.5) / count)
+    xi = normal_quantiles(count)
     # Points that are all alike, as those of equal images, still diffuse apart.
     width = 0.81 * count**-0.4 * x.var() + fresh
     near = np.exp(-0.5 * (x[:, None] - x) ** 2 / width)

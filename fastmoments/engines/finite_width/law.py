@@ -5,6 +5,9 @@ from __future__ import annotations
 import math
 from typing import NamedTuple
 
+import numpy as np
+from scipy.special import ndtri
+
 
 class Law(NamedTuple):
     """Mean and variance over nets."""
@@ -24,6 +27,27 @@ class Law(NamedTuple):
     def of_log_mean(cls, log_mean: float, variance: float) -> Law:
         """The same, by the logarithm of the mean."""
         return cls(log_mean - 0.5 * variance, variance)
+
+
+def law_of_chi(noise: Law, signal: Law, log_input: float, shared: float = 0.0) -> Law:
+    """Law of log chi = (log mu2 of the noise - log mu2 of the signal + log mu2 of the images) / 2.
+
+    Parameters
+    ----------
+    noise, signal : Law
+        Of log mu2 of the noise and of the signal.
+    log_input : float
+        Logarithm of mu2 of the images, where chi is 1.
+    shared : float
+        Covariance of the two logarithms over nets.
+    """
+    mean = 0.5 * (noise.mean - signal.mean + log_input)
+    return Law(mean, 0.25 * (noise.variance + signal.variance - 2.0 * shared))
+
+
+def normal_quantiles(count: int) -> np.ndarray:
+    """Medians of `count` cells of equal mass of the standard Gaussian, rising."""
+    return ndtri((np.arange(count) + 0.5) / count)
 
 
 def station_values(laws: dict[str, Law]) -> tuple[dict[str, float], dict[str, float]]:

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from .arc_cosine import ArcCosine
-from .matrices import mean_of_pairs
+from .matrices import between_pairs, mean_of_pairs
 
 
 @dataclass(frozen=True)
@@ -80,10 +80,8 @@ class NoiseDiffusion:
     @classmethod
     def of_images(cls, points: int, inputs: int) -> NoiseDiffusion:
         """White noise on so many inputs per point."""
-        coherence = np.full((points, points), 1.0 / inputs)
-        np.fill_diagonal(coherence, 0.0)
         # The deviation of a single draw of the noise on the images is left out.
-        return cls(coherence, 0.0, 0.0, Overlap.of_inputs(inputs))
+        return cls(between_pairs(1.0 / inputs, points), 0.0, 0.0, Overlap.of_inputs(inputs))
 
     def variance(self) -> float:
         """Variance of log mu2 of the noise: of the mean of M lognormal variables."""

@@ -26,15 +26,17 @@ def with_means(covariance: np.ndarray, second: np.ndarray) -> np.ndarray:
     return covariance + means[:, None] + means + mean
 
 
-def effective_rank(covariance: np.ndarray) -> float:
-    """Trace over the largest eigenvalue."""
-    return float(np.trace(covariance) / np.linalg.eigvalsh(covariance)[-1])
-
-
 def mean_of_pairs(matrix: np.ndarray) -> float:
     """Mean over pairs of different points; 0 of a single one."""
     points = len(matrix)
     return float((matrix.sum() - np.trace(matrix)) / max(points * (points - 1), 1))
+
+
+def between_pairs(value: float | np.ndarray, points: int) -> np.ndarray:
+    """Matrix (M, M) of a value, or of the values of a matrix, of pairs of different points; diagonal 0."""
+    found = np.array(np.broadcast_to(value, (points, points)))
+    np.fill_diagonal(found, 0.0)
+    return found
 
 
 def image_norms(diagonal: np.ndarray, images: int) -> np.ndarray:

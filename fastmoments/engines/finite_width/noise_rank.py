@@ -15,6 +15,7 @@ import math
 import numpy as np
 from scipy.special import ndtri
 
+from .law import normal_quantiles
 from .spectral_spread import edge_deviation, spread
 
 #: Quantiles of the largest of M normal variables that are averaged over.
@@ -49,5 +50,5 @@ def noise_rank(points: int, width: int, variance: float, coherence: float) -> tu
 
 def participation(points: int, variance: float) -> float:
     """Sum of squares over square of the sum of M lognormal variables at their quantiles."""
-    sizes = np.exp(math.sqrt(max(variance, 0.0)) * ndtri((np.arange(points) + 0.5) / points))
+    sizes = np.exp(math.sqrt(max(variance, 0.0)) * normal_quantiles(points))
     return float((sizes @ sizes) / sizes.sum() ** 2)

@@ -15,7 +15,7 @@ from scipy.interpolate import PchipInterpolator
 
 from .arc_cosine import correlations
 from .chaos import Field
-from .law import Law
+from .law import Law, law_of_chi
 from .log_diffusion import NoiseDiffusion
 from .matrices import centred, mean_of_pairs
 from .pair_closure import Pairs
@@ -213,10 +213,7 @@ class Forward:
             "log_nu2_signal": _shifted(self.second, log_gain),
             "log_mu2_signal": _shifted(log_mu2, log_gain),
             "log_mu2_noise": _shifted(self.noise, log_gain),
-            "log_chi": Law(
-                0.5 * (self.noise.mean - log_mu2.mean + log_input),
-                0.25 * (self.noise.variance + spread - 2.0 * variances["shared"]),
-            ),
+            "log_chi": law_of_chi(self.noise, log_mu2, log_input, variances["shared"]),
         }
         if not self.rectified:
             fourth = variances["log_mu4_signal"] + self.fresh.get("log_mu4_signal", 0.0)

@@ -24,8 +24,8 @@ import math
 
 import numpy as np
 from scipy.optimize import brentq
-from scipy.special import ndtri
 
+from .law import normal_quantiles
 from .spectral_spread import spread
 
 #: Most factors of the law of R.
@@ -58,7 +58,7 @@ def plain_noise_rank(
     if points < 3:
         return 1.0, 0.0
     count = points - 1
-    values = np.exp(math.sqrt(max(variance, 0.0)) * ndtri((np.arange(count) + 0.5) / count))
+    values = np.exp(math.sqrt(max(variance, 0.0)) * normal_quantiles(count))
     values /= values.mean()
     factors = min(max(round(coherence / max(fresh, 1e-300)), 1), FACTORS)
     for _ in range(factors):

@@ -26,7 +26,7 @@ from .arc_cosine import ArcCosine, correlations
 from .chaos import Field
 from .coherence import Coherent
 from .log_diffusion import NoiseDiffusion, Overlap
-from .matrices import mean_of_pairs
+from .matrices import between_pairs, mean_of_pairs
 from .pair_closure import Pairs
 from .places import Forward, Place, curves_through, nodes_of, sampled, spread_by_sampling
 from .residual_adjoint import deviations
@@ -124,8 +124,7 @@ class _Noise:
 
     @classmethod
     def of_images(cls, points: int, inputs: int) -> _Noise:
-        coherence = np.full((points, points), 1.0 / inputs)
-        np.fill_diagonal(coherence, 0.0)
+        coherence = between_pairs(1.0 / inputs, points)
         nothing = Coherent(0.0)
         return cls(Coherent(coherence, 0.0 * coherence), nothing, nothing, nothing, Overlap.of_inputs(inputs))
 
@@ -167,8 +166,7 @@ class _Noise:
 
     def law(self, points: int) -> NoiseDiffusion:
         """What the laws of a place need of it."""
-        coherence = np.array(np.broadcast_to(self.coherence.variance, (points, points)))
-        np.fill_diagonal(coherence, 0.0)
+        coherence = between_pairs(self.coherence.variance, points)
         across, alone = float(self.across.variance), float(self.alone.variance)
         overlap = self.start.diffused(0.5 * float(self.overlap.variance))
         return NoiseDiffusion(coherence, across, alone, overlap)
