@@ -32,17 +32,22 @@ import numpy as np
 from scipy.optimize import brentq, minimize_scalar
 from scipy.special import ndtr
 
+from ..closures import CLOSURES, Closures
 from ..shared.lognormal import normal_quantiles
 from ..shared.marchenko_pastur import edge_deviation, sampled_spectrum
 
 #: Quantiles of the leading mode.
 QUANTILES = 512
-#: Below this share what is left of the first layer is as good as any other factor.
-LEAST_KEPT = 0.02
 
 
 def channel_noise_rank(
-    width: int, factors: list[float], first: tuple[float, float], sizes: float, share: float, masks: float
+    width: int,
+    factors: list[float],
+    first: tuple[float, float],
+    sizes: float,
+    share: float,
+    masks: float,
+    closures: Closures = CLOSURES,
 ) -> tuple[float, float]:
     """Mean and deviation over nets of trace over largest eigenvalue of the noise.
 
@@ -61,10 +66,10 @@ def channel_noise_rank(
     masks : float
         Mean over pairs of points of k0 after it.
     """
-    variances = channel_variances(sizes, share, masks)
+    variances = channel_variances(sizes, share, masks, closures)
     kept, ratio = first
     few = np.ones(1)
-    if kept > LEAST_KEPT and ratio > 0.0:
+    if kept > closures.least_kept and ratio > 0.0:
         few = 1.0 - kept + kept * sampled_spectrum(np.ones(QUANTILES), ratio / kept**2)
     else:
         factors = [*factors, ratio]
@@ -77,7 +82,7 @@ def channel_noise_rank(
     return mean, relative * mean
 
 
-def channel_variances(sizes: float, share: float, masks: float) -> np.ndarray:
+def channel_variances(sizes: float, share: float, masks: float, closures: Closures = CLOSURES) -> np.ndarray:
     """Quantiles of Lambda, of mean 1 and variance `sizes`, in no order."""
     g = np.abs(normal_quantiles(QUANTILES))
     inverse = 1.0 / (share * g * g + 1.0 - share)
@@ -96,7 +101,7 @@ def channel_variances(sizes: float, share: float, masks: float) -> np.ndarray:
 
     if sizes < 1e-12 or np.ptp(log_sizes) < 1e-12:
         return np.ones_like(log_sizes)
-    most = 16.0
+    most = closures.most_power
     if raised(most).var() <= sizes:
         return raised(most)
     return raised(brentq(lambda power: raised(power).var() - sizes, 0.0, most))

@@ -28,11 +28,11 @@ from ....covariances.storage import Covariance, block_index, pairs
 from ....nets.layers import Conv
 from ....nets.network import Residual
 from ...infinite_width import InfiniteWidth
+from ..closures import CLOSURES, Closures
 from ..shared.fluctuations import (
     FluctuationRecursion,
     FluctuationState,
     NoiseGain,
-    bounding_factors,
     merged_matrices,
 )
 from ..shared.matrices import by_images, centred, image_norms
@@ -43,8 +43,6 @@ from .record import BatchNormRecord
 from .response import batch_norm_response
 from .tap_averaging import TapAveraging
 
-#: Points of the dense theory, about; at least two positions of every image.
-POINTS = 256
 #: Fluctuations that no average over positions thins out.
 UNIFORM = ("mode", "diffusion", "kept")
 
@@ -62,9 +60,11 @@ class FiniteTerms(InfiniteWidth):
     depths : set of int
     """
 
-    def __init__(self, network, images: np.ndarray, width: int, depths: frozenset):
+    def __init__(
+        self, network, images: np.ndarray, width: int, depths: frozenset, closures: Closures = CLOSURES
+    ):
         super().__init__(network, images)
-        self.depths, self.width = depths, width
+        self.depths, self.width, self.closures = depths, width, closures
         self.residual = bool(network.units) and isinstance(network.units[0][0], Residual)
         #: The first batch norm of a unit that was passed last, and where the signal stands.
         self.passed: BatchNormRecord | None = None
@@ -102,14 +102,13 @@ class FiniteTerms(InfiniteWidth):
         passed = self._before(state, layer.epsilon)
         lost = passed.through.directions * float(np.mean(self.trails["overlap"].variance))
         station = super()._normalise(state, layer, activate, place, wanted)
-        kept = math.log1p(-min(lost, 0.5))
+        kept = self.closures.log_kept(lost)
         state.noise.log_scale += kept
         station.log_noise += kept
         # Of all points: the few have a bulk of few dimensions, whose variance would fluctuate more.
         passed.inverse_square = self._done.inverse_square
         through = passed.through
-        # Centring brings correlations of few points below 0; what all points share is still a variance.
-        masks = max(through.masks, 0.25 / passed.inverse_square)
+        masks = max(through.masks, self.closures.least_masks(passed.inverse_square))
         passed.channels = NoiseSampling(
             self.width,
             passed.inverse_square,
@@ -117,6 +116,7 @@ class FiniteTerms(InfiniteWidth):
             masks,
             squared_correlation=0.0,
             participation=0.0,
+            closures=self.closures,
         )
         self._behind(state, passed)
         if self.passed is None or place[1] < 2 or not self.residual:
@@ -143,9 +143,8 @@ class FiniteTerms(InfiniteWidth):
         convs = [layer for layer in layers if isinstance(layer, Conv)]
         periodic = all(layer.padding == "periodic" for layer in convs)
         self.lattice = TapAveraging(state.noise.grid, periodic)
-        each = max(2, min(positions, POINTS // images))
-        rng = np.random.default_rng(0)
-        self.chosen = np.array([rng.choice(positions, each, replace=False) for _ in range(images)])
+        each = max(2, min(positions, self.closures.points // images))
+        self.chosen = self.closures.positions(images, positions, each)
         overlaps = self.lattice.shared_taps(conv) / self.images.shape[-1]
         self.inputs = 1.0 / overlaps[0, 0]
         #: What the weights of the last convolution add to N times the squared correlation of two noises.
@@ -206,7 +205,7 @@ class FiniteTerms(InfiniteWidth):
         few = self._few(signal)
         epsilon *= math.exp(min(-signal.log_scale, 700.0))
         pairs = float(np.mean(trails["pairs"].variance))
-        through = batch_norm_response(few, epsilon, pairs, group=self.chosen.shape[1])
+        through = batch_norm_response(few, epsilon, pairs, group=self.chosen.shape[1], closures=self.closures)
         own = self._own_correlations(signal)
         shape = (len(self.chosen), -1)
         response = through.response.reshape(*shape, len(few)).mean(1).reshape(*shape[:1], *shape).sum(2)
@@ -224,6 +223,7 @@ class FiniteTerms(InfiniteWidth):
             inverse=inverse,
             batch=self.batch_within(),
             grown=self.growth.behind(inverse, points),
+            closures=self.closures,
         )  # fmt: skip
 
     def batch_within(self) -> NoiseFluctuationState:
@@ -308,7 +308,7 @@ class FiniteTerms(InfiniteWidth):
         growth = self.growth.merged(share, noise_share, pulls, responses, self.points.variance)
         points = merged_matrices(self.points, share, responses, [layer.fresh for layer in layers])
         norms = image_norms(state.signal.centred_diagonal, len(self.chosen))
-        factors = bounding_factors(points.variance, float(np.log(np.maximum(norms, 1e-300)).var()))
+        factors = self.closures.bound(points.variance, float(np.log(np.maximum(norms, 1e-300)).var()))
         self.points = FluctuationState(points.variance * np.outer(factors, factors), points.cross)
         self.growth = growth.scaled(factors)
 
@@ -336,9 +336,16 @@ class FiniteTerms(InfiniteWidth):
         return centred(found - means[:, None] - means)
 
 
-def stations(network, images: np.ndarray, width: int, depths: frozenset, log_input: float) -> Iterator:
+def stations(
+    network,
+    images: np.ndarray,
+    width: int,
+    depths: frozenset,
+    log_input: float,
+    closures: Closures = CLOSURES,
+) -> Iterator:
     """Yield (depth, loc, laws) of every station wanted, in walking order; arguments as of `FiniteTerms`."""
-    engine = FiniteTerms(network, images, width, depths)
+    engine = FiniteTerms(network, images, width, depths, closures)
     for station in engine:
         yield station.depth, station.loc, laws_of(engine, station)
 

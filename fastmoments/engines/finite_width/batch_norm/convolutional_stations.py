@@ -139,7 +139,7 @@ def ranks(terms, state, moments: dict) -> dict[str, Lognormal]:
     apart = log_norms - log_norms.mean()
     elasticity = float(apart @ np.log(np.maximum(constant, 1e-300)) / max(apart @ apart, 1e-300))
     shares = image_norms(found.vectors[:, np.argmax(found.values)] ** 2, images)
-    slope = max(elasticity, 1.0) * shares - norms / norms.sum()
+    slope = max(elasticity, terms.closures.least_elasticity) * shares - norms / norms.sum()
     points = passed.response @ passed.points @ passed.response.T + passed.fresh
     sampling = (passed.through.leading_kurtosis - 1.0) * float(terms.trails["mode"].variance)
     alone = sampling * sampled.apart * top / sampled.value + (1.0 - sampled.apart) * sampled.edge**2
@@ -148,7 +148,7 @@ def ranks(terms, state, moments: dict) -> dict[str, Lognormal]:
     leading = float(np.linalg.eigvalsh(passed.few)[-1] / np.trace(passed.few))
     sizes = terms.width * passed.channels.pair.variance
     noise, deviation = channel_noise_rank(
-        terms.width, passed.noise_factors, passed.first, sizes, leading, passed.through.masks
+        terms.width, passed.noise_factors, passed.first, sizes, leading, passed.through.masks, terms.closures
     )
     # With fewer points than channels the points' own variances decide, as at infinite width.
     noise = min(noise, moments["reff_noise"])

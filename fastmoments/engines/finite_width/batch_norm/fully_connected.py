@@ -25,7 +25,8 @@ import numpy as np
 
 from ....nets.layers import BatchNorm, Conv
 from ....nets.network import Residual
-from ..shared.fluctuations import FluctuationState, NoiseGain, bounding_factors, merged_matrices
+from ..closures import CLOSURES, Closures
+from ..shared.fluctuations import FluctuationState, NoiseGain, merged_matrices
 from ..shared.lognormal import Lognormal, chi_moment
 from ..shared.marchenko_pastur import sampled_spectrum
 from ..shared.matrices import centred, with_diagonal, with_means
@@ -48,7 +49,14 @@ class _Layer:
     pairs: float
 
 
-def stations(network, images: np.ndarray, width: int, depths: frozenset, log_input: float) -> Iterator:
+def stations(
+    network,
+    images: np.ndarray,
+    width: int,
+    depths: frozenset,
+    log_input: float,
+    closures: Closures = CLOSURES,
+) -> Iterator:
     """Yield (depth, loc, laws) of every station wanted, in walking order.
 
     Parameters
@@ -69,7 +77,7 @@ def stations(network, images: np.ndarray, width: int, depths: frozenset, log_inp
         epsilons = [layer.epsilon for layer in layers if isinstance(layer, BatchNorm)]
         gains = [layer.gain for layer in layers if isinstance(layer, Conv)]
         wanted = depth in depths
-        walk = _Walk(width, log_input, depth, wanted, depth + 1 in depths)
+        walk = _Walk(width, log_input, depth, wanted, depth + 1 in depths, closures)
         if residual:
             yield from walk.gaussian("input", state)
             state = yield from walk.unit(state, epsilons, gains, unit[0].scale)
@@ -106,9 +114,11 @@ def _of_typical_net(squared: np.ndarray, pair_variance: float) -> np.ndarray:
 class _Walk:
     """Through one unit, yielding its stations."""
 
-    def __init__(self, width: int, log_input: float, depth: int, wanted: bool, ahead: bool):
+    def __init__(
+        self, width: int, log_input: float, depth: int, wanted: bool, ahead: bool, closures: Closures
+    ):
         self.width, self.log_input, self.depth = width, log_input, depth
-        self.wanted, self.ahead = wanted, ahead
+        self.wanted, self.ahead, self.closures = wanted, ahead, closures
         self.activation: dict | None = None
 
     def gaussian(self, loc: str, state: KernelState):
@@ -162,7 +172,7 @@ class _Walk:
                 covariance, epsilon, pairs, state.shared_weights if number == 0 else None
             )
             lost = through.shared * math.exp(-log_noise) + through.directions * signal_noise
-            log_noise += through.log_inverse + math.log1p(-min(lost, 0.5))
+            log_noise += through.log_inverse + self.closures.log_kept(lost)
             masks = math.sqrt(4.0 * through.squared_masks)
             channels = NoiseSampling(
                 width, through.inverse_square, through.inverse_order_2, through.masks, r, participation
@@ -319,7 +329,7 @@ class _Walk:
         pulls = [each.through.inverse_slope for each in layers]
         growth = state.noise_gain.merged(share, noise_share, pulls, responses, state.norms.variance)
         points = merged_matrices(state.norms, share, responses, fresh)
-        factors = bounding_factors(
+        factors = self.closures.bound(
             points.variance, float(np.log(np.maximum(np.diag(covariance), 1e-300)).var())
         )
         variance = points.variance * np.outer(factors, factors)

@@ -15,14 +15,14 @@ import math
 import numpy as np
 from scipy.special import ndtri
 
+from ..closures import CLOSURES, Closures
 from ..shared.lognormal import normal_quantiles
 from ..shared.marchenko_pastur import edge_deviation, sampled_spectrum
 
-#: Quantiles of the largest of M normal variables that are averaged over.
-LARGEST = 6
 
-
-def noise_rank(points: int, width: int, variance: float, squared_correlation: float) -> tuple[float, float]:
+def noise_rank(
+    points: int, width: int, variance: float, squared_correlation: float, closures: Closures = CLOSURES
+) -> tuple[float, float]:
     """Mean and deviation over nets of trace over largest eigenvalue, centred.
 
     Parameters
@@ -38,7 +38,9 @@ def noise_rank(points: int, width: int, variance: float, squared_correlation: fl
         return 1.0, 0.0
     deviation = math.sqrt(max(variance, 0.0))
     others = ndtri((np.arange(points - 1) + 0.5) / points)
-    largest = ndtri(((np.arange(LARGEST) + 0.5) / LARGEST) ** (1.0 / points))
+    largest = ndtri(
+        ((np.arange(closures.largest_quantiles) + 0.5) / closures.largest_quantiles) ** (1.0 / points)
+    )
     found = []
     for top in largest:
         sizes = np.exp(deviation * (np.append(others, top) - top))

@@ -26,11 +26,8 @@ from itertools import product
 
 import numpy as np
 
+from ..closures import CLOSURES, Closures
 from ..shared.fluctuations import FluctuationState
-
-#: Of one mask, shares by half of the order: 1 and 3, and the rest as if it was of order 15, which is within
-#: 0.02 of the arc sine up to s = 0.9.
-MASK = {0.5: 2.0 / math.pi, 1.5: 1.0 / (3.0 * math.pi), 7.5: 1.0 - 7.0 / (3.0 * math.pi)}
 
 
 @dataclass(frozen=True)
@@ -102,11 +99,12 @@ class NoiseSampling:
     masks: float
     squared_correlation: float
     participation: float
+    closures: Closures = CLOSURES
 
     @cached_property
     def point(self) -> HermiteOrders:
         """Sampling noise of the logarithm of a point's noise variance."""
-        mask = {0.0: 1.0} | MASK
+        mask = {0.0: 1.0} | dict(self.closures.mask_orders)
         return 1.0 / self.width * HermiteOrders.of_product([self._inverse, mask], {0.0: 1.0, 1.0: 2.0})
 
     @cached_property
@@ -124,7 +122,7 @@ class NoiseSampling:
 
         At s = d = 1 the orders of a mask, E sqrt(m m'') = (1 + (2 / pi) asin sqrt s) / 2, add up to 1.
         """
-        mask = {order: 0.5 * share for order, share in ({0.0: 1.0} | MASK).items()}
+        mask = {order: 0.5 * share for order, share in ({0.0: 1.0} | dict(self.closures.mask_orders)).items()}
         size = 4.0 * self.masks * (1.0 + 2.0 * self.squared_correlation) / self.width
         return size * HermiteOrders.of_product([self._inverse, mask, mask], {1.0: 1.0})
 

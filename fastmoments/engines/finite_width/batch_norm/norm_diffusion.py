@@ -16,10 +16,11 @@ from __future__ import annotations
 
 import numpy as np
 
+from ..closures import CLOSURES, Closures
 from ..shared.lognormal import normal_quantiles
 
 
-def diffused(variances: np.ndarray, fresh: float) -> np.ndarray:
+def diffused(variances: np.ndarray, fresh: float, closures: Closures = CLOSURES) -> np.ndarray:
     """Variances after a diffusion of the law of their logarithm.
 
     Parameters
@@ -41,7 +42,7 @@ def diffused(variances: np.ndarray, fresh: float) -> np.ndarray:
     x = np.log(np.maximum(variances[order], 1e-12 * mean))
     xi = normal_quantiles(count)
     # Points that are all alike, as those of equal images, still diffuse apart.
-    width = 0.81 * count**-0.4 * x.var() + fresh
+    width = closures.density_width(count, x.var()) + fresh
     near = np.exp(-0.5 * (x[:, None] - x) ** 2 / width)
     step = x - (near @ x) / near.sum(1) + np.sqrt(fresh) * 1e-3 * xi
     # M points being few, a Gaussian law of them has a little less variance.

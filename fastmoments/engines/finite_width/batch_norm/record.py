@@ -12,14 +12,12 @@ from functools import cached_property
 
 import numpy as np
 
+from ..closures import CLOSURES, Closures
 from ..shared.lognormal import Lognormal
 from ..shared.matrices import centred
 from .finite_channel_variance import FiniteChannelVariance, finite_channel_variance
 from .noise_sampling import NoiseFluctuationState, NoiseSampling
 from .response import BatchNormResponse, odd_moments
-
-#: Pairs of opposite directions in which `BatchNormRecord.bend` takes differences.
-SIGNS = 2
 
 
 @dataclass
@@ -75,6 +73,7 @@ class BatchNormRecord:
     channels: NoiseSampling | None = None
     noise_factors: list[float] = field(default_factory=list)
     first: tuple[float, float] = (0.0, 0.0)
+    closures: Closures = CLOSURES
     ranks: dict[str, Lognormal] = field(default_factory=dict)
 
     @cached_property
@@ -90,9 +89,8 @@ class BatchNormRecord:
         """
         images, each = len(self.fresh), len(self.few) // len(self.fresh)
         step = 0.5 * math.sqrt(self.diffusion)
-        found, rng = [], np.random.default_rng(0)
-        for _ in range(SIGNS if step > 0.0 else 0):
-            signs = rng.choice([-1.0, 1.0], images)
+        found = []
+        for signs in self.closures.signs(images, self.closures.sign_pairs if step > 0.0 else 0):
             for shift in (step * signs, -step * signs):
                 factor = np.exp(np.repeat(shift, each))
                 moved = centred(self.few * np.outer(factor, factor))

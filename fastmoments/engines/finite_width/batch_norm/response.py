@@ -18,6 +18,7 @@ import numpy as np
 from ....kernels.mixtures import rectified_mixture
 from ....maps.batch_norm import TOLERANCE
 from ....maps.quadrature import BatchNormWeight
+from ..closures import CLOSURES, Closures
 from ..shared.matrices import centred, mean_of_pairs
 from ..shared.relu_moments import correlation_of_squares, correlations
 
@@ -137,6 +138,7 @@ def batch_norm_response(
     pair_variance: float,
     signal_noise: np.ndarray | None = None,
     group: int = 1,
+    closures: Closures = CLOSURES,
 ) -> BatchNormResponse:
     """Send a centred mean covariance through batch norm and ReLU.
 
@@ -187,7 +189,9 @@ def batch_norm_response(
     # Of an error relative to the points' deviations, before and after.
     relative = np.sqrt(np.maximum(diagonal, 0.0) / np.maximum(behind, 1e-300))
     # No error grows; where one point dominates, a mean over pairs would say so.
-    alone, together = (min(mean_of_pairs(each * np.outer(relative, relative)), 1.0) for each in survives)
+    alone, together = (
+        min(mean_of_pairs(each * np.outer(relative, relative)), closures.most_memory) for each in survives
+    )
 
     absolute, fourth = _of_other_degrees(weight, vectors)
     per_point = 3.0 * (fourth.weights @ fourth.variances**2)

@@ -20,10 +20,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from ....kernels.decorrelation import mean_decorrelation
+from ..closures import CLOSURES, Closures, gauss_hermite
 from ..shared.relu_moments import ReluMoments
-
-_NODES, _WEIGHTS = np.polynomial.hermite_e.hermegauss(7)
-_WEIGHTS = _WEIGHTS / _WEIGHTS.sum()
 
 
 @dataclass(frozen=True)
@@ -59,9 +57,9 @@ class AngleMoments:
         c = 1.0 - self.tau
         return self._step(width, self.tau, np.ones_like(c), 4.0 * (1.0 - c * c), (1.0 - c * c) ** 2)
 
-    def rectified(self, width: float) -> AngleMoments:
+    def rectified(self, width: float, closures: Closures = CLOSURES) -> AngleMoments:
         """After a ReLU and a He layer of so many channels."""
-        falls, here = mean_decorrelation(self.tau, self.log_variance, _NODES, _WEIGHTS)
+        falls, here = mean_decorrelation(self.tau, self.log_variance, *gauss_hermite(closures.angle_order))
         relu = ReluMoments.of(1.0 - self.tau)
         f, alone, across = 2.0 * relu.k1, 5.0, 4.0 * relu.j2 - 1.0
         noise = 4.0 * relu.j2 - f * f - 2.0 * f * (4.0 * relu.m31 - f) + 0.5 * f * f * (alone + across)

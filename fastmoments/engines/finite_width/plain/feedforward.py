@@ -12,6 +12,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from ....nets.layers import Conv
+from ..closures import CLOSURES, Closures
 from ..shared.depth_interpolation import backward_depths, interpolated_between
 from ..shared.hermite_forms import GaussianField
 from ..shared.relu_moments import correlations
@@ -21,7 +22,14 @@ from .layer_state import LayerState, StationMeans, sampled, with_sampled_spectru
 from .noise_diffusion import NoiseDiffusion
 
 
-def stations(network, images: np.ndarray, width: int, depths: frozenset, log_input: float) -> Iterator:
+def stations(
+    network,
+    images: np.ndarray,
+    width: int,
+    depths: frozenset,
+    log_input: float,
+    closures: Closures = CLOSURES,
+) -> Iterator:
     """Yield (depth, loc, laws) of every station wanted.
 
     Parameters
@@ -38,18 +46,18 @@ def stations(network, images: np.ndarray, width: int, depths: frozenset, log_inp
     gains = [layer.gain for unit in network.units for layer in unit if isinstance(layer, Conv)]
     linear = bool(network.stem)
     covariances, alignments, forward = [], [], {}
-    for depth, place in enumerate(_walk(images, len(gains), width, linear)):
+    for depth, place in enumerate(_walk(images, len(gains), width, linear, closures)):
         yield depth, None, None
         covariances.append(place.kernel)
         alignments.append(place.noise.alignment.first)
         if depth in depths:
             forward[depth, "act"] = StationMeans.of(
-                place, rectified=depth > 0, ranks=width if depth else None
+                place, rectified=depth > 0, ranks=width if depth else None, closures=closures
             )
         if depth + 1 in depths:
             if depth or linear:
-                forward[depth + 1, "input"] = StationMeans.of(place, rectified=depth > 0)
-            forward[depth + 1, "conv"] = StationMeans.of_next_layer(place, width)
+                forward[depth + 1, "input"] = StationMeans.of(place, rectified=depth > 0, closures=closures)
+            forward[depth + 1, "conv"] = StationMeans.of_next_layer(place, width, closures)
     nodes = backward_depths(depths)
     first = images @ images.T / images.shape[1] if linear else None
     variances = interpolated_between(
@@ -72,7 +80,9 @@ def stations(network, images: np.ndarray, width: int, depths: frozenset, log_inp
         log_gain += halved
 
 
-def _walk(images: np.ndarray, depth: int, width: int, linear: bool) -> Iterator[LayerState]:
+def _walk(
+    images: np.ndarray, depth: int, width: int, linear: bool, closures: Closures
+) -> Iterator[LayerState]:
     """Yield the places before the first ReLU and after each, as if every gain was 2."""
     points, features = images.shape
     kernel = images @ images.T / features
@@ -82,7 +92,7 @@ def _walk(images: np.ndarray, depth: int, width: int, linear: bool) -> Iterator[
         kernel, kernel, AngleMoments.exact(c), NoiseDiffusion.of_images(points, features), nothing
     )
     if linear:
-        place = sampled(place, width)
+        place = sampled(place, width, closures)
         place = LayerState(
             kernel, with_sampled_spectrum(kernel, width), place.angles, place.noise, place.diagonal
         )
@@ -93,8 +103,8 @@ def _walk(images: np.ndarray, depth: int, width: int, linear: bool) -> Iterator[
         place = LayerState(
             kernel,
             with_sampled_spectrum(typical.rectified(), width, typical),
-            place.angles.rectified(width),
-            place.noise.rectified(width, field.relu, correlations(kernel)[0]),
+            place.angles.rectified(width, closures),
+            place.noise.rectified(width, field.relu, correlations(kernel)[0], closures),
             place.diagonal + (4.0 * field.relu.j2 - 1.0) / width,
         )
         yield place

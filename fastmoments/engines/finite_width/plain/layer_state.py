@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ..closures import CLOSURES, Closures
 from ..shared.hermite_forms import GaussianField
 from ..shared.lognormal import Lognormal, chi_moment
 from ..shared.marchenko_pastur import sampled_spectrum
@@ -78,11 +79,13 @@ def with_sampled_spectrum(kernel: np.ndarray, width: int, field: GaussianField |
     return kernel + (vectors * moved) @ vectors.T
 
 
-def sampled(at: LayerState, width: int) -> LayerState:
+def sampled(at: LayerState, width: int, closures: Closures = CLOSURES) -> LayerState:
     """The channels of a linear layer after `at`."""
     c = correlations(at.kernel)[0]
     diagonal = at.diagonal + 2.0 * c * c / width
-    return LayerState(at.kernel, at.typical, at.angles.sampled(width), at.noise.sampled(width), diagonal)
+    return LayerState(
+        at.kernel, at.typical, at.angles.sampled(width), at.noise.sampled(width, closures), diagonal
+    )
 
 
 @dataclass(frozen=True)
@@ -113,10 +116,17 @@ class StationMeans:
     fresh: dict[str, float]
     excess: float | None = None
     noise_rank: Lognormal | None = None
+    closures: Closures = CLOSURES
 
     @classmethod
     def of(
-        cls, at: LayerState, *, rectified: bool, fresh: dict | None = None, ranks: int | None = None
+        cls,
+        at: LayerState,
+        *,
+        rectified: bool,
+        fresh: dict | None = None,
+        ranks: int | None = None,
+        closures: Closures = CLOSURES,
     ) -> StationMeans:
         """Of a place; with ranks in a net of width `ranks`."""
         own = np.diag(at.kernel)
@@ -135,18 +145,19 @@ class StationMeans:
             absolute=Lognormal(math.log(absolute) + shrink - 0.5 * of_half, of_half),
             noise=Lognormal(-0.5 * at.noise.variance(), at.noise.variance()),
             fresh=fresh or {},
-            **({} if ranks is None else _ranks(at, ranks)),
+            closures=closures,
+            **({} if ranks is None else _ranks(at, ranks, closures)),
         )
 
     @classmethod
-    def of_next_layer(cls, at: LayerState, width: int) -> StationMeans:
+    def of_next_layer(cls, at: LayerState, width: int, closures: Closures = CLOSURES) -> StationMeans:
         """After a linear layer that samples `at`."""
         covariance = centred(at.kernel)
         squares = np.diag(covariance) / np.sum(np.diag(covariance) ** 2)
         spectrum = float(np.sum(covariance**2)) / float(np.trace(covariance)) ** 2
         fourth = 4.0 * float(squares @ covariance**2 @ squares)
         fresh = {"log_mu2_signal": 2.0 * spectrum / width, "log_mu4_signal": 2.0 * fourth / width}
-        return cls.of(sampled(at, width), rectified=False, fresh=fresh)
+        return cls.of(sampled(at, width, closures), rectified=False, fresh=fresh, closures=closures)
 
     def laws(self, variances: dict[str, float], log_gain: float, log_input: float) -> dict[str, Lognormal]:
         """The laws of the station, with the variances of the backward pass.
@@ -174,7 +185,7 @@ class StationMeans:
             # A mean square of a lognormal variable is that much above the square of its mean.
             laws["log_mu4_signal"] = Lognormal(_log(3.0 * self.fourth) - spread + 2.0 * log_gain, fourth)
         if self.excess is not None:
-            variance = min(max(variances["reff_signal"], 0.0), 50.0)
+            variance = min(max(variances["reff_signal"], 0.0), self.closures.most_log_rank_variance)
             mean = self.excess * math.exp(0.5 * variance)
             laws["reff_signal"] = Lognormal(1.0 + mean, math.expm1(variance) * mean**2)
             laws["reff_noise"] = self.noise_rank
@@ -189,7 +200,7 @@ def _log(value: float) -> float:
     return math.log(value) if value > 0.0 else -math.inf
 
 
-def _ranks(at: LayerState, width: int) -> dict:
+def _ranks(at: LayerState, width: int, closures: Closures) -> dict:
     """Effective ranks: that of the signal has a lognormal excess over 1, whose median a typical net has."""
     values = np.maximum(np.linalg.eigvalsh(centred(at.typical)), 0.0)
     noise = at.noise
@@ -199,6 +210,7 @@ def _ranks(at: LayerState, width: int) -> dict:
         mean_of_pairs(noise.squared_correlation),
         2.0 / width,
         noise.alignment.first,
+        closures,
     )
     return {
         "excess": float(values.sum() / values[-1]) - 1.0 if values[-1] > 0.0 else 0.0,

@@ -20,6 +20,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ..closures import CLOSURES, Closures
 from ..shared.matrices import between_pairs, mean_of_pairs
 from ..shared.relu_moments import ReluMoments
 
@@ -36,27 +37,21 @@ class SignalNoiseAlignment:
         """Of a signal with white noise in so many dimensions."""
         return cls(1.0 / inputs, 3.0 / (inputs * (inputs + 2.0)))
 
-    def diffused(self, time: float) -> SignalNoiseAlignment:
-        """Later by `time`, that is l / N after ReLU."""
+    def diffused(self, time: float, closures: Closures = CLOSURES) -> SignalNoiseAlignment:
+        """Later by `time`, that is l / N after ReLU.
+
+        With m_k = E a^(2k), m_1' = 2 (1 - 3 m_1 + 2 m_2) and m_2' = 12 m_1 - 28 m_2 + 16 m_3.
+        """
         first, second = self.first, self.second
-        steps = max(1, int(np.ceil(40.0 * time)))
+        steps = max(1, int(np.ceil(closures.steps_per_time * time)))
         for _ in range(steps):
-            third = _beta_third(first, second)
+            third = closures.third_moment(first, second)
             change = 2.0 * (1.0 - 3.0 * first + 2.0 * second)
             second += time / steps * (12.0 * first - 28.0 * second + 16.0 * third)
             first += time / steps * change
             first = min(max(first, 0.0), 1.0)
             second = min(max(second, first * first), first)
         return SignalNoiseAlignment(first, second)
-
-
-def _beta_third(first: float, second: float) -> float:
-    """Third moment of the Beta law with these first two."""
-    variance = second - first * first
-    if variance <= 1e-14 * first or first >= 1.0:
-        return first * second
-    total = first * (1.0 - first) / variance - 1.0
-    return second * (first * total + 2.0) / (total + 2.0)
 
 
 @dataclass(frozen=True)
@@ -87,29 +82,43 @@ class NoiseDiffusion:
         """Variance of log mu2 of the noise: of the mean of M lognormal variables."""
         return _of_the_mean(self.pair_covariance, self.point_variance, len(self.squared_correlation))
 
-    def sampled(self, width: float) -> NoiseDiffusion:
+    def sampled(self, width: float, closures: Closures = CLOSURES) -> NoiseDiffusion:
         """After a linear layer: of Gaussians, without masks."""
         r = self.squared_correlation
         fresh = (1.0 + r - 2.0 * r) / width
-        return self._step(r, fresh, 2.0 * r / width, 2.0 / width, 0.5 / width)
+        return self._step(
+            r, fresh, 2.0 * r / width, 2.0 / width, self.alignment.diffused(0.5 / width, closures)
+        )
 
-    def rectified(self, width: float, before: ReluMoments, after: np.ndarray) -> NoiseDiffusion:
+    def rectified(
+        self, width: float, before: ReluMoments, after: np.ndarray, closures: Closures = CLOSURES
+    ) -> NoiseDiffusion:
         """After a ReLU and a He layer; `after` are the correlations of the signal after it."""
         r, p, f = self.squared_correlation, before.k0, 2.0 * before.k0
         both = 4.0 * p * (1.0 + 2.0 * r)
-        # rho' = sum of f rho, sampling, and normalisation by both D: second moments to O(1/N).
+        # rho'^2 = X^2 / (A B), X, A and B means over channels of 2 m_i m_j nu_i nu_j, 2 m_i nu_i^2 and
+        # 2 m_j nu_j^2, masks m of 0 or 1. To O(1/N), with f rho = E X and E A = E B = 1,
+        #     E rho'^2 = f^2 r + Var X - 2 f rho Cov(X, A + B) + f^2 r (Var A + Var B + Cov(A, B)),
+        # N Var X = 4 p (1 + 2 r) - f^2 r, N Cov(X, A) = (12 p - 2 p) rho, hence 2 f 2 (12 p - 2 p) = 40 f p,
+        # N Var A = 5 and N Cov(A, B) = 4 p (1 + 2 r) - 1.
         fresh = both - f * f * r - 40.0 * f * r * p + f * f * r * (9.0 + both)
         shared = (after**2 - (f * before.c) ** 2) * self.alignment.first**2
-        return self._step(f * f * r + shared, fresh / width, (both - 1.0) / width, 5.0 / width, 1.0 / width)
+        return self._step(
+            f * f * r + shared,
+            fresh / width,
+            (both - 1.0) / width,
+            5.0 / width,
+            self.alignment.diffused(1.0 / width, closures),
+        )
 
-    def _step(self, kept, fresh, across, alone, time) -> NoiseDiffusion:
+    def _step(self, kept, fresh, pair, point, alignment) -> NoiseDiffusion:
         squared_correlation = np.clip(kept + fresh, 0.0, 1.0)
         np.fill_diagonal(squared_correlation, 0.0)
         return NoiseDiffusion(
             squared_correlation,
-            self.pair_covariance + mean_of_pairs(across),
-            self.point_variance + alone,
-            self.alignment.diffused(time),
+            self.pair_covariance + mean_of_pairs(pair),
+            self.point_variance + point,
+            alignment,
         )
 
 

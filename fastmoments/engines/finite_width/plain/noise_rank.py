@@ -25,18 +25,18 @@ import math
 import numpy as np
 from scipy.optimize import brentq
 
+from ..closures import CLOSURES, Closures
 from ..shared.lognormal import normal_quantiles
 from ..shared.marchenko_pastur import sampled_spectrum
 
-#: Most factors of the law of R.
-FACTORS = 8
-#: Variance of the largest eigenvalue of a Gaussian orthogonal matrix of size r, over that of an entry of its
-#: diagonal, times r^(1/3): half the variance of the Tracy-Widom law.
-TRACY_WIDOM_SHARE = 0.80
-
 
 def noise_rank(
-    points: int, variance: float, squared_correlation: float, fresh: float, alignment: float
+    points: int,
+    variance: float,
+    squared_correlation: float,
+    fresh: float,
+    alignment: float,
+    closures: Closures = CLOSURES,
 ) -> tuple[float, float]:
     """Mean and deviation over nets of trace over largest eigenvalue, centred.
 
@@ -60,7 +60,7 @@ def noise_rank(
     count = points - 1
     values = np.exp(math.sqrt(max(variance, 0.0)) * normal_quantiles(count))
     values /= values.mean()
-    factors = min(max(round(squared_correlation / max(fresh, 1e-300)), 1), FACTORS)
+    factors = min(max(round(squared_correlation / max(fresh, 1e-300)), 1), closures.most_factors)
     for _ in range(factors):
         values = sampled_spectrum(values, count * squared_correlation / factors)
     bulk, spike = (1.0 - alignment) * values, count * alignment
@@ -76,5 +76,5 @@ def noise_rank(
         top = brentq(excess, low, edge + 1.01 * spike)
         apart = 1.0 / (spike**2 * float(np.mean((top - bulk) ** -2.0)))
     rank = max(count / top, 1.0)
-    part = apart + (1.0 - apart) * min(TRACY_WIDOM_SHARE * rank ** (-1.0 / 3.0), 1.0)
+    part = apart + (1.0 - apart) * min(closures.tracy_widom_share * rank ** (-1.0 / 3.0), 1.0)
     return rank, (rank - 1.0) * math.sqrt(2.0 * squared_correlation * part)

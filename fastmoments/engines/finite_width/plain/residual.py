@@ -23,6 +23,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ....nets.layers import Conv
+from ..closures import CLOSURES, Closures
 from ..shared.depth_interpolation import backward_depths, interpolated_between
 from ..shared.fluctuations import FluctuationState
 from ..shared.hermite_forms import GaussianField
@@ -34,7 +35,14 @@ from .noise_diffusion import NoiseDiffusion, SignalNoiseAlignment
 from .residual_backward import deviations
 
 
-def stations(network, images: np.ndarray, width: int, depths: frozenset, log_input: float) -> Iterator:
+def stations(
+    network,
+    images: np.ndarray,
+    width: int,
+    depths: frozenset,
+    log_input: float,
+    closures: Closures = CLOSURES,
+) -> Iterator:
     """Yield (depth, loc, laws) of every station wanted; parameters as of `feedforward.stations`."""
     gains = [[part.gain for part in unit[0].branch if isinstance(part, Conv)] for unit in network.units]
     betas = [
@@ -42,15 +50,17 @@ def stations(network, images: np.ndarray, width: int, depths: frozenset, log_inp
         for unit, own in zip(network.units, gains, strict=True)
     ]
     kernels, forward = [], {}
-    for depth, (place, behind_relu) in enumerate(_walk(images, gains, betas, width)):
+    for depth, (place, behind_relu) in enumerate(_walk(images, gains, betas, width, closures)):
         yield depth, None, None
         kernels.append(place.kernel)
         if depth in depths or depth + 1 in depths:
-            merge = StationMeans.of(sampled(place, width), rectified=False)
+            merge = StationMeans.of(sampled(place, width, closures), rectified=False, closures=closures)
             forward[depth, "merge"] = forward[depth + 1, "input"] = merge
         if depth + 1 in depths:
-            forward[depth + 1, "act"] = StationMeans.of(behind_relu, rectified=True, ranks=width)
-            forward[depth + 1, "conv"] = StationMeans.of_next_layer(behind_relu, width)
+            forward[depth + 1, "act"] = StationMeans.of(
+                behind_relu, rectified=True, ranks=width, closures=closures
+            )
+            forward[depth + 1, "conv"] = StationMeans.of_next_layer(behind_relu, width, closures)
     nodes = backward_depths(depths)
     inner = [depth for depth in nodes if depth > 0]
     counts = [len(own) for own in gains]
@@ -70,14 +80,16 @@ def stations(network, images: np.ndarray, width: int, depths: frozenset, log_inp
         log_gain += growth
 
 
-def _walk(images, gains: list, betas: list, width: int) -> Iterator[tuple[LayerState, LayerState | None]]:
+def _walk(
+    images, gains: list, betas: list, width: int, closures: Closures
+) -> Iterator[tuple[LayerState, LayerState | None]]:
     """Yield the place before each unit and that after its first ReLU, in units of growth; last, the end."""
     points, features = images.shape
     kernel = images @ images.T / features
     nothing = np.zeros((points, points))
     diagonal, noise = FluctuationState(nothing, nothing), _Noise.of_images(points, features)
     place = LayerState(
-        kernel, kernel, AngleMoments.exact(correlations(kernel)[0]), noise.law(points), nothing
+        kernel, kernel, AngleMoments.exact(correlations(kernel)[0]), noise.law(points, closures), nothing
     )
     for own, beta in zip(gains, betas, strict=True):
         share = beta / (1.0 + beta)
@@ -90,17 +102,17 @@ def _walk(images, gains: list, betas: list, width: int) -> Iterator[tuple[LayerS
             sources.append(source)
             inner = field.rectified()
             typical = with_sampled_spectrum(seen.rectified(), width, seen)
-            angles = angles.rectified(width)
+            angles = angles.rectified(width, closures)
             if number == 0:
                 noises, diagonals = noise.behind_relu(field, width), diagonal.observed(1.0, source)
-                yield place, LayerState(inner, typical, angles, noises.law(points), diagonals)
+                yield place, LayerState(inner, typical, angles, noises.law(points, closures), diagonals)
         diagonal = diagonal.merged(share, [1.0] * len(own), sources, persists=_persists(fields[0], share))
         noise = noise.merged(share, fields, width)
         place = LayerState(
             (1.0 - share) * place.kernel + share * inner,
             (1.0 - share) * place.typical + share * typical,
             place.angles.mixed(angles, share, diagonal.variance),
-            noise.law(points),
+            noise.law(points, closures),
             diagonal.variance,
         )
     yield place, None
@@ -174,9 +186,9 @@ class _Noise:
             self.start,
         )
 
-    def law(self, points: int) -> NoiseDiffusion:
+    def law(self, points: int, closures: Closures) -> NoiseDiffusion:
         """What the laws of a place need of it."""
         squared_correlation = between_pairs(self.squared_correlation.variance, points)
         pair, point = float(self.pair.variance), float(self.point.variance)
-        alignment = self.start.diffused(0.5 * float(self.alignment.variance))
+        alignment = self.start.diffused(0.5 * float(self.alignment.variance), closures)
         return NoiseDiffusion(squared_correlation, pair, point, alignment)

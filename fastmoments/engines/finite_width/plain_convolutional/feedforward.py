@@ -37,13 +37,11 @@ from ....maps.activation import rectify
 from ....maps.convolution import convolve, convolve_diagonal, first_convolution
 from ....nets.layers import Conv
 from ...infinite_width import InfiniteWidth
+from ..closures import CLOSURES, Closures
 from ..shared.depth_interpolation import backward_depths, interpolated_between
 from ..shared.lognormal import Lognormal, chi_moment
 from ..shared.relu_moments import ReluMoments, correlations
 from .covariance_backward import deviations
-
-#: E x^3 / (E x^2)^2 of increments x, with z a standard Gaussian: of z^2, 2 relu(z)^2 and 2 [z > 0].
-SKEWNESS = {"square": 2.0, "rectified": 44.0 / 25.0, "mask": 0.0}
 
 #: Points that stand for a batch, at most; at least two images are taken, of no more positions than these.
 MOST_POINTS, MOST_POSITIONS = 1600, 1024
@@ -56,7 +54,14 @@ def _positions(stem: Conv, images: np.ndarray) -> int:
     return math.prod(stem.output_size(side) for side in images.shape[1:3])
 
 
-def stations(network, images: np.ndarray, width: int, depths: frozenset, log_input: float) -> Iterator:
+def stations(
+    network,
+    images: np.ndarray,
+    width: int,
+    depths: frozenset,
+    log_input: float,
+    closures: Closures = CLOSURES,
+) -> Iterator:
     """Yield (depth, loc, laws) of every station wanted, in walking order.
 
     Parameters
@@ -70,7 +75,7 @@ def stations(network, images: np.ndarray, width: int, depths: frozenset, log_inp
         Logarithm of mu2 of the images, which normalises chi.
     """
     stem, convs = network.stem[0], [unit[0] for unit in network.units]
-    sums, variances = yield from _deviations(stem, convs, images, width, depths)
+    sums, variances = yield from _deviations(stem, convs, images, width, depths, closures)
     engine = InfiniteWidth(network, images)
     engine.depths = depths
     for station in engine:
@@ -91,7 +96,9 @@ def stations(network, images: np.ndarray, width: int, depths: frozenset, log_inp
         yield depth, loc, laws
 
 
-def _deviations(stem: Conv, convs: list[Conv], images: np.ndarray, width: int, depths: frozenset):
+def _deviations(
+    stem: Conv, convs: list[Conv], images: np.ndarray, width: int, depths: frozenset, closures: Closures
+):
     """What sampling does, over the depth; yields (layer, None, None) on its way.
 
     Returns
@@ -109,12 +116,12 @@ def _deviations(stem: Conv, convs: list[Conv], images: np.ndarray, width: int, d
     level = convolve_diagonal(np.ones(math.prod(images.shape[1:3])), (1, *images.shape[1:3]), stem)
     weights = _Weights(signal.grid, len(images), convs)
     c = correlations(signal.dense())[0]
-    sampled = _law(weights.pairs(2.0 * c * c, signal.diagonal, 0) / width, SKEWNESS["square"])
+    sampled = _law(weights.pairs(2.0 * c * c, signal.diagonal, 0) / width, closures.skewness_square)
     # The noises of two points after the stem have the correlation of random vectors of its inputs.
     points, inputs = len(images) * positions, images.shape[-1] * stem.kernel_size**2
     first = 2.0 * (1.0 / points + (1.0 - 1.0 / points) / inputs) / width
     # Shift of the mean and variance of log nu2 and of log mu2 of the noise, by the depth where they are seen.
-    sums = np.stack([sampled, _law(np.full(len(convs) + 1, first), SKEWNESS["square"])])
+    sums = np.stack([sampled, _law(np.full(len(convs) + 1, first), closures.skewness_square)])
     found, levels = {(0, "input"): sums[..., 0].T}, []
     for depth, conv in enumerate(convs, 1):
         yield depth, None, None
@@ -123,11 +130,15 @@ def _deviations(stem: Conv, convs: list[Conv], images: np.ndarray, width: int, d
         level = convolve_diagonal(level / level.mean(), grid, conv)
         levels.append(np.tile(level, count))
         relu = ReluMoments.of(correlations(signal.dense())[0])
-        sampled = _law(weights.pairs(2.0 * relu.c**2, signal.diagonal, depth) / width, SKEWNESS["square"])
+        sampled = _law(
+            weights.pairs(2.0 * relu.c**2, signal.diagonal, depth) / width, closures.skewness_square
+        )
         found[depth, "conv"] = (sums[..., depth - 1] + np.stack([sampled[:, depth], np.zeros(2)])).T
         rectified = weights.pairs(4.0 * relu.j2 - 1.0, signal.diagonal, depth) / width
         masked = weights.pairs(4.0 * relu.k0 - 1.0, levels[-1], depth) / width
-        sums = sums + np.stack([_law(rectified, SKEWNESS["rectified"]), _law(masked, SKEWNESS["mask"])])
+        sums = sums + np.stack(
+            [_law(rectified, closures.skewness_rectified), _law(masked, closures.skewness_mask)]
+        )
         rectify(signal, noise)
         found[depth, "act"] = sums[..., depth].T
 

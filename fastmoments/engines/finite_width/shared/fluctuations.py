@@ -131,15 +131,6 @@ def merged_matrices(points: FluctuationState, share: float, responses: list, fre
     return FluctuationState(variance, (1.0 - share) * (keep @ points.cross + through @ fresh[0]))
 
 
-def bounding_factors(variance: np.ndarray, bound: float) -> np.ndarray:
-    """Factors on fluctuations that bring the variance of each, on the diagonal, to at most `bound`.
-
-    Where the symmetry between points breaks, the linear response of log T_ii grows without bound; the
-    variance of their law over points and nets does not.
-    """
-    return np.sqrt(np.minimum(1.0, bound / np.maximum(np.diag(variance), 1e-300)))
-
-
 @dataclass(frozen=True)
 class NoiseGain:
     """Gain of the noise by fluctuations of the points' variances: variance of g, covariance with d.
