@@ -33,11 +33,11 @@ from ..shared.fluctuations import (
     FluctuationRecursion,
     FluctuationState,
     NoiseGain,
-    merged_matrices,
 )
 from ..shared.matrices import by_images, centred, image_norms
 from ..shared.relu_moments import correlation_of_squares, correlations
 from .convolutional_stations import laws_of, ranks
+from .merge import merged_noise, merged_norms, merged_with_signal, signal_noise_shares
 from .noise_sampling import NoiseFluctuationState, NoiseSampling
 from .record import BatchNormRecord
 from .response import batch_norm_response
@@ -293,24 +293,23 @@ class FiniteTerms(InfiniteWidth):
         layers, self._layers = self._layers, []
         for name in ("pairs", "leading", "mode", "diffusion"):
             self.trails[name].merge(share)
-        apart = math.sqrt((1.0 - share) * (1.0 - noise_share))
-        self.trails["overlap"].merge(math.sqrt(share * noise_share), apart)
+        shares = share, noise_share
+        self.trails["overlap"].merge(*signal_noise_shares(shares))
         for name in ("noise", "stem", "kept"):
             self.trails[name].merge(noise_share)
-        ones = [1.0] * len(layers)
-        sources = [layer.channels.pair for layer in layers]
-        persist = sources[0].persist(1.0 - share, 1.0 - noise_share)
-        self.batch = self.batch.merged(noise_share, sources, persist, ones)
+        self.batch = merged_noise(
+            self.batch, shares, [layer.channels.pair for layer in layers], [1.0] * len(layers)
+        )
         with_signal = [layer.through.inverse_with_variance / self.width for layer in layers]
-        self.with_signal = self.with_signal.merged(noise_share, ones, with_signal, persists=1.0 - share)
-        responses = [layer.response for layer in layers]
-        pulls = [layer.inverse for layer in layers]
-        growth = self.growth.merged(share, noise_share, pulls, responses, self.points.variance)
-        points = merged_matrices(self.points, share, responses, [layer.fresh for layer in layers])
-        norms = image_norms(state.signal.centred_diagonal, len(self.chosen))
-        factors = self.closures.bound(points.variance, float(np.log(np.maximum(norms, 1e-300)).var()))
-        self.points = FluctuationState(points.variance * np.outer(factors, factors), points.cross)
-        self.growth = growth.scaled(factors)
+        self.with_signal = merged_with_signal(self.with_signal, shares, with_signal)
+        self.points, self.growth = merged_norms(
+            self.points, self.growth, shares,
+            pulls=[layer.inverse for layer in layers],
+            responses=[layer.response for layer in layers],
+            fresh=[layer.fresh for layer in layers],
+            after=image_norms(state.signal.centred_diagonal, len(self.chosen)),
+            closures=self.closures,
+        )  # fmt: skip
 
     def _few(self, signal: Covariance, *, raw: bool = False) -> np.ndarray:
         """Covariance of the few points, shape (images each, images each), in the blocks' scale.

@@ -11,105 +11,73 @@ import numpy as np
 from ....covariances.storage import block_index
 from ....maps.batch_norm import spectrum
 from ...protocol import Station
-from ..shared.lognormal import Lognormal, chi_moment
+from ..shared.lognormal import Lognormal
 from ..shared.marchenko_pastur import sampled_largest
 from ..shared.matrices import image_norms
 from .channel_noise_rank import channel_noise_rank
+from .stations import (
+    activated_moments,
+    by_norms,
+    gaussian_variances,
+    noise_before_masks,
+    normalised_moments,
+    of_log_means,
+    with_chi,
+)
 
 
 def laws_of(terms, station: Station) -> dict[str, Lognormal]:
-    """The laws of a station that the engine `terms` just took."""
-    moments, loc = station.moments, station.loc
+    """The moments of a station that the engine `terms` just took."""
+    log_means, loc = station.moments, station.loc
     if loc == "norm":
-        return _normalised(terms, moments)
+        return _normalised(terms, log_means)
     if loc == "act":
-        return _activated(terms, moments) | terms.passed.ranks
+        return _activated(terms, log_means) | terms.passed.ranks
     if loc == "input" and terms.passed is not None and not terms.residual:
-        return _activated(terms, moments)
+        return _activated(terms, log_means)
     if terms.state.images is not None:
-        return _joined(terms, {name: Lognormal(value) for name, value in moments.items()}, 0.0)
+        return with_chi({name: Lognormal(value) for name, value in log_means.items()}, 0.0, terms.at_input[0])
     # Channels after the first layer of a branch are fresh.
-    return _gaussian(terms, moments, 0.0 if loc == "conv" else terms.with_signal.cross)
+    return _gaussian(terms, log_means, 0.0 if loc == "conv" else terms.with_signal.cross)
 
 
-def _joined(terms, laws: dict[str, Lognormal], grown: float, shared: float = 0.0) -> dict[str, Lognormal]:
-    """Add the law of chi; `grown` is what of the noise's variance is no martingale's, so shifts no mean.
-
-    `shared` is the covariance of log mu2 of signal and noise.
-    """
-    noise, signal = laws["log_mu2_noise"], laws["log_mu2_signal"]
-    noise = laws["log_mu2_noise"] = Lognormal(noise.mean, noise.variance + grown)
-    return laws | {"log_chi": chi_moment(noise, signal, terms.at_input[0], shared)}
+def _odd(terms, log_means: dict, which: int, name: str) -> Lognormal:
+    """Of nu1 (0) or mu4 (1) after batch norm."""
+    passed = terms.passed
+    slope, chance = passed.slopes[which], (passed.chance.nu1, passed.chance.mu4)[which]
+    of_norms = float(slope @ passed.points @ slope)
+    return by_norms(log_means[name], chance / terms.width, of_norms, passed.bend[which])
 
 
-def _normalised(terms, moments: dict) -> dict[str, Lognormal]:
-    """After a batch norm, which fixes nu2 and mu2."""
-    passed, width = terms.passed, terms.width
-    (absolute, fourth), chance, bend = passed.slopes, passed.chance, passed.bend
-    source = (passed.inverse_square - 1.0) / width
-    share = source / max(passed.channels.pair.variance, source, 1e-300)
-    sampling = passed.batch.variance + 2.0 * share * float(np.sum(passed.batch.cross)) + source
-    laws = {
-        "log_nu1_abs_signal": _odd(
-            moments["log_nu1_abs_signal"], bend[0], chance.nu1 / width, absolute, passed
-        ),
-        "log_nu2_signal": Lognormal(moments["log_nu2_signal"]),
-        "log_mu2_signal": Lognormal(moments["log_mu2_signal"]),
-        "log_mu4_signal": _odd(moments["log_mu4_signal"], bend[1], chance.mu4 / width, fourth, passed),
-        "log_mu2_noise": Lognormal.of_log_mean(moments["log_mu2_noise"], sampling),
+def _normalised(terms, log_means: dict) -> dict[str, Lognormal]:
+    passed = terms.passed
+    odd = {
+        name: _odd(terms, log_means, which, name)
+        for which, name in enumerate(("log_nu1_abs_signal", "log_mu4_signal"))
     }
-    return _joined(terms, laws, passed.grown)
+    noise = noise_before_masks(passed.batch, passed.channels.before_masks(), passed.channels.pair.variance)
+    return normalised_moments(log_means, odd, noise, passed.grown, terms.at_input[0])
 
 
-def _activated(terms, moments: dict) -> dict[str, Lognormal]:
-    """After a ReLU, without ranks."""
-    passed, width = terms.passed, terms.width
-    absolute, chance, bend = passed.slopes[0], passed.chance, passed.bend
-    variances = {
-        "log_nu2_signal": chance.nu2 / width,
-        "log_mu2_signal": chance.mu2 / width,
-        "log_mu2_noise": passed.batch.observed(passed.channels.pair),
-    }
-    nu1 = _odd(moments["log_nu1_abs_signal"], bend[0], chance.nu1 / width, absolute, passed)
-    laws = {"log_nu1_abs_signal": nu1} | _about(moments, variances)
-    return _joined(terms, laws, passed.grown)
+def _activated(terms, log_means: dict) -> dict[str, Lognormal]:
+    passed = terms.passed
+    nu1 = _odd(terms, log_means, 0, "log_nu1_abs_signal")
+    noise = passed.batch.observed(passed.channels.pair)
+    return activated_moments(
+        log_means, nu1, passed.chance, terms.width, noise, passed.grown, terms.at_input[0]
+    )
 
 
-def _odd(log_mean: float, bend: float, chance: float, slope: np.ndarray, passed) -> Lognormal:
-    """Of nu1 or mu4: what its channels have by chance, and what V does to its mean and deviation."""
-    by_chance = Lognormal.of_log_mean(log_mean, chance)
-    return Lognormal(by_chance.mean + bend, chance + float(slope @ passed.points @ slope))
-
-
-def _gaussian(terms, moments: dict, shared: float) -> dict[str, Lognormal]:
+def _gaussian(terms, log_means: dict, shared: float) -> dict[str, Lognormal]:
     """After a linear layer, or a sum with one: Gaussian channels."""
-    signal, images = terms.state.signal, len(terms.chosen)
-    chance = terms.gaussian_norms(signal)
-    fluctuation = terms.points.variance + chance
-    inner, own = signal.centred_diagonal, signal.diagonal
-    kept = image_norms(inner, images) / image_norms(own, images)
-    # What batch norm takes off, the channels' means, only has the chance of its last sampling.
-    raw = terms.points.variance * np.outer(kept, kept) + terms.gaussian_norms(signal, raw=True)
-
-    def variance(weights: np.ndarray, matrix: np.ndarray, power: float) -> float:
-        shares = image_norms(weights, images) / weights.sum()
-        return power**2 * float(shares @ matrix @ shares)
-
-    whole = terms.batch_within()
+    signal, norms = terms.state.signal, terms.points.variance
+    sampled, raw = terms.gaussian_norms(signal), terms.gaussian_norms(signal, raw=True)
+    variances = gaussian_variances(signal.diagonal, signal.centred_diagonal, norms, sampled, raw)
+    batch = terms.batch_within()
     correlated = float(np.mean(terms.trails["noise"].variance)) + 1.0 / signal.points
-    variances = {
-        "log_nu1_abs_signal": variance(np.sqrt(own), raw, 0.5),
-        "log_nu2_signal": variance(own, raw, 1.0),
-        "log_mu2_signal": variance(inner, chance, 1.0),
-        "log_mu4_signal": variance(inner**2, fluctuation, 2.0),
-        "log_mu2_noise": whole.variance + 2.0 * whole.sampled + 2.0 / terms.width * correlated,
-    }
-    return _joined(terms, _about(moments, variances), terms.growth.variance, shared)
-
-
-def _about(moments: dict, variances: dict) -> dict[str, Lognormal]:
-    """Laws of these variances, whose means the engine took."""
-    return {name: Lognormal.of_log_mean(moments[name], float(value)) for name, value in variances.items()}
+    variances["log_mu2_noise"] = batch.variance + 2.0 * batch.sampled + 2.0 / terms.width * correlated
+    laws = of_log_means(log_means, variances)
+    return with_chi(laws, terms.growth.variance, terms.at_input[0], shared)
 
 
 def ranks(terms, state, moments: dict) -> dict[str, Lognormal]:

@@ -26,17 +26,28 @@ import numpy as np
 from ....nets.layers import BatchNorm, Conv
 from ....nets.network import Residual
 from ..closures import CLOSURES, Closures
-from ..shared.fluctuations import FluctuationState, NoiseGain, merged_matrices
-from ..shared.lognormal import Lognormal, chi_moment
+from ..shared.fluctuations import FluctuationState, NoiseGain
+from ..shared.lognormal import Lognormal
 from ..shared.marchenko_pastur import sampled_spectrum
 from ..shared.matrices import centred, with_diagonal, with_means
 from ..shared.relu_moments import correlations
 from .finite_channel_variance import finite_channel_variance
 from .kernel_state import KernelState, NoiseState, of_images, resampled
+from .merge import merged_noise, merged_norms, merged_with_signal, signal_noise_shares
 from .noise_rank import noise_rank, participation_ratio
 from .noise_sampling import NoiseFluctuationState, NoiseSampling
 from .norm_diffusion import diffused
 from .response import BatchNormResponse, batch_norm_response
+from .stations import (
+    activated_moments,
+    by_norms,
+    gaussian_variances,
+    log_gaussian_means,
+    noise_before_masks,
+    normalised_moments,
+    of_log_means,
+    with_chi,
+)
 
 
 @dataclass
@@ -92,7 +103,7 @@ def stations(
                 state = of_images(images, gains[0])
             else:
                 yield from walk.gaussian("input", state)
-                state = resampled(state, gains[0], width)
+                state = resampled(state, gains[0], width, closures)
             yield from walk.gaussian("conv", state)
             state = yield from walk.unit(state, epsilons, [1.0], None)
             activation = walk.activation
@@ -129,34 +140,20 @@ class _Walk:
         r, width = noise.correlation.variance, self.width
         participation = participation_ratio(points, noise.point.variance - noise.pair.variance)
         source = (2.0 * participation + 2.0 * (1.0 - participation) * r) / width
-        mu2_noise = Lognormal.of_mean(1.0, noise.batch.variance + 2.0 * noise.batch.sampled + source)
-        mu2_noise = Lognormal(mu2_noise.mean + noise.log_mean, mu2_noise.variance + state.noise_gain.variance)
-        variances = np.diag(covariance)
+        own, inner = state.second, np.diag(covariance)
         squared, uncentred = (
             _of_typical_net(correlations(each)[0] ** 2, state.pairs.variance)
-            for each in (covariance, with_means(covariance, state.second))
+            for each in (covariance, with_means(covariance, own))
         )
-        shares = variances / variances.sum()
-        mu2 = Lognormal.of_mean(float(variances.mean()), 2.0 / width * shares @ squared @ shares)
-        fluctuation = state.norms.variance + 2.0 / width * squared
-        # What batch norm takes off, the channels' means, only has the chance of its last sampling.
-        kept = variances / state.second
-        raw = state.norms.variance * np.outer(kept, kept) + 2.0 / width * uncentred
-        shares = state.second / state.second.sum()
-        fourth = variances**2 / np.sum(variances**2)
-        half = np.sqrt(state.second) / np.sum(np.sqrt(state.second))
-        laws = {
-            "log_nu1_abs_signal": Lognormal.of_mean(
-                float(np.mean(np.sqrt(2.0 / math.pi * state.second))), 0.25 * half @ raw @ half
-            ),
-            "log_nu2_signal": Lognormal.of_mean(float(state.second.mean()), shares @ raw @ shares),
-            "log_mu2_signal": mu2,
-            "log_mu4_signal": Lognormal.of_mean(
-                float(3.0 * np.mean(variances**2)), 4.0 * fourth @ fluctuation @ fourth
-            ),
-            "log_mu2_noise": mu2_noise,
-            "log_chi": chi_moment(mu2_noise, mu2, self.log_input, state.noise.with_signal.cross),
-        }
+        log_means = log_gaussian_means(own, inner) | {"log_mu2_noise": noise.log_mean}
+        sampled, raw = 2.0 / width * squared, 2.0 / width * uncentred
+        variances = gaussian_variances(own, inner, state.norms.variance, sampled, raw)
+        shares = inner / inner.sum()
+        # The same number, in the order of products that keeps its last bit.
+        variances["log_mu2_signal"] = 2.0 / width * shares @ squared @ shares
+        variances["log_mu2_noise"] = noise.batch.variance + 2.0 * noise.batch.sampled + source
+        laws = of_log_means(log_means, variances)
+        laws = with_chi(laws, state.noise_gain.variance, self.log_input, noise.with_signal.cross)
         yield self.depth, loc, laws
 
     def unit(self, state: KernelState, epsilons: list, gains: list, scale: float | None):
@@ -169,13 +166,23 @@ class _Walk:
         layers, second = [], state.second
         for number, (epsilon, gain) in enumerate(zip(epsilons, gains, strict=True)):
             through = batch_norm_response(
-                covariance, epsilon, pairs, state.shared_weights if number == 0 else None
+                covariance,
+                epsilon,
+                pairs,
+                state.shared_weights if number == 0 else None,
+                closures=self.closures,
             )
             lost = through.shared * math.exp(-log_noise) + through.directions * signal_noise
             log_noise += through.log_inverse + self.closures.log_kept(lost)
             masks = math.sqrt(4.0 * through.squared_masks)
             channels = NoiseSampling(
-                width, through.inverse_square, through.inverse_order_2, through.masks, r, participation
+                width,
+                through.inverse_square,
+                through.inverse_order_2,
+                through.masks,
+                r,
+                participation,
+                self.closures,
             )
             layer = _Layer(through, channels, masks, through.pair_kurtosis / width)
             layers.append(layer)
@@ -217,7 +224,7 @@ class _Walk:
             "pairs": state.pairs.observed(through.memory, layer.pairs),
             "correlation": state.noise.correlation.observed(layer.channels.correlation, layer.masks),
             "norms": fluctuation + crossed + crossed.T + fresh,
-            "covariance": with_diagonal(kernel, diffused(np.diag(kernel), diffusion)),
+            "covariance": with_diagonal(kernel, diffused(np.diag(kernel), diffusion, self.closures)),
         }
 
     def _grown(self, state, layer) -> float:
@@ -225,44 +232,31 @@ class _Walk:
 
     def _normalised(self, state, layer, log_noise, chance) -> dict[str, Lognormal]:
         """The station after batch norm."""
-        through, noise = layer.through, state.noise
-        source = layer.channels.before_masks()
-        share = source / layer.channels.batch.variance
-        variance = noise.batch.variance + 2.0 * share * float(np.sum(noise.batch.cross)) + source
-        mu2_noise = Lognormal(log_noise - 0.5 * variance, variance + self._grown(state, layer))
-        mu2 = Lognormal(math.log(through.mu2))
-        nu1, mu4 = through.slopes
-        of_nu1 = nu1 @ state.norms.variance @ nu1 + chance.nu1 / self.width
-        of_mu4 = mu4 @ state.norms.variance @ mu4 + chance.mu4 / self.width
-        return {
-            "log_nu1_abs_signal": Lognormal.of_mean(through.nu1, of_nu1),
-            "log_nu2_signal": mu2,
-            "log_mu2_signal": mu2,
-            "log_mu4_signal": Lognormal.of_mean(through.mu4, of_mu4),
-            "log_mu2_noise": mu2_noise,
-            "log_chi": chi_moment(mu2_noise, mu2, self.log_input),
+        through, channels, width = layer.through, layer.channels, self.width
+        log_mu2 = math.log(through.mu2)
+        log_means = {"log_nu2_signal": log_mu2, "log_mu2_signal": log_mu2, "log_mu2_noise": log_noise}
+        values = (through.nu1, through.mu4), (chance.nu1, chance.mu4), through.slopes
+        odd = {
+            name: by_norms(math.log(mean), by_chance / width, slope @ state.norms.variance @ slope)
+            for name, mean, by_chance, slope in zip(
+                ("log_nu1_abs_signal", "log_mu4_signal"), *values, strict=True
+            )
         }
+        noise = noise_before_masks(state.noise.batch, channels.before_masks(), channels.batch.variance)
+        return normalised_moments(log_means, odd, noise, self._grown(state, layer), self.log_input)
 
     def _activated(self, state, layer, log_noise, kernel, before: Lognormal, chance) -> dict[str, Lognormal]:
-        """The station after the ReLU, without ranks; `before` is the law of nu1 before it."""
-        noise = state.noise
-        variance = noise.batch.observed(layer.channels.batch)
-        mu2_noise = Lognormal(
-            log_noise - math.log(2.0) - 0.5 * variance, variance + self._grown(state, layer)
-        )
-        trace = float(np.trace(kernel))
-        mu2 = Lognormal.of_mean(trace / len(kernel), chance.mu2 / self.width)
-        # The sum of squares is fixed by batch norm; only which half the ReLU keeps is random.
-        halves = chance.nu2 / self.width
-        return {
-            "log_nu1_abs_signal": Lognormal(
-                before.mean - math.log(2.0), before.variance
-            ),  # a channel's mean is 0
-            "log_nu2_signal": Lognormal.of_mean(0.5 * layer.through.mu2, halves),
-            "log_mu2_signal": mu2,
-            "log_mu2_noise": mu2_noise,
-            "log_chi": chi_moment(mu2_noise, mu2, self.log_input),
+        """The station after the ReLU, without ranks; `before` is the moment of nu1 before it."""
+        log_means = {
+            "log_nu2_signal": math.log(0.5 * layer.through.mu2),
+            "log_mu2_signal": math.log(float(np.trace(kernel)) / len(kernel)),
+            "log_mu2_noise": log_noise - math.log(2.0),
         }
+        nu1 = Lognormal(before.mean - math.log(2.0), before.variance)
+        noise = state.noise.batch.observed(layer.channels.batch)
+        return activated_moments(
+            log_means, nu1, chance, self.width, noise, self._grown(state, layer), self.log_input
+        )
 
     def _ranks(self, state, layer, observed) -> dict[str, Lognormal]:
         """Effective ranks after the ReLU."""
@@ -275,7 +269,7 @@ class _Walk:
         channels = layer.channels
         differing = noise.point.observed(channels.point) - noise.pair.observed(channels.pair)
         earlier = observed["correlation"] - channels.correlation.variance
-        rank_noise, deviation = noise_rank(len(values), self.width, differing, earlier)
+        rank_noise, deviation = noise_rank(len(values), self.width, differing, earlier, self.closures)
         return {
             "reff_signal": Lognormal(rank, relative * rank**2),
             "reff_noise": Lognormal(rank_noise, deviation**2),
@@ -324,30 +318,38 @@ class _Walk:
         free_norms = state.free_norms.merged(share, ones, means)
         if scale is not None:
             added = free_norms.variance - state.free_norms.variance
-            covariance = with_diagonal(covariance, diffused(np.diag(covariance), added))
-        responses = [each.through.response for each in layers]
-        pulls = [each.through.inverse_slope for each in layers]
-        growth = state.noise_gain.merged(share, noise_share, pulls, responses, state.norms.variance)
-        points = merged_matrices(state.norms, share, responses, fresh)
-        factors = self.closures.bound(
-            points.variance, float(np.log(np.maximum(np.diag(covariance), 1e-300)).var())
-        )
-        variance = points.variance * np.outer(factors, factors)
-        signal_memories = [layer.through.signal_noise_memory for layer in layers]
-        sources = [layer.through.pair_kurtosis / self.width for layer in layers]
-        apart = math.sqrt((1.0 - share) * (1.0 - noise_share))
-        fluctuations = {}
+            covariance = with_diagonal(covariance, diffused(np.diag(covariance), added, self.closures))
+        shares = share, noise_share
+        norms, noise_gain = merged_norms(
+            state.norms, state.noise_gain, shares,
+            pulls=[layer.through.inverse_slope for layer in layers],
+            responses=[layer.through.response for layer in layers],
+            fresh=fresh,
+            after=np.diag(covariance),
+            closures=self.closures,
+        )  # fmt: skip
         masks = [layer.masks for layer in layers]
-        for name, memory in (("point", ones), ("pair", ones), ("batch", ones), ("correlation", masks)):
-            parts = [getattr(layer.channels, name) for layer in layers]
-            persist = parts[0].persist(1.0 - share, 1.0 - noise_share)
-            fluctuations[name] = getattr(noise, name).merged(noise_share, parts, persist, memory)
-        with_signal = [layer.through.inverse_with_variance / self.width for layer in layers]
-        merged_noise = NoiseState(
+        fluctuations = {
+            name: merged_noise(
+                getattr(noise, name), shares, [getattr(layer.channels, name) for layer in layers], memory
+            )
+            for name, memory in (("point", ones), ("pair", ones), ("batch", ones), ("correlation", masks))
+        }
+        signal_share, stay = signal_noise_shares(shares)
+        noise_after = NoiseState(
             log_mean,
             **fluctuations,
-            with_signal=noise.with_signal.merged(noise_share, ones, with_signal, persists=1.0 - share),
-            signal=noise.signal.merged(math.sqrt(share * noise_share), signal_memories, sources, stay=apart),
+            with_signal=merged_with_signal(
+                noise.with_signal,
+                shares,
+                [layer.through.inverse_with_variance / self.width for layer in layers],
+            ),
+            signal=noise.signal.merged(
+                signal_share,
+                [layer.through.signal_noise_memory for layer in layers],
+                [layer.through.pair_kurtosis / self.width for layer in layers],
+                stay=stay,
+            ),
         )
         pairs = state.pairs.merged(share, memories, [layer.pairs for layer in layers])
         kept = None if scale is None else state.shared_weights
@@ -355,9 +357,9 @@ class _Walk:
             covariance,
             second,
             pairs,
-            FluctuationState(variance, points.cross),
+            norms,
             free_norms,
-            merged_noise,
-            growth.scaled(factors),
+            noise_after,
+            noise_gain,
             kept,
         )

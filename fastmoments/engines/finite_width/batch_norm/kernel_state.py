@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ..closures import CLOSURES, Closures
 from ..shared.fluctuations import FluctuationState, NoiseGain
 from ..shared.matrices import centred, with_diagonal
 from ..shared.relu_moments import correlations
@@ -109,12 +110,12 @@ def of_images(images: np.ndarray, gain: float) -> KernelState:
     )
 
 
-def resampled(before: KernelState, gain: float, width: int) -> KernelState:
+def resampled(before: KernelState, gain: float, width: int, closures: Closures = CLOSURES) -> KernelState:
     """After one more linear layer, whose population is the Gram matrix of N channels."""
     points, noise = len(before.covariance), before.noise
     c, _ = correlations(before.covariance)
     pairs = (1.0 + float((np.sum(c * c) - points) / max(points * (points - 1), 1))) / width
-    covariance = with_diagonal(before.covariance, diffused(np.diag(before.covariance), 2.0 / width))
+    covariance = with_diagonal(before.covariance, diffused(np.diag(before.covariance), 2.0 / width, closures))
     r = noise.correlation.variance
     return KernelState(
         gain * covariance,
