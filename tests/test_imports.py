@@ -4,6 +4,7 @@ import ast
 import graphlib
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -97,3 +98,13 @@ def test_public_names_come_when_they_are_used():
 def test_a_public_function_is_never_hidden_by_a_module():
     code = "import fastmoments as fm; fm.Scan, fm.kernel, fm.verify; assert callable(fm.scan)"
     assert loaded(code)
+
+
+def test_every_folder_is_installed():
+    project = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text())
+    listed = set(project["tool"]["setuptools"]["packages"])
+    root = Path(__file__).parents[1] / "fastmoments"
+    folders = {
+        ".".join(("fastmoments", *path.parent.relative_to(root).parts)) for path in root.rglob("__init__.py")
+    }
+    assert listed == folders | {"fastmoments.cli"}

@@ -7,7 +7,7 @@ import numpy as np
 from hypothesis import given, settings
 from numpy.testing import assert_allclose
 
-from fastmoments.engines.finite_width.arc_cosine import ArcCosine, correlations
+from fastmoments.engines.finite_width.shared.relu_moments import ReluMoments, correlations
 from fastmoments.kernels.mixtures import mean_of_products, rectified_mixture
 
 seeds = st.integers(0, 2**32 - 1)
@@ -27,11 +27,11 @@ def test_a_rectified_mixture_is_the_sum_over_its_gaussians(seed, count, points):
     expected = np.zeros((5, points, points))
     for covariance, weight, time, shared in zip(pairs, weights, t, inside, strict=True):
         c, roots = correlations(covariance)
-        arc, alone = ArcCosine.of(c), 1.0 - time * roots**2
-        expected[0] += weight * np.outer(roots, roots) * arc.k1
-        expected[1] += weight * arc.k0
-        expected[2] += weight * arc.k0 * np.outer(alone, alone)
-        expected[3] += weight * arc.k0 * np.outer(1.0 - shared, 1.0 - shared)
+        relu, alone = ReluMoments.of(c), 1.0 - time * roots**2
+        expected[0] += weight * np.outer(roots, roots) * relu.k1
+        expected[1] += weight * relu.k0
+        expected[2] += weight * relu.k0 * np.outer(alone, alone)
+        expected[3] += weight * relu.k0 * np.outer(1.0 - shared, 1.0 - shared)
         expected[4] += weight * time * covariance**2
     for found, wanted in zip(rectified_mixture(pairs, weights, t, inside), expected, strict=True):
         assert_allclose(found, wanted, rtol=1e-11, atol=1e-11)
@@ -55,9 +55,9 @@ def test_means_of_products_are_those_of_gaussian_pairs(seed, count, points):
     expected = np.empty((2, count))
     for n, covariance in enumerate(pairs):
         c, roots = correlations(covariance)
-        arc, scale = ArcCosine.of(c), np.outer(roots, roots)
-        expected[0, n] = np.mean(scale * (4.0 * arc.k1 - arc.c))
-        expected[1, n] = np.mean(scale**2 * (4.0 * arc.j2 - 1.0 - 2.0 * arc.c**2))
+        relu, scale = ReluMoments.of(c), np.outer(roots, roots)
+        expected[0, n] = np.mean(scale * (4.0 * relu.k1 - relu.c))
+        expected[1, n] = np.mean(scale**2 * (4.0 * relu.j2 - 1.0 - 2.0 * relu.c**2))
     assert_allclose(mean_of_products(pairs, False), expected[0], rtol=1e-10)
     assert_allclose(mean_of_products(pairs, True), expected[1], rtol=1e-9, atol=1e-12)
 

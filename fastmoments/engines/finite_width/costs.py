@@ -7,7 +7,7 @@ import math
 from ...nets.network import Network, Residual, output_grid
 from ..infinite_width import costs
 from ..protocol import PROCESS, Plan, Shape
-from .convolutional import MOST_POINTS
+from .plain_convolutional.feedforward import MOST_POINTS
 
 #: Dense matrices over pairs of points that stand in memory at once (`python -m bench.finite_cost`): of nets
 #: with batch norm; of plain ones, without and with skips, and further ones for every layer; of plain

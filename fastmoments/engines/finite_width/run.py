@@ -1,7 +1,7 @@
 """Engine: mean and deviation of the moments over random nets of a given width, without sampling.
 
-Which theory serves a net is decided here; the theories are in `plain`, `plain_residual`, `convolutional`,
-`batch_normalised` and `convolutional_normalised`. Their laws are of logarithms; what is linear in the
+Which theory serves a net is decided here; the theories are in `plain`, `plain_convolutional` and
+`batch_norm`. Their laws are of logarithms; what is linear in the
 results assumes a lognormal law.
 """
 
@@ -15,8 +15,11 @@ import numpy as np
 from ...nets.layers import BatchNorm, Conv, ReLU
 from ...nets.network import Network, Residual
 from ..protocol import Checkpoints, Passage, Station, Wanted, input_log_variances
-from . import batch_normalised, convolutional, convolutional_normalised, plain, plain_residual
-from .law import Law, station_values
+from .batch_norm import convolutional as bn_convolutional
+from .batch_norm import fully_connected as bn_fully_connected
+from .plain import feedforward, residual
+from .plain_convolutional import feedforward as convolutional
+from .shared.lognormal import Lognormal, station_values
 
 PLAIN, PLAIN_CONV, PLAIN_RES = "plain", "plain_conv", "plain_res"
 BN_FF, BN_RES, BN_CONV = "bn_ff", "bn_res", "bn_conv"
@@ -128,8 +131,8 @@ class FiniteWidthRun:
         self.network, self.width = network, width
         self.wanted = Wanted(network, depths)
         theories = {
-            PLAIN: plain, PLAIN_CONV: convolutional, PLAIN_RES: plain_residual, BN_FF: batch_normalised,
-            BN_RES: batch_normalised, BN_CONV: convolutional_normalised,
+            PLAIN: feedforward, PLAIN_CONV: convolutional, PLAIN_RES: residual, BN_FF: bn_fully_connected,
+            BN_RES: bn_fully_connected, BN_CONV: bn_convolutional,
         }  # fmt: skip
         covered = kind(network)
         self.walk = theories[covered].stations
@@ -174,19 +177,19 @@ class FiniteWidthRun:
                     found.append(None)
             earlier.append(found)
 
-    def _station(self, depth: int, loc: str, laws: list[dict[str, Law]]) -> Station:
+    def _station(self, depth: int, loc: str, laws: list[dict[str, Lognormal]]) -> Station:
         if depth != self.wanted.depth:
             self.wanted.begin(depth)
         moments, sigmas = station_values(_mixed(laws))
         return self.wanted.station(self.wanted.named(loc), moments, sigmas=sigmas, channels=self.width)
 
 
-def _mixed(laws: list[dict[str, Law]]) -> dict[str, Law]:
+def _mixed(laws: list[dict[str, Lognormal]]) -> dict[str, Lognormal]:
     """Laws over nets and batches, each batch as likely."""
     mixed = {}
     for name in laws[0]:
         means = np.array([each[name].mean for each in laws])
         between = float(means.var(ddof=1)) if len(means) > 1 else 0.0
         within = float(np.mean([each[name].variance for each in laws]))
-        mixed[name] = Law(float(means.mean()), within + between)
+        mixed[name] = Lognormal(float(means.mean()), within + between)
     return mixed

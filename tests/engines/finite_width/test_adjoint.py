@@ -1,4 +1,4 @@
-"""Chaos expansions of rectified Gaussians, and the backward passes of plain nets that are made of them."""
+"""Hermite expansions of rectified Gaussians, and the backward passes of plain nets that are made of them."""
 
 import math
 
@@ -9,18 +9,19 @@ from hypothesis import given, settings
 from numpy.testing import assert_allclose
 
 import fastmoments as fm
-from fastmoments.engines.finite_width import adjoint, residual_adjoint
-from fastmoments.engines.finite_width.arc_cosine import ArcCosine, correlations
-from fastmoments.engines.finite_width.chaos import (
-    Chaos,
-    Contracted,
-    Field,
+from fastmoments.engines.finite_width.plain import covariance_backward, residual_backward
+from fastmoments.engines.finite_width.shared import depth_interpolation
+from fastmoments.engines.finite_width.shared.hermite_forms import (
+    ContractedForm,
+    GaussianField,
+    HermiteForm,
     linear_form,
     mask_form,
     pulled_back,
     rectified_form,
     square_form,
 )
+from fastmoments.engines.finite_width.shared.relu_moments import ReluMoments, correlations
 
 seeds = st.integers(0, 2**32 - 1)
 
@@ -45,16 +46,18 @@ def test_expectations_of_two_rectified_gaussians(c):
     rng = np.random.default_rng(3)
     u, rest = rng.standard_normal((2, 400_000))
     v = c * u + math.sqrt(1 - c * c) * rest
-    a, b, arc = np.maximum(u, 0), np.maximum(v, 0), ArcCosine.of(np.array(c))
+    a, b, relu = np.maximum(u, 0), np.maximum(v, 0), ReluMoments.of(np.array(c))
     products = [(u > 0) * (v > 0), a * b, a**2 * b**2, a**3 * b]
-    for product, found in zip(products, (arc.k0, arc.k1, arc.j2, arc.m31), strict=True):
+    for product, found in zip(products, (relu.k0, relu.k1, relu.j2, relu.m31), strict=True):
         error = product.std() / math.sqrt(len(u))
         assert abs(product.mean() - float(found)) < 3.5 * error
 
 
 def test_expectations_at_the_ends():
-    arc = ArcCosine.of(np.array([1.0, -1.0]))
-    assert_allclose([arc.k0, arc.k1, arc.j2, arc.m31], [[0.5, 0], [0.5, 0], [1.5, 0], [1.5, 0]], atol=1e-15)
+    relu = ReluMoments.of(np.array([1.0, -1.0]))
+    assert_allclose(
+        [relu.k0, relu.k1, relu.j2, relu.m31], [[0.5, 0], [0.5, 0], [1.5, 0], [1.5, 0]], atol=1e-15
+    )
 
 
 @given(seeds, st.integers(1, 5))
@@ -62,13 +65,13 @@ def test_expectations_at_the_ends():
 def test_what_is_pulled_back_is_the_gradient(seed, points):
     rng = np.random.default_rng(seed)
     matrix, form = covariance(rng, points), symmetric(rng, points)
-    found = pulled_back(form, Field.of(matrix))
-    assert_allclose(rectified_form(form, Field.of(matrix)).gradient, found, rtol=1e-12, atol=1e-12)
+    found = pulled_back(form, GaussianField.of(matrix))
+    assert_allclose(rectified_form(form, GaussianField.of(matrix)).gradient, found, rtol=1e-12, atol=1e-12)
     for a in range(points):
         for b in range(a + 1):
             step = np.zeros((points, points))
             step[a, b] = step[b, a] = 1e-6 * math.sqrt(matrix[a, a] * matrix[b, b])
-            ends = [np.sum(form * Field.of(matrix + sign * step).rectified()) for sign in (1, -1)]
+            ends = [np.sum(form * GaussianField.of(matrix + sign * step).rectified()) for sign in (1, -1)]
             slope = (ends[0] - ends[1]) / (2 * step[a, b])
             assert_allclose(
                 found[a, b] * (1 if a == b else 2), slope, rtol=1e-5, atol=1e-6 * np.abs(form).sum()
@@ -76,7 +79,7 @@ def test_what_is_pulled_back_is_the_gradient(seed, points):
 
 
 def test_three_orders_hold_most_of_the_variance():
-    one = rectified_form(np.ones((1, 1)), Field.of(np.ones((1, 1))))
+    one = rectified_form(np.ones((1, 1)), GaussianField.of(np.ones((1, 1))))
     assert_allclose(one.variance(np.ones((1, 1))), 4 / math.pi * 2 + 2 + 4 / (3 * math.pi), rtol=1e-12)
     rng = np.random.default_rng(5)
     for _ in range(3):
@@ -84,8 +87,8 @@ def test_three_orders_hold_most_of_the_variance():
         y = gaussian(rng, matrix, 400_000)
         phi = math.sqrt(2) * np.maximum(y, 0)
         samples = np.einsum("na,ab,nb->n", phi, form, phi)
-        field = Field.of(matrix)
-        seen = Contracted.of(rectified_form(form, field), matrix)
+        field = GaussianField.of(matrix)
+        seen = ContractedForm.of(rectified_form(form, field), matrix)
         assert 0.92 < seen.covariance(seen) / samples.var() < 1.01
         weights = rng.standard_normal(4)
         masks = (2.0 * (y > 0)) @ weights
@@ -99,8 +102,8 @@ def test_three_orders_hold_most_of_the_variance():
 def test_orders_of_a_rectified_form_are_what_the_module_says(seed, points):
     rng = np.random.default_rng(seed)
     forms, matrix = symmetric(rng, 2, points), covariance(rng, points)
-    field = Field.of(matrix)
-    (c, roots), k0, unit = correlations(matrix), field.arc.k0, 1.0 / math.sqrt(2.0 * math.pi)
+    field = GaussianField.of(matrix)
+    (c, roots), k0, unit = correlations(matrix), field.relu.k0, 1.0 / math.sqrt(2.0 * math.pi)
     found = rectified_form(forms, field)
     for which, form in enumerate(forms):
         for a in range(points):
@@ -121,17 +124,17 @@ def test_orders_of_a_rectified_form_are_what_the_module_says(seed, points):
 @settings(max_examples=20)
 def test_functions_of_single_points_are_diagonal_forms(seed, points):
     rng = np.random.default_rng(seed)
-    field = Field.of(covariance(rng, points))
+    field = GaussianField.of(covariance(rng, points))
     weights, forms = rng.standard_normal(points), symmetric(rng, 3, points)
     squares, masks = square_form(weights, field), mask_form(weights, field)
     dense = rectified_form(np.diag(weights), field)
     for order in ("second", "third"):
         assert_allclose(np.diag(getattr(squares, order)), getattr(dense, order), atol=1e-12)
-    many = Contracted.of(rectified_form(forms, field), field.covariance)
+    many = ContractedForm.of(rectified_form(forms, field), field.covariance)
     assert_allclose(squares.first, dense.first, atol=1e-12)
     both = 0.3 * squares + masks.faded(0.5)
-    spelled_out = Chaos(both.first, np.diag(both.second), np.diag(both.third))
-    expected = Contracted.of(spelled_out, field.covariance).covariance(many)
+    spelled_out = HermiteForm(both.first, np.diag(both.second), np.diag(both.third))
+    expected = ContractedForm.of(spelled_out, field.covariance).covariance(many)
     found = [both.covariance(many[k]) for k in range(3)]
     assert_allclose(found, expected, rtol=1e-9, atol=1e-9 * np.abs(expected).max())
 
@@ -140,9 +143,9 @@ def test_functions_of_single_points_are_diagonal_forms(seed, points):
 @settings(max_examples=20)
 def test_covariances_are_bilinear_symmetric_and_fade(seed, points, fade):
     rng = np.random.default_rng(seed)
-    field = Field.of(covariance(rng, points))
+    field = GaussianField.of(covariance(rng, points))
     one, other = (rectified_form(symmetric(rng, points), field) for _ in range(2))
-    a, b, both = (Contracted.of(chaos, field.covariance) for chaos in (one, other, one + other))
+    a, b, both = (ContractedForm.of(expansion, field.covariance) for expansion in (one, other, one + other))
     assert_allclose(a.covariance(b), b.covariance(a), rtol=1e-9, atol=1e-9)
     expected = a.covariance(a) + 2 * a.covariance(b) + b.covariance(b)
     assert a.covariance(a) >= 0.0
@@ -160,16 +163,17 @@ def test_covariances_are_bilinear_symmetric_and_fade(seed, points, fade):
 
 @given(st.integers(1, 300))
 def test_layers_between_the_ends(depth):
-    layers = adjoint.layers_towards_both_ends(depth)
+    layers = depth_interpolation.layers_towards_both_ends(depth)
     assert {1, depth} <= layers <= set(range(1, depth + 1))
-    assert len(layers) <= 2 * adjoint.EVALUATED
+    assert len(layers) <= 2 * depth_interpolation.EVALUATED
     if depth <= 12:
         assert len(layers) == depth
 
 
 def test_a_sum_over_layers_is_interpolated_between_those_that_are_evaluated():
     every, some = (
-        adjoint.LayerSum(100, layers) for layers in (range(1, 101), adjoint.layers_towards_both_ends(100))
+        depth_interpolation.LayerSum(100, layers)
+        for layers in (range(1, 101), depth_interpolation.layers_towards_both_ends(100))
     )
     for total in (every, some):
         for layer in total.layers:
@@ -183,7 +187,7 @@ def test_a_sum_over_layers_is_interpolated_between_those_that_are_evaluated():
 def test_few_layers_say_what_all_say(family, monkeypatch):
     net, images = getattr(fm, family)(80, 1), fm.load_images("synthetic:6x6x3", 16, seed=2)
     few = fm.scan(net, images, fm.FiniteWidth(width=256), every=40)
-    for module in (adjoint, residual_adjoint):
+    for module in (covariance_backward, residual_backward):
         monkeypatch.setattr(module, "layers_towards_both_ends", lambda depth: set(range(1, depth + 1)))
     every = fm.scan(net, images, fm.FiniteWidth(width=256), every=40)
     for name in ("log_chi", "mu4_signal", "reff_signal"):

@@ -9,12 +9,24 @@ from hypothesis import given, settings
 from numpy.testing import assert_allclose
 
 import fastmoments as fm
-from fastmoments.engines.finite_width.arc_cosine import squared_correlation
-from fastmoments.engines.finite_width.channel_rank import channel_rank, channel_variances, edge
-from fastmoments.engines.finite_width.coherence import Coherent, Trail, merged_matrices
-from fastmoments.engines.finite_width.displacements import Displacements
-from fastmoments.engines.finite_width.matrices import by_images
-from fastmoments.engines.finite_width.spectral_spread import largest, sampled_largest, spread
+from fastmoments.engines.finite_width.batch_norm.channel_noise_rank import (
+    channel_noise_rank,
+    channel_variances,
+    edge,
+)
+from fastmoments.engines.finite_width.batch_norm.tap_averaging import TapAveraging
+from fastmoments.engines.finite_width.shared.fluctuations import (
+    FluctuationRecursion,
+    FluctuationState,
+    merged_matrices,
+)
+from fastmoments.engines.finite_width.shared.marchenko_pastur import (
+    mean_of_top_cell,
+    sampled_largest,
+    sampled_spectrum,
+)
+from fastmoments.engines.finite_width.shared.matrices import by_images
+from fastmoments.engines.finite_width.shared.relu_moments import correlation_of_squares
 from fastmoments.nets.layers import BatchNorm, Conv, ReLU
 
 seeds = st.integers(0, 2**32 - 1)
@@ -30,7 +42,7 @@ def test_correlations_by_displacement_are_means_over_pairs(seed, height, width, 
     rng = np.random.default_rng(seed)
     matrix = rng.standard_normal((height * width, height * width))
     matrix = matrix @ matrix.T
-    lattice = Displacements((height, width), wrapped)
+    lattice = TapAveraging((height, width), wrapped)
     found = lattice.correlations(matrix)
     sums, counts = np.zeros(lattice.shape), np.zeros(lattice.shape, int)
     for p in range(height * width):
@@ -57,7 +69,7 @@ def test_correlations_by_displacement_are_means_over_pairs(seed, height, width, 
 )
 def test_a_convolution_thins_an_error_out_as_its_taps_overlap(conv):
     """The variance behind it: sum over pairs of taps of u u' E(t' - t), by a double loop."""
-    lattice = Displacements((7, 8), True)
+    lattice = TapAveraging((7, 8), True)
     rng = np.random.default_rng(1)
     errors = np.abs(np.fft.fft2(rng.standard_normal(lattice.shape))) ** 2  # the modes of some autocovariance
     autocovariance = np.fft.ifft2(errors).real
@@ -73,8 +85,8 @@ def test_a_convolution_thins_an_error_out_as_its_taps_overlap(conv):
 
 @pytest.mark.parametrize("conv", [Conv(3), Conv(3, stride=2), Conv(5, stride=2), Conv(3, dilation=2)])
 def test_outputs_share_taps(conv):
-    lattice = Displacements((6, 6), False)
-    found, naive = lattice.overlaps(conv), np.zeros(lattice.shape)
+    lattice = TapAveraging((6, 6), False)
+    found, naive = lattice.shared_taps(conv), np.zeros(lattice.shape)
     weights = (conv.tap_weights / conv.tap_weights.sum()).ravel()
     places = [
         (conv.dilation * i, conv.dilation * j)
@@ -103,7 +115,7 @@ def test_a_trail_is_a_sampled_walk(seed, share):
         rng.uniform(0.1, 1.0, (2, 3)),
         rng.uniform(-1, 1, 3),
     )
-    trail, law = Trail(np.full(3, 0.5)), Coherent(np.full(3, 0.5))
+    trail, law = FluctuationRecursion(np.full(3, 0.5)), FluctuationState(np.full(3, 0.5))
     for _ in range(4):
         trail.sampled(memories[0], sources[0])
         assert_allclose(trail.variance, law.observed(memories[0], sources[0]))
@@ -114,7 +126,7 @@ def test_a_trail_is_a_sampled_walk(seed, share):
         law = law.merged(share, list(memories * factor), list(sources * factor**2))
         assert_allclose(trail.at.variance, law.variance)
         assert_allclose(trail.variance, law.variance)
-    fresh = Trail(2.0)
+    fresh = FluctuationRecursion(2.0)
     fresh.thinned(0.5)  # before any batch norm
     assert fresh.variance == fresh.at.variance == 0.5
 
@@ -126,12 +138,12 @@ def test_merged_matrices_are_numbers_where_points_are_alone(seed, share, layers)
     memories, fresh = rng.uniform(0.2, 1.2, (layers, 4)), rng.uniform(0.1, 1.0, (layers, 4))
     variance, cross = rng.uniform(0.0, 1.0, (2, 4))
     found = merged_matrices(
-        Coherent(np.diag(variance), np.diag(cross)),
+        FluctuationState(np.diag(variance), np.diag(cross)),
         share,
         list(map(np.diag, memories)),
         list(map(np.diag, fresh)),
     )
-    expected = Coherent(variance, cross).merged(share, list(memories), list(fresh))
+    expected = FluctuationState(variance, cross).merged(share, list(memories), list(fresh))
     assert_allclose(found.variance, np.diag(expected.variance), atol=1e-12)
     assert_allclose(found.cross, np.diag(expected.cross), atol=1e-12)
 
@@ -140,11 +152,11 @@ def test_merged_matrices_are_numbers_where_points_are_alone(seed, share, layers)
 @given(seeds, st.integers(3, 30), st.floats(0.01, 2.0))
 def test_the_largest_eigenvalue_is_that_of_the_whole_spectrum(seed, points, ratio):
     values = np.sort(np.random.default_rng(seed).lognormal(0.0, 1.0, points))
-    found = largest(values, np.ones(points), ratio / points)
-    assert_allclose(found, spread(values, ratio)[-1], rtol=0.03)
-    doubled = largest(np.sort(np.repeat(values, 2)), np.ones(2 * points), ratio / points)
-    assert_allclose(largest(values, np.full(points, 2.0), ratio / points), doubled, rtol=0.02)
-    assert largest(values, np.ones(points), 0.0) == values[-1]
+    found = mean_of_top_cell(values, np.ones(points), ratio / points)
+    assert_allclose(found, sampled_spectrum(values, ratio)[-1], rtol=0.03)
+    doubled = mean_of_top_cell(np.sort(np.repeat(values, 2)), np.ones(2 * points), ratio / points)
+    assert_allclose(mean_of_top_cell(values, np.full(points, 2.0), ratio / points), doubled, rtol=0.02)
+    assert mean_of_top_cell(values, np.ones(points), 0.0) == values[-1]
 
 
 # ---------------------------------------------------------------- channels
@@ -158,7 +170,7 @@ def test_squares_of_rectified_gaussians(c):
     a, b = ((np.maximum(x, 0) - 1 / math.sqrt(2 * math.pi)) ** 2 for x in (u, v))
     products = (a - a.mean()) * (b - b.mean()) / (a.std() * b.std())
     error = products.std() / math.sqrt(products.size)
-    assert abs(products.mean() - squared_correlation(np.array([c]))[0]) < 4.0 * error + 1e-9
+    assert abs(products.mean() - correlation_of_squares(np.array([c]))[0]) < 4.0 * error + 1e-9
 
 
 @settings(max_examples=40, deadline=None)
@@ -184,7 +196,7 @@ def test_the_edge_is_that_of_sampled_matrices():
     one = edge(np.ones(5), [0.25], np.ones(1))
     assert_allclose(one, 2.25, rtol=1e-6)  # Marchenko and Pastur: (1 + sqrt(c))^2
     assert_allclose(edge(np.ones(5), [0.25, 0.0], np.ones(1)), one)
-    mean, deviation = channel_rank(width, [width / samples], (0.0, 0.0), 0.1, 0.5, 0.28)
+    mean, deviation = channel_noise_rank(width, [width / samples], (0.0, 0.0), 0.1, 0.5, 0.28)
     ranks = own.sum() / np.array(found)
     assert abs(mean / ranks.mean() - 1.0) < 0.05
     assert 0.5 < deviation / ranks.std() < 1.5
@@ -215,11 +227,11 @@ def test_the_edge_behind_a_layer_of_few_dimensions(kept):
         y = root @ rng.standard_normal((width, 2 * width)) / math.sqrt(2 * width)
         values = np.linalg.eigvalsh(y @ y.T)
         found.append(values.sum() / values[-1])
-    mean, deviation = channel_rank(width, [0.5], (kept, kept**2 * width / rank), 0.0, 0.5, 0.25)
+    mean, deviation = channel_noise_rank(width, [0.5], (kept, kept**2 * width / rank), 0.0, 0.5, 0.25)
     # The mean of the largest eigenvalue is 0.95 of its deviations below the edge (Tracy and Widom).
     assert_allclose(mean + 0.95 * deviation, np.mean(found), rtol=0.02)
     assert 0.6 < deviation / np.std(found) < 1.5
-    merged, _ = channel_rank(width, [0.5, kept**2 * width / rank], (0.0, 0.0), 0.0, 0.5, 0.25)
+    merged, _ = channel_noise_rank(width, [0.5, kept**2 * width / rank], (0.0, 0.0), 0.0, 0.5, 0.25)
     assert abs(merged / np.mean(found) - 1.0) > 0.05  # one law for both says something else
 
 

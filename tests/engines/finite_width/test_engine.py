@@ -12,15 +12,19 @@ from numpy.testing import assert_allclose
 from scipy import stats
 
 import fastmoments as fm
-from fastmoments.engines.finite_width import convolutional_adjoint
-from fastmoments.engines.finite_width.arc_cosine import ArcCosine
-from fastmoments.engines.finite_width.channel_sampling import channel_sampling
-from fastmoments.engines.finite_width.coherence import Coherent
-from fastmoments.engines.finite_width.diagonal_law import diffused
-from fastmoments.engines.finite_width.matrices import centred
-from fastmoments.engines.finite_width.noise_rank import noise_rank
-from fastmoments.engines.finite_width.normalised import Mixture, _response, normalised
-from fastmoments.engines.finite_width.pair_closure import Pairs
+from fastmoments.engines.finite_width.batch_norm.finite_channel_variance import finite_channel_variance
+from fastmoments.engines.finite_width.batch_norm.noise_rank import noise_rank
+from fastmoments.engines.finite_width.batch_norm.norm_diffusion import diffused
+from fastmoments.engines.finite_width.batch_norm.response import (
+    GaussianMixture,
+    _response,
+    batch_norm_response,
+)
+from fastmoments.engines.finite_width.plain.angle_closure import AngleMoments
+from fastmoments.engines.finite_width.plain_convolutional import covariance_backward as convolutional_backward
+from fastmoments.engines.finite_width.shared.fluctuations import FluctuationState
+from fastmoments.engines.finite_width.shared.matrices import centred
+from fastmoments.engines.finite_width.shared.relu_moments import ReluMoments
 from fastmoments.engines.protocol import Passage
 from fastmoments.kernels.decorrelation import mean_decorrelation
 from fastmoments.maps.quadrature import BatchNormWeight
@@ -79,7 +83,7 @@ def test_diffusion_is_that_of_a_sampled_law():
 def test_coherent_noise_is_that_of_a_sampled_walk():
     rng, nets, share, f, g = np.random.default_rng(1), 100_000, 0.2, 0.7, 0.8
     d, n = np.zeros(nets), rng.standard_normal(nets)
-    law = Coherent(0.0)
+    law = FluctuationState(0.0)
     law = law.merged(share, [f, g], [1.0, 0.5])
     for _ in range(12):
         second = g * (f * d + n) + math.sqrt(0.5) * rng.standard_normal(nets)
@@ -87,7 +91,7 @@ def test_coherent_noise_is_that_of_a_sampled_walk():
         n = (1 - share) * n + math.sqrt(1 - (1 - share) ** 2) * rng.standard_normal(nets)
         assert_allclose(d.var(), law.variance, rtol=0.03)
         law = law.merged(share, [f, g], [1.0, 0.5])
-    assert_allclose(Coherent(0.3).merged(1.0, [f], [0.1]).variance, f * f * 0.3 + 0.1)
+    assert_allclose(FluctuationState(0.3).merged(1.0, [f], [0.1]).variance, f * f * 0.3 + 0.1)
 
 
 @pytest.mark.parametrize("kind", ["sampled", "rectified"])
@@ -95,8 +99,8 @@ def test_pairs_without_noise_are_those_of_infinite_width(kind):
     rng = np.random.default_rng(0)
     matrix = covariance(rng, 6)
     c = matrix / np.sqrt(np.outer(np.diag(matrix), np.diag(matrix)))
-    found = getattr(Pairs.exact(c), kind)(1e15).mean_correlation()
-    assert_allclose(found, c if kind == "sampled" else 2 * ArcCosine.of(c).k1 + 0 * c, atol=1e-7)
+    found = getattr(AngleMoments.exact(c), kind)(1e15).mean_correlation()
+    assert_allclose(found, c if kind == "sampled" else 2 * ReluMoments.of(c).k1 + 0 * c, atol=1e-7)
 
 
 @given(seeds, st.integers(1, 9), st.sampled_from([1e-6, 1e-3, 0.3]))
@@ -112,8 +116,8 @@ def test_lognormal_distances_behind_a_relu_are_integrated_by_the_rule(seed, poin
     mean, here = mean_decorrelation(tau, spread, nodes, weights)
     t = np.minimum(tau[..., None] * np.exp(np.sqrt(spread)[..., None] * nodes - 0.5 * spread[..., None]), 2.0)
     # Of small t the difference 1 - 2 k1 keeps few digits.
-    assert_allclose(mean, (1.0 - 2.0 * ArcCosine.of(1.0 - t).k1) @ weights, rtol=1e-9, atol=1e-15)
-    assert_allclose(here, 1.0 - 2.0 * ArcCosine.of(1.0 - tau).k1, rtol=1e-9, atol=1e-15)
+    assert_allclose(mean, (1.0 - 2.0 * ReluMoments.of(1.0 - t).k1) @ weights, rtol=1e-9, atol=1e-15)
+    assert_allclose(here, 1.0 - 2.0 * ReluMoments.of(1.0 - tau).k1, rtol=1e-9, atol=1e-15)
     assert_allclose(mean, mean.T, rtol=0.0)
 
 
@@ -144,10 +148,10 @@ def test_slopes_behind_batch_norm_are_derivatives():
     """By the logarithm of a point's variance at the same correlations, however strong these are."""
     rng, step = np.random.default_rng(0), 1e-4
     matrix = covariance(rng, 12)
-    found = normalised(matrix, 1e-3, 0.0)
+    found = batch_norm_response(matrix, 1e-3, 0.0)
     absolute, fourth = found.slopes
     values, vectors = np.linalg.eigh(matrix)
-    mix = Mixture.of(BatchNormWeight(values, np.ones(12), 12, 1e-3), vectors, 0.0, 1.0)
+    mix = GaussianMixture.of(BatchNormWeight(values, np.ones(12), 12, 1e-3), vectors, 0.0, 1.0)
     squares = np.tensordot(mix.weights * mix.t, mix.covariances(vectors) ** 2, 1)
     response = _response(mix, squares)
     for point in (0, 5, 11):
@@ -155,10 +159,10 @@ def test_slopes_behind_batch_norm_are_derivatives():
         for sign in (1.0, -1.0):
             factor = np.ones(12)
             factor[point] = math.exp(0.5 * sign * step)
-            ends.append(normalised(matrix * np.outer(factor, factor), 1e-3, 0.0))
+            ends.append(batch_norm_response(matrix * np.outer(factor, factor), 1e-3, 0.0))
         above, below = ends
-        assert_allclose(absolute[point], math.log(above.absolute / below.absolute) / (2 * step), rtol=1e-3)
-        assert_allclose(fourth[point], math.log(above.fourth / below.fourth) / (2 * step), rtol=1e-3)
+        assert_allclose(absolute[point], math.log(above.nu1 / below.nu1) / (2 * step), rtol=1e-3)
+        assert_allclose(fourth[point], math.log(above.mu4 / below.mu4) / (2 * step), rtol=1e-3)
         slope = (above.log_inverse - below.log_inverse) / (2 * step)
         assert_allclose(found.inverse_slope[point], slope, rtol=1e-3)  # the rule serves what falls faster
         change = np.log(np.diag(above.kernel) / np.diag(below.kernel)) / (2 * step)  # of E z_i^2 / 2
@@ -171,7 +175,7 @@ def test_norms_of_sampled_channels_fluctuate_together(points, rank):
     rng, width, nets = np.random.default_rng(12), 200, 1500
     factors = rng.standard_normal((points, rank)) * rng.uniform(0.7, 1.4, (points, 1))
     covariance = centred(factors @ factors.T + 0.5 * np.eye(points))
-    through = normalised(covariance, 1e-3, 0.0)
+    through = batch_norm_response(covariance, 1e-3, 0.0)
     values, vectors = np.linalg.eigh(covariance)
     root = vectors * np.sqrt(np.maximum(values, 0.0))
     found = []
@@ -350,7 +354,7 @@ def test_transposed_convolution(padding):
     points = math.prod(grid)
     form, kernel = (m + m.T for m in rng.standard_normal((2, points, points)))
     convolved = naive.flat(naive.convolve(kernel.reshape(*grid, *grid), conv))
-    found = convolutional_adjoint._transposed(form[None], grid, conv)[0]
+    found = convolutional_backward._transposed(form[None], grid, conv)[0]
     assert_allclose(np.sum(found * kernel), np.sum(form * convolved), rtol=1e-12)
     assert_allclose(found, found.T, atol=1e-14)
 
@@ -392,24 +396,24 @@ def test_what_a_channel_has_by_chance(seed, points, epsilon):
     features -= features.mean(0)
     covariance = features @ features.T / (3 * points)
     values, vectors = np.linalg.eigh(covariance)
-    found = channel_sampling(np.maximum(values, 0.0), vectors, epsilon)
+    found = finite_channel_variance(np.maximum(values, 0.0), vectors, epsilon)
     nets = 20_000
     y = features @ rng.standard_normal((3 * points, nets)) / math.sqrt(3 * points)
     z = y / np.sqrt((y**2).mean(0) + epsilon)
     half = np.maximum(z, 0.0)
     moments = {
-        "absolute": np.abs(z).mean(0),
-        "fourth": (z**4).mean(0),
-        "half": (half**2).mean(0),
-        "centred": (half**2).mean(0) - half.mean(0) ** 2,
+        "nu1": np.abs(z).mean(0),
+        "mu4": (z**4).mean(0),
+        "nu2": (half**2).mean(0),
+        "mu2": (half**2).mean(0) - half.mean(0) ** 2,
     }
     for name, values in moments.items():
         relative = values / values.mean() - 1.0
         error = math.sqrt(max(np.mean(relative**4) / np.mean(relative**2) ** 2 - 1.0, 2.0) / nets)
         # A large epsilon lets mean z^2 vary with the channel, which half and centred leave out.
-        if epsilon < 0.01 or name in ("absolute", "fourth"):
+        if epsilon < 0.01 or name in ("nu1", "mu4"):
             ratio = getattr(found, name) / float(np.mean(relative**2))
-            assert abs(ratio - 1.0) < 5.0 * error + (0.02 if name == "centred" else 1e-3), (name, ratio)
+            assert abs(ratio - 1.0) < 5.0 * error + (0.02 if name == "mu2" else 1e-3), (name, ratio)
 
 
 def test_the_histogram_is_the_law_of_simulated_nets():

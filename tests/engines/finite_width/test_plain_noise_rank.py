@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from numpy.testing import assert_allclose
 
 import fastmoments as fm
-from fastmoments.engines.finite_width.plain_noise_rank import plain_noise_rank
+from fastmoments.engines.finite_width.plain.noise_rank import noise_rank
 
 
 @settings(max_examples=40, deadline=None)
@@ -17,17 +17,22 @@ from fastmoments.engines.finite_width.plain_noise_rank import plain_noise_rank
     st.integers(3, 60), st.floats(0.0, 2.0), st.floats(1e-6, 0.3), st.floats(1e-6, 0.3), st.floats(0.0, 1.0)
 )
 def test_the_rank_lies_between_one_and_the_dimensions_there_are(points, variance, coherence, fresh, overlap):
-    rank, deviation = plain_noise_rank(points, variance, coherence, fresh, overlap)
+    rank, deviation = noise_rank(points, variance, coherence, fresh, overlap)
     assert 1.0 <= rank <= points - 1 + 1e-6
     assert 0.0 <= deviation < points
-    aligned, _ = plain_noise_rank(points, variance, coherence, fresh, 0.5 * (1.0 + overlap))
-    assert aligned <= rank * (1.0 + 1e-9)
+    # 1 / (x - v) is at least 1 / x: the shared direction alone is an eigenvalue of (M - 1) a^2.
+    assert rank * overlap <= 1.0 + 1e-9
+
+
+def test_a_share_too_small_to_stand_apart_changes_no_deviation():
+    alone = noise_rank(3, 0.0, 0.25, 0.25, 0.0)
+    assert_allclose(noise_rank(3, 0.0, 0.25, 0.25, 1e-103), alone)
 
 
 def test_limits():
-    assert_allclose(plain_noise_rank(20, 0.0, 0.0, 1e-3, 0.0), (19.0, 0.0), rtol=1e-6)
-    assert_allclose(plain_noise_rank(20, 0.3, 0.1, 1e-2, 1.0), (1.0, 0.0), atol=1e-6)
-    assert plain_noise_rank(2, 0.3, 0.1, 1e-2, 0.2) == (1.0, 0.0)
+    assert_allclose(noise_rank(20, 0.0, 0.0, 1e-3, 0.0), (19.0, 0.0), rtol=1e-6)
+    assert_allclose(noise_rank(20, 0.3, 0.1, 1e-2, 1.0), (1.0, 0.0), atol=1e-6)
+    assert noise_rank(2, 0.3, 0.1, 1e-2, 0.2) == (1.0, 0.0)
 
 
 @pytest.mark.parametrize(("width", "points", "layers"), [(128, 64, 10), (512, 32, 20), (256, 16, 10)])
@@ -41,7 +46,7 @@ def test_products_of_sampled_matrices(width, points, layers):
         values = np.linalg.svd(noise - noise.mean(0), compute_uv=False) ** 2
         found.append(values.sum() / values[0])
     # Every layer adds the variance 1 / N of a correlation; lengths are what it brings about itself.
-    rank, deviation = plain_noise_rank(points, 0.0, layers / width, 1.0 / width, 0.0)
+    rank, deviation = noise_rank(points, 0.0, layers / width, 1.0 / width, 0.0)
     assert_allclose(rank, np.mean(found), rtol=0.07)
     assert 0.6 < deviation / np.std(found) < 1.6  # without masks nothing is forgotten: the worst case
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from numpy.testing import assert_allclose
 
-from fastmoments.engines.finite_width.spectral_spread import _parts, spread
+from fastmoments.engines.finite_width.shared.marchenko_pastur import _parts, sampled_spectrum
 from fastmoments.kernels.spectra import bisected, real_curve
 
 seeds = st.integers(0, 2**32 - 1)
@@ -57,7 +57,7 @@ def test_bisection_of_third_powers_finds_the_minimum_between_poles():
 @settings(max_examples=30)
 def test_spread_has_the_first_two_moments_of_the_free_convolution(seed, points, ratio):
     values = np.exp(np.random.default_rng(seed).standard_normal(points) * 0.7)
-    found = spread(values, ratio)
+    found = sampled_spectrum(values, ratio)
     assert np.all(np.diff(found) >= 0) and found[0] >= -1e-12
     assert_allclose(found.mean(), values.mean(), rtol=1e-12)
     wanted = np.mean(values**2) + ratio * values.mean() ** 2
@@ -72,7 +72,7 @@ def test_as_many_samples_as_points_fill_the_spectrum_down_to_zero(points):
     mass = 4.0 / np.pi * np.sin(t) ** 2 * step
     above, first = np.cumsum(mass), np.cumsum(mass * 4.0 * np.cos(t) ** 2)
     expected = points * np.diff(np.interp(np.linspace(0.0, 1.0, points + 1), above, first))
-    assert_allclose(spread(np.ones(points), 1.0)[::-1], expected, rtol=3e-3, atol=3e-4)
+    assert_allclose(sampled_spectrum(np.ones(points), 1.0)[::-1], expected, rtol=3e-3, atol=3e-4)
 
 
 @pytest.mark.parametrize(("points", "width"), [(64, 512), (64, 64), (40, 20)])
@@ -83,7 +83,7 @@ def test_spread_is_the_spectrum_of_samples(points, width):
     for _ in range(60):
         x = rng.standard_normal((width, points)) * np.sqrt(values)
         found.append(np.linalg.eigvalsh(x.T @ x / width))
-    expected, mean = spread(values, points / width), np.mean(found, 0)
+    expected, mean = sampled_spectrum(values, points / width), np.mean(found, 0)
     assert_allclose(expected[-1], mean[-1], rtol=0.05)
     assert_allclose(np.sum(expected**2), np.sum(mean**2), rtol=0.05)
-    assert_allclose(spread(values, 0.0), values)
+    assert_allclose(sampled_spectrum(values, 0.0), values)
