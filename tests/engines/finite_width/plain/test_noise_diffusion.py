@@ -46,11 +46,20 @@ def test_squared_correlations_behind_a_relu_are_sampled_ones(rho, c):
 
 
 @pytest.mark.parametrize("rho", [0.0, 0.4, 0.7])
-def test_variances_behind_a_linear_layer_are_sampled_ones(rho):
+def test_correlations_and_variances_behind_a_linear_layer_are_sampled_ones(rho):
     rng, nets, width = np.random.default_rng(6), 20_000, 200
-    logs = np.log([(x * x).mean(1) for x in sampled_noises(rng, nets, width, 0.0, rho, False)])
+    a, b = sampled_noises(rng, nets, width, 0.0, rho, False)
+    logs = np.log([(x * x).mean(1) for x in (a, b)])
     found = NoiseDiffusion(rho**2 * (1.0 - np.eye(2)), 0.0, 0.0, SignalNoiseAlignment(0.0, 0.0))
     found = found.sampled(width)
+    products = (a * b).sum(1)
+    squares = products**2 / ((a * a).sum(1) * (b * b).sum(1))
+    # The mean of X is known, and X varies with the squares: a control variate.
+    control = products / width - rho
+    slope = np.cov(squares, control)[0, 1] / control.var()
+    squares = squares - slope * control
+    error = squares.std() / math.sqrt(nets)
+    assert abs(squares.mean() - found.squared_correlation[0, 1]) < 3.5 * error + 5.0 / width**2
     assert_allclose(found.point_variance, logs.var(1).mean(), rtol=0.05)
     assert abs(found.pair_covariance - np.cov(logs)[0, 1]) < 0.05 * found.point_variance
 
