@@ -30,19 +30,7 @@ def stations(
     log_input: float,
     closures: Closures = CLOSURES,
 ) -> Iterator:
-    """Yield (depth, loc, laws) of every station wanted.
-
-    Parameters
-    ----------
-    network : Network
-        Units of one kind (`engine.kind`).
-    images : shape (M, features)
-    width : int
-        N.
-    depths : set of int
-    log_input : float
-        Logarithm of mu2 of the images, which normalises chi.
-    """
+    """Yield (depth, loc, laws) of every station wanted; parameters as of `batch_norm.fully_connected`."""
     gains = [layer.gain for unit in network.units for layer in unit if isinstance(layer, Conv)]
     linear = bool(network.stem)
     covariances, alignments, forward = [], [], {}

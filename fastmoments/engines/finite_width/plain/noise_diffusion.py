@@ -85,7 +85,9 @@ class NoiseDiffusion:
     def sampled(self, width: float, closures: Closures = CLOSURES) -> NoiseDiffusion:
         """After a linear layer: of Gaussians, without masks."""
         r = self.squared_correlation
-        fresh = (1.0 + r - 2.0 * r) / width
+        # As after a ReLU, with N Var X = 1 + r, N Cov(X, A) = 2 rho, N Var A = 2 and N Cov(A, B) = 2 r: the
+        # variance (1 - r)^2 / N and the bias - rho (1 - r) / 2N of the correlation of N pairs of Gaussians.
+        fresh = (1.0 - r) * (1.0 - 2.0 * r) / width
         return self._step(
             r, fresh, 2.0 * r / width, 2.0 / width, self.alignment.diffused(0.5 / width, closures)
         )

@@ -64,15 +64,8 @@ def stations(
 ) -> Iterator:
     """Yield (depth, loc, laws) of every station wanted, in walking order.
 
-    Parameters
-    ----------
-    network : Network
-        A stem of one Conv, then units of Conv and ReLU, all of one kernel, stride 1.
-    images : shape (n, h, w, c)
-    width : int
-    depths : set of int
-    log_input : float
-        Logarithm of mu2 of the images, which normalises chi.
+    Parameters are those of `batch_norm.fully_connected.stations`, but that the network is a stem of one Conv,
+    then units of Conv and ReLU, all of one kernel and stride 1, and images have the shape (n, h, w, c).
     """
     stem, convs = network.stem[0], [unit[0] for unit in network.units]
     sums, variances = yield from _deviations(stem, convs, images, width, depths, closures)

@@ -1,12 +1,19 @@
 """Spectra of samples: the equations that the loops solve, the law's moments, and sampled matrices."""
 
+import math
+
 import hypothesis.strategies as st
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from numpy.testing import assert_allclose
 
-from fastmoments.engines.finite_width.shared.marchenko_pastur import _parts, sampled_spectrum
+from fastmoments.engines.finite_width.shared.marchenko_pastur import (
+    _parts,
+    mean_of_top_cell,
+    sampled_largest,
+    sampled_spectrum,
+)
 from fastmoments.kernels.spectra import bisected, real_curve
 
 seeds = st.integers(0, 2**32 - 1)
@@ -87,3 +94,29 @@ def test_spread_is_the_spectrum_of_samples(points, width):
     assert_allclose(expected[-1], mean[-1], rtol=0.05)
     assert_allclose(np.sum(expected**2), np.sum(mean**2), rtol=0.05)
     assert_allclose(sampled_spectrum(values, 0.0), values)
+
+
+@settings(max_examples=25, deadline=None)
+@given(seeds, st.integers(3, 30), st.floats(0.01, 2.0))
+def test_the_largest_eigenvalue_is_that_of_the_whole_spectrum(seed, points, ratio):
+    values = np.sort(np.random.default_rng(seed).lognormal(0.0, 1.0, points))
+    found = mean_of_top_cell(values, np.ones(points), ratio / points)
+    assert_allclose(found, sampled_spectrum(values, ratio)[-1], rtol=0.03)
+    doubled = mean_of_top_cell(np.sort(np.repeat(values, 2)), np.ones(2 * points), ratio / points)
+    assert_allclose(mean_of_top_cell(values, np.full(points, 2.0), ratio / points), doubled, rtol=0.02)
+    assert mean_of_top_cell(values, np.ones(points), 0.0) == values[-1]
+
+
+@pytest.mark.parametrize("spike", [1.0, 1.8, 4.0])
+def test_the_largest_eigenvalue_fluctuates_as_that_of_sampled_matrices(spike):
+    """In the bulk, at the transition, and apart from it."""
+    rng, points, samples, found = np.random.default_rng(6), 60, 240, []
+    values = np.r_[np.ones(points - 1), spike]
+    for _ in range(400):
+        x = rng.standard_normal((samples, points)) * np.sqrt(values)
+        found.append(np.linalg.eigvalsh(x.T @ x / samples)[-1])
+    ours = sampled_largest(values, np.ones(points), 1.0 / samples)
+    alone = 2.0 / samples * ours.apart * spike / ours.value + (1.0 - ours.apart) * ours.edge**2
+    assert_allclose(ours.value, np.mean(found), rtol=0.05)
+    assert 0.7 < math.sqrt(alone) / (np.std(found) / np.mean(found)) < 1.4
+    assert (ours.apart > 0.8) == (spike > 2.0)

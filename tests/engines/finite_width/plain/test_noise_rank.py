@@ -1,7 +1,5 @@
 """The rank of the noise of plain nets: limits, products of sampled matrices, and simulated nets."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 from hypothesis import given, settings

@@ -1,4 +1,4 @@
-"""Sampling of the noise's variances by channels that persist: its parts, and simulated channels."""
+"""Sampling of the noise's variances by channels that persist: its orders, and simulated channels."""
 
 import math
 

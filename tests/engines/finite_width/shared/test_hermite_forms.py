@@ -1,16 +1,12 @@
-"""Hermite expansions of rectified Gaussians, and the backward passes of plain nets that are made of them."""
+"""Hermite expansions of forms of rectified Gaussians."""
 
 import math
 
 import hypothesis.strategies as st
 import numpy as np
-import pytest
 from hypothesis import given, settings
 from numpy.testing import assert_allclose
 
-import fastmoments as fm
-from fastmoments.engines.finite_width.plain import covariance_backward, residual_backward
-from fastmoments.engines.finite_width.shared import depth_interpolation
 from fastmoments.engines.finite_width.shared.hermite_forms import (
     ContractedForm,
     GaussianField,
@@ -21,7 +17,7 @@ from fastmoments.engines.finite_width.shared.hermite_forms import (
     rectified_form,
     square_form,
 )
-from fastmoments.engines.finite_width.shared.relu_moments import ReluMoments, correlations
+from fastmoments.engines.finite_width.shared.relu_moments import correlations
 
 seeds = st.integers(0, 2**32 - 1)
 
@@ -39,25 +35,6 @@ def symmetric(rng, *shape):
 
 def gaussian(rng, matrix, count):
     return rng.standard_normal((count, len(matrix))) @ np.linalg.cholesky(matrix).T
-
-
-@pytest.mark.parametrize("c", [-0.7, 0.0, 0.4, 0.95])
-def test_expectations_of_two_rectified_gaussians(c):
-    rng = np.random.default_rng(3)
-    u, rest = rng.standard_normal((2, 400_000))
-    v = c * u + math.sqrt(1 - c * c) * rest
-    a, b, relu = np.maximum(u, 0), np.maximum(v, 0), ReluMoments.of(np.array(c))
-    products = [(u > 0) * (v > 0), a * b, a**2 * b**2, a**3 * b]
-    for product, found in zip(products, (relu.k0, relu.k1, relu.j2, relu.m31), strict=True):
-        error = product.std() / math.sqrt(len(u))
-        assert abs(product.mean() - float(found)) < 3.5 * error
-
-
-def test_expectations_at_the_ends():
-    relu = ReluMoments.of(np.array([1.0, -1.0]))
-    assert_allclose(
-        [relu.k0, relu.k1, relu.j2, relu.m31], [[0.5, 0], [0.5, 0], [1.5, 0], [1.5, 0]], atol=1e-15
-    )
 
 
 @given(seeds, st.integers(1, 5))
@@ -159,36 +136,3 @@ def test_covariances_are_bilinear_symmetric_and_fade(seed, points, fade):
     one.add(other)
     for order in ("first", "second", "third"):
         assert_allclose(getattr(one, order), getattr(total, order))
-
-
-@given(st.integers(1, 300))
-def test_layers_between_the_ends(depth):
-    layers = depth_interpolation.layers_towards_both_ends(depth)
-    assert {1, depth} <= layers <= set(range(1, depth + 1))
-    assert len(layers) <= 2 * depth_interpolation.EVALUATED
-    if depth <= 12:
-        assert len(layers) == depth
-
-
-def test_a_sum_over_layers_is_interpolated_between_those_that_are_evaluated():
-    every, some = (
-        depth_interpolation.LayerSum(100, layers)
-        for layers in (range(1, 101), depth_interpolation.layers_towards_both_ends(100))
-    )
-    for total in (every, some):
-        for layer in total.layers:
-            total.add(layer, [1.0, layer**-1.5, 1.0 / (101 - layer)])
-    exact = np.sum([[1.0, layer**-1.5, 1.0 / layer] for layer in range(1, 101)], 0)
-    assert_allclose(every.total(), exact, rtol=1e-12)
-    assert_allclose(some.total(), exact, rtol=2e-3)
-
-
-@pytest.mark.parametrize("family", ["vanilla", "residual"])
-def test_few_layers_say_what_all_say(family, monkeypatch):
-    net, images = getattr(fm, family)(80, 1), fm.load_images("synthetic:6x6x3", 16, seed=2)
-    few = fm.scan(net, images, fm.FiniteWidth(width=256), every=40)
-    for module in (covariance_backward, residual_backward):
-        monkeypatch.setattr(module, "layers_towards_both_ends", lambda depth: set(range(1, depth + 1)))
-    every = fm.scan(net, images, fm.FiniteWidth(width=256), every=40)
-    for name in ("log_chi", "mu4_signal", "reff_signal"):
-        assert_allclose(few.curve(name).sigma, every.curve(name).sigma, rtol=2e-3, err_msg=name)
