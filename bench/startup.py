@@ -1,7 +1,7 @@
 """How soon fastmoments answers: imports, help, and the first scan: `python -m bench.startup`.
 
 Bounds: `import fastmoments` 0.3 s, `fastmoments --help` 0.2 s, the first scan with an empty cache of
-compiled kernels 20 s.
+compiled kernels 8 s.
 """
 
 from __future__ import annotations

@@ -52,12 +52,12 @@ def _version(package: str) -> str:
 
 
 def _runtime() -> dict[str, str]:
-    """Threads and cache, as numba has them once a kernel has run."""
-    import numba
+    """Threads, BLAS and cache, once a kernel has run."""
     import threadpoolctl
 
     from fastmoments.kernels import blocks
     from fastmoments.kernels.jit import CACHE
+    from fastmoments.kernels.threads import available
 
     blas = {pool["internal_api"] for pool in threadpoolctl.threadpool_info() if pool["user_api"] == "blas"}
     cache = "off (FASTMOMENTS_CACHE=0)"
@@ -66,7 +66,7 @@ def _runtime() -> dict[str, str]:
         writable = os.access(folder, os.W_OK)
         cache = f"{folder} ({'writable' if writable else 'NOT writable: every run compiles anew'})"
     return {
-        "threads": f"{numba.config.NUMBA_NUM_THREADS} ({numba.threading_layer()})",
+        "threads": str(available()),
         "blas": ", ".join(sorted(blas)) or "unknown",
         "cache": cache,
     }

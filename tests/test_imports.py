@@ -22,7 +22,7 @@ ALLOWED = {
     "covariances": {"kernels"},
     "maps": {"kernels", "covariances", "nets"},
     "engines": {"kernels", "covariances", "nets", "images", "maps"},
-    "scans": {"covariances", "nets", "images", "engines"},
+    "scans": {"kernels", "covariances", "nets", "images", "engines"},
     "plots": {"nets", "scans", "engines"},
     "sweeps": {"nets", "images", "engines", "scans", "plots"},
 }

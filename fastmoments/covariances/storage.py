@@ -52,13 +52,6 @@ def gather_row_sums(sums: np.ndarray, images: int) -> np.ndarray:
     return out.ravel()
 
 
-def workers() -> int:
-    """Interleaved lists of blocks for the kernels: one per thread."""
-    import numba
-
-    return numba.get_num_threads()
-
-
 @dataclass
 class Covariance:
     """Second moments of the signal over all pairs of points, ``exp(log_scale)`` times `blocks`.
@@ -151,24 +144,25 @@ class Covariance:
     def centred_product(self, vectors: np.ndarray) -> np.ndarray:
         """HKH times `vectors`, shape (points, k), in the scale of the blocks."""
         from ..kernels import blocks as kernels
+        from ..kernels.threads import spread
 
         images, size = self.grid[0], self.blocks.shape[1]
         centred = np.ascontiguousarray(vectors - vectors.mean(0), dtype=self.blocks.dtype)
-        out = np.zeros_like(centred)
-        parts = (images, size, vectors.shape[1])
-        kernels.multiply(
-            self.blocks, block_index(images), centred.reshape(parts), out.reshape(parts), workers()
-        )
+        shape = (images, size, vectors.shape[1])
+        sums = np.zeros((min(kernels.PARTS, len(self.blocks)), *shape), centred.dtype)
+        spread(kernels.multiply, self.blocks, *pairs(images), centred.reshape(shape), sums)
+        out = sums.sum(0).reshape(centred.shape)
         return out - out.mean(0, dtype=np.float64)
 
     def centred_square_diagonal(self) -> np.ndarray:
         """Diagonal of the square of HKH, shape (points,): its row sums of squares."""
         from ..kernels import blocks as kernels
+        from ..kernels.threads import spread
 
         first, second = pairs(self.grid[0])
         sums = np.zeros((first.size, 2, self.blocks.shape[1]))
         means = self.means.astype(self.blocks.dtype)
-        kernels.sum_squares(self.blocks, first, second, means, sums, workers())
+        spread(kernels.sum_squares, self.blocks, first, second, means, sums)
         return gather_row_sums(sums, self.grid[0])
 
 

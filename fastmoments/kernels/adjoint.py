@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import prange
 
 from .jit import jit
+from .threads import spread
 
 
-@jit()
 def convolve_transposed(form, pad_h, pad_w, dilation, factors_h, factors_w, scale):
     """Scale times sum_t w_t S_t' G S_t, S_t the shift of every image by tap t, of stride 1.
 
@@ -23,9 +22,15 @@ def convolve_transposed(form, pad_h, pad_w, dilation, factors_h, factors_w, scal
         The weights of the taps are sums of products of these.
     scale : float
     """
-    images, height, width = form.shape[:3]
     out = np.zeros_like(form)
-    for pair in prange(images * images):
+    spread(_convolve_transposed, form, pad_h, pad_w, dilation, factors_h, factors_w, scale, out)
+    return out
+
+
+@jit()
+def _convolve_transposed(worker, workers, form, pad_h, pad_w, dilation, factors_h, factors_w, scale, out):
+    images, height, width = form.shape[:3]
+    for pair in range(worker, images * images, workers):
         i, j = pair // images, pair % images
         rows = np.empty((height, width, height, width), form.dtype)
         for term in range(len(factors_h)):
@@ -51,4 +56,3 @@ def convolve_transposed(form, pad_h, pad_w, dilation, factors_h, factors_w, scal
                                     to_u = pad_w[u + tap * dilation]
                                     if to_u >= 0:
                                         out[i, y, to_x, j, v, to_u] += weight * rows[y, x, v, u]
-    return out

@@ -2,9 +2,9 @@
 
 A covariance over M points is stored as blocks of image pairs ``(first[p], second[p])``, each of
 ``size x size`` points; a kernel visits a block once, while it is in the cache. Every kernel works
-through the pairs in ``workers`` interleaved lists that write disjoint memory, so the numbers do not
-depend on how many threads there are. All of them stand in one module because numba's cache does
-not notice an edit in another one.
+through the pairs in ``workers`` interleaved lists that write disjoint memory, of which a call does that
+of one ``worker`` (`threads.spread`), so the numbers do not depend on how many there are. All of them stand
+in one module because numba's cache does not notice an edit in another one.
 
 Sums over the rows of the result are a by-product: ``sums[p, 0]`` are the row sums of block p and
 ``sums[p, 1]`` its column sums, which are the row sums of the mirrored block that is not stored.
@@ -29,7 +29,6 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import prange
 
 from .jit import helper, jit
 
@@ -37,6 +36,8 @@ from .jit import helper, jit
 # and the loop would not vectorise.
 U = np.uint64
 
+#: Parts of a product with vectors that are summed apart: more threads than that have nothing to do there.
+PARTS = 8
 # Rows of a block whose sums over eigenpairs are one matrix product: a panel stays in the cache.
 PANEL = 32
 
@@ -167,7 +168,9 @@ def _activate(row, left, right, roots, inverses, arc, lens, noise, mask, out, su
 
 
 @jit()
-def rectify(blocks, first, second, scale, bias, roots, inverses, arc, lens, noise, before, after, workers):
+def rectify(
+    worker, workers, arc, lens, blocks, first, second, scale, bias, roots, inverses, noise, before, after
+):
     """ReLU of ``scale * K + bias``, in place; and of the noise, block by block.
 
     Parameters
@@ -187,35 +190,40 @@ def rectify(blocks, first, second, scale, bias, roots, inverses, arc, lens, nois
     """
     pairs, size, _ = blocks.shape
     real = blocks.dtype.type
-    for worker in prange(workers):
-        rows, mask = np.empty((1, size), blocks.dtype), np.empty(size, blocks.dtype)
-        row = rows[0]
-        nothing = np.empty((0, 0))
-        for p in range(worker, pairs, workers):
-            block = blocks[p]
-            masked = noise[first[p]] if first[p] == second[p] and noise.size else nothing
-            left, right = U(first[p] * size), U(second[p] * size)
-            for a in range(U(size)):
-                for b in range(size):
-                    row[b] = real(scale) * block[a, b] + real(bias)
-                if before.size:
-                    _tally(rows, U(0), before[p], a)
-                _activate(row, left + a, right, roots, inverses, arc, lens, masked, mask, block, after[p], a)
+    rows, mask = np.empty((1, size), blocks.dtype), np.empty(size, blocks.dtype)
+    row = rows[0]
+    nothing = np.empty((0, 0))
+    for p in range(worker, pairs, workers):
+        block = blocks[p]
+        masked = noise[first[p]] if first[p] == second[p] and noise.size else nothing
+        tally, sums = before[p] if before.size else nothing, after[p]
+        left, right = U(first[p] * size), U(second[p] * size)
+        for a in range(U(size)):
+            for b in range(size):
+                row[b] = real(scale) * block[a, b] + real(bias)
+            if tally.size:
+                _tally(rows, U(0), tally, a)
+            _activate(row, left + a, right, roots, inverses, arc, lens, masked, mask, block, sums, a)
 
 
 @helper()
-def _sum_taps(source, base, lines, starts, weights, factors, step, offset, out, line, to, to_step, count):
+def _sum_taps(
+    source, base, lines, i_line, starts, i_start, weights, i_weight, factors, i_factor,
+    step, offset, out, line, to, to_step, count,
+):  # fmt: skip
     """Sum of taps, three in one pass, for q < count.
 
-    out[line, to + q to_step] = offset + sum_t weights_t factors_t source[base + lines_t, starts_t + q step].
+    out[line, to + q to_step] = offset + sum_t weights_t factors_t source[base + lines_t, starts_t + q step],
+    where what belongs to the taps t are rows of tables: a view of a row would count references, which takes
+    as long as the sum.
     """
     real = source.dtype.type
-    for t in range(0, lines.size, 3):
-        i, j, k = U(base + lines[t]), U(base + lines[t + 1]), U(base + lines[t + 2])
-        a, b, c = U(starts[t]), U(starts[t + 1]), U(starts[t + 2])
-        u = real(weights[t] * factors[t])
-        v = real(weights[t + 1] * factors[t + 1])
-        w = real(weights[t + 2] * factors[t + 2])
+    for t in range(0, lines.shape[1], 3):
+        i, j, k = U(base + lines[i_line, t]), U(base + lines[i_line, t + 1]), U(base + lines[i_line, t + 2])
+        a, b, c = U(starts[i_start, t]), U(starts[i_start, t + 1]), U(starts[i_start, t + 2])
+        u = real(weights[i_weight, t] * factors[i_factor, t])
+        v = real(weights[i_weight, t + 1] * factors[i_factor, t + 1])
+        w = real(weights[i_weight, t + 2] * factors[i_factor, t + 2])
         for q in range(U(count)):
             s, d = q * U(step), U(to) + q * U(to_step)
             total = u * source[i, a + s] + v * source[j, b + s] + w * source[k, c + s]
@@ -223,8 +231,12 @@ def _sum_taps(source, base, lines, starts, weights, factors, step, offset, out, 
 
 
 @helper()
-def _sum_taps_along_width(block, base, width, columns, across, inside, low, high, stride, out, line, to):
+def _sum_taps_along_width(
+    block, base, width, columns, across, term, inside, low, high, stride, out, line, to
+):
     """out[line + a2, to + (b1, b2)] = sum_t across_t K[base + (a2 + t), (b1, b2 + t)], for stride 1.
+
+    The weights of the first column are row `term` of `across`.
 
     In columns b2 that see no border, which are those from `low` to `high`, the shift by a tap is one of the
     whole flattened image; it spoils the others, which are put right one by one.
@@ -236,19 +248,19 @@ def _sum_taps_along_width(block, base, width, columns, across, inside, low, high
         for a2 in range(new_width):
             if stride == 1:  # said apart, or the loop would not vectorise
                 _sum_taps(
-                    block, base, columns[a2], columns[low], across[a2], inside[low], 1, zero,
+                    block, base, columns, a2, columns, low, across, term + a2, inside, low, 1, zero,
                     out, line + a2, to + low, 1, count,
                 )  # fmt: skip
             else:
                 _sum_taps(
-                    block, base, columns[a2], columns[low], across[a2], inside[low], stride, zero,
-                    out, line + a2, to + low, 1, count,
+                    block, base, columns, a2, columns, low, across, term + a2, inside, low, stride, zero,
+                    out, line + a2, to + low, np.int64(1), count,
                 )  # fmt: skip
     for edge in range(new_width - (high - low)):
         b2 = edge if edge < low else edge + (high - low)
         for a2 in range(new_width):
             _sum_taps(
-                block, base, columns[a2], columns[b2], across[a2], inside[b2], width, zero,
+                block, base, columns, a2, columns, b2, across, term + a2, inside, b2, width, zero,
                 out, line + a2, to + b2, new_width, height,
             )  # fmt: skip
 
@@ -267,8 +279,8 @@ def _pad_height(out, line, pad_h, height, width):
 
 @jit()
 def convolve(
-    source, target, first, second, width, pad_h, slots, lines, down, drops, columns, across, inside, low,
-    high, stride, scale, bias, activate, roots, inverses, arc, lens, noise, before, after, workers,
+    worker, workers, arc, lens, source, target, first, second, width, pad_h, slots, kept, lines, down, drops,
+    columns, across, inside, low, high, stride, scale, bias, activate, roots, inverses, noise, before, after,
 ):  # fmt: skip
     """``scale`` times the sum over taps of K, plus ``bias``; then, if asked, the ReLU: one visit.
 
@@ -285,7 +297,7 @@ def convolve(
         Positions along the width before the convolution.
     pad_h : int64
         Position behind each padded one along the height, or -1 (`Conv.padded_index`).
-    slots, lines, down, drops, columns, across, inside, low, high
+    slots, kept, lines, down, drops, columns, across, inside, low, high
         Where the taps are and what they weigh (`taps.TapTables`).
     stride : int
     activate : bool
@@ -295,50 +307,53 @@ def convolve(
     """
     pairs, size, _ = source.shape
     new_height, new_width, new_size = lines.shape[0], columns.shape[0], target.shape[1]
-    height, terms, kept = size // width, across.shape[0], slots[:, 1].max() + 1
+    height, terms = size // width, across.shape[0] // new_width
     top = max(pad_h.size - height, 0) // 2
     piece = new_size if stride == 1 else new_width  # of the flattened image, in which a tap is a shift
     real = source.dtype.type
-    for worker in prange(workers):
-        # Zeros, since a tap without weight may point to a slot that was never filled.
-        sums = np.zeros((terms * kept * new_width, max(pad_h.size, height) * new_width), source.dtype)
-        starts, scales = np.empty_like(drops), np.full(drops.size, scale)
-        rows, mask = np.empty((1, new_size), source.dtype), np.empty(new_size, source.dtype)
-        row = rows[0]
-        nothing = np.empty((0, 0))
-        for p in range(worker, pairs, workers):
-            block, result = source[p], target[p]
-            masked = noise[first[p]] if first[p] == second[p] and noise.size else nothing
-            left, right = U(first[p] * new_size), U(second[p] * new_size)
-            for a1 in range(new_height):
-                for h in range(height):
-                    if slots[h, 0] == a1:
-                        for term in range(terms):
-                            line = (term * kept + slots[h, 1]) * new_width
-                            _sum_taps_along_width(
-                                block, h * width, width, columns, across[term], inside, low, high, stride,
-                                sums, line, top * new_width,
-                            )  # fmt: skip
-                            _pad_height(sums, line, pad_h, height, new_width)
-                for a2 in range(new_width):
-                    for to in range(0, new_size, piece):
-                        for t in range(starts.size):
-                            starts[t] = drops[t] + to * stride
-                        _sum_taps(
-                            sums, a2, lines[a1], starts, down[a1], scales, 1, real(bias),
-                            rows, 0, to, 1, piece,
+    first_row = np.int64(0)  # a literal would be compiled apart
+    # Zeros, since a tap without weight may point to a slot that was never filled.
+    sums = np.empty((terms * kept * new_width, max(pad_h.size, height) * new_width), source.dtype)
+    _clear(sums)
+    starts, scales = np.empty((1, drops.size), np.int64), np.empty((1, drops.size))
+    for t in range(drops.size):
+        scales[0, t] = scale
+    rows, mask = np.empty((1, new_size), source.dtype), np.empty(new_size, source.dtype)
+    row = rows[0]
+    nothing = np.empty((0, 0))
+    for p in range(worker, pairs, workers):
+        block, result = source[p], target[p]
+        masked = noise[first[p]] if first[p] == second[p] and noise.size else nothing
+        tally, total = before[p] if before.size else nothing, after[p] if activate else nothing
+        left, right = U(first[p] * new_size), U(second[p] * new_size)
+        for a1 in range(new_height):
+            for h in range(height):
+                if slots[h, 0] == a1:
+                    for term in range(terms):
+                        line = (term * kept + slots[h, 1]) * new_width
+                        _sum_taps_along_width(
+                            block, h * width, width, columns, across, term * new_width, inside, low, high,
+                            stride, sums, line, top * new_width,
                         )  # fmt: skip
-                    a = U(a1 * new_width + a2)
-                    if before.size:
-                        _tally(rows, U(0), before[p], a)
-                    if activate:
-                        _activate(
-                            row, left + a, right, roots, inverses, arc, lens, masked, mask,
-                            result, after[p], a,
-                        )  # fmt: skip
-                    else:
-                        for b in range(new_size):
-                            result[a, b] = row[b]
+                        _pad_height(sums, line, pad_h, height, new_width)
+            for a2 in range(new_width):
+                for to in range(0, new_size, piece):
+                    for t in range(drops.size):
+                        starts[0, t] = drops[t] + to * stride
+                    _sum_taps(
+                        sums, a2, lines, a1, starts, first_row, down, a1, scales, first_row,
+                        1, real(bias), rows, first_row, to, 1, piece,
+                    )  # fmt: skip
+                a = U(a1 * new_width + a2)
+                if tally.size:
+                    _tally(rows, U(0), tally, a)
+                if activate:
+                    _activate(
+                        row, left + a, right, roots, inverses, arc, lens, masked, mask, result, total, a
+                    )  # fmt: skip
+                else:
+                    for b in range(new_size):
+                        result[a, b] = row[b]
 
 
 @helper()
@@ -351,8 +366,8 @@ def _scale_columns(source, start, factors, out):
 
 @jit()
 def normalise(
-    blocks, first, second, means, vectors, values, damped, bulk, roots, inverses, weights, mask_nodes,
-    activate, arc, lens, noise, after, workers,
+    worker, workers, arc, lens, blocks, first, second, means, vectors, values, damped, bulk, roots, inverses,
+    weights, mask_nodes, activate, noise, after,
 ):  # fmt: skip
     """Batch norm as a weighted set of Gaussians S_s, then, if asked, the ReLU of each; in place.
 
@@ -385,65 +400,62 @@ def normalise(
     signal_nodes = nodes - mask_nodes
     height = min(PANEL, size)
     real = blocks.dtype.type
-    for worker in prange(workers):
-        scaled = np.empty((height, rank), blocks.dtype)
-        partner = np.empty((rank, size), blocks.dtype)
-        panels = np.empty((4, height, size), blocks.dtype)
-        bulk_part, damped_part, out, mask = panels[0], panels[1], panels[2], panels[3]
-        row, part = np.empty(size, blocks.dtype), np.empty(size, blocks.dtype)
-        for p in range(worker, pairs, workers):
-            block = blocks[p]
-            same = first[p] == second[p]
-            masked = same and activate and noise.size > 0
-            right = U(second[p] * size)
-            for k in range(rank):
+    scaled = np.empty((height, rank), blocks.dtype)
+    partner = np.empty((rank, size), blocks.dtype)
+    panels = np.empty((4, height, size), blocks.dtype)
+    bulk_part, damped_part, out, mask = panels[0], panels[1], panels[2], panels[3]
+    row, part = np.empty(size, blocks.dtype), np.empty(size, blocks.dtype)
+    for p in range(worker, pairs, workers):
+        block, sums = blocks[p], after[p]
+        same = first[p] == second[p]
+        masked = same and activate and noise.size > 0
+        right = U(second[p] * size)
+        for k in range(rank):
+            for b in range(U(size)):
+                partner[k, b] = vectors[right + b, k]
+        for start in range(0, size, height):
+            # The last panel is moved up to a full height; what it repeats is skipped below.
+            top = U(min(start, size - height))
+            skip = U(start) - top
+            left = U(first[p] * size) + top
+            _scale_columns(vectors, left, values, scaled)
+            np.dot(scaled, partner, bulk_part)
+            for a in range(skip, U(height)):
                 for b in range(U(size)):
-                    partner[k, b] = vectors[right + b, k]
-            for start in range(0, size, height):
-                # The last panel is moved up to a full height; what it repeats is skipped below.
-                top = U(min(start, size - height))
-                skip = U(start) - top
-                left = U(first[p] * size) + top
-                _scale_columns(vectors, left, values, scaled)
-                np.dot(scaled, partner, bulk_part)
+                    bulk_part[a, b] = block[top + a, b] - means[left + a] - means[right + b] - bulk_part[a, b]
+            _clear(out)
+            _clear(mask)
+            for s in range(nodes if masked else signal_nodes):
+                weight, its_roots, its_inverses = weights[s], roots[s], inverses[s]
+                _scale_columns(vectors, left, damped[s], scaled)
+                np.dot(scaled, partner, damped_part)
                 for a in range(skip, U(height)):
+                    factor, inverse = bulk[s, left + a], its_inverses[left + a]
                     for b in range(U(size)):
-                        bulk_part[a, b] = (
-                            block[top + a, b] - means[left + a] - means[right + b] - bulk_part[a, b]
-                        )
-                _clear(out)
-                _clear(mask)
-                for s in range(nodes if masked else signal_nodes):
-                    weight = weights[s]
-                    _scale_columns(vectors, left, damped[s], scaled)
-                    np.dot(scaled, partner, damped_part)
-                    for a in range(skip, U(height)):
-                        factor, inverse = bulk[s, left + a], inverses[s, left + a]
-                        for b in range(U(size)):
-                            row[b] = damped_part[a, b] + factor * bulk[s, right + b] * bulk_part[a, b]
-                        if not activate:
-                            for b in range(size):
-                                out[a, b] += weight * row[b]
-                        elif s < signal_nodes:
-                            root = roots[s, left + a]
-                            amplitude = real(0.5) * weight * root
-                            _rectify_row(row, amplitude, inverse, roots[s], inverses[s], right, lens, part)
-                            if same:
-                                part[top + a] = amplitude * root
-                            for b in range(size):
-                                out[a, b] += part[b]
-                        else:
-                            _mask_row(row, weight * real(INVERSE_2PI), inverse, inverses[s], right, arc, part)
-                            part[top + a] = real(0.5) * weight
-                            for b in range(size):
-                                mask[a, b] += part[b]
-                for a in range(skip, U(height)):
-                    for b in range(size):
-                        block[top + a, b] = out[a, b]
-                    _tally(out, a, after[p], top + a)
-                    if masked:
+                        row[b] = damped_part[a, b] + factor * bulk[s, right + b] * bulk_part[a, b]
+                    if not activate:
                         for b in range(size):
-                            noise[first[p], top + a, b] *= mask[a, b]
+                            out[a, b] += weight * row[b]
+                    elif s < signal_nodes:
+                        root = its_roots[left + a]
+                        amplitude = real(0.5) * weight * root
+                        _rectify_row(row, amplitude, inverse, its_roots, its_inverses, right, lens, part)
+                        if same:
+                            part[top + a] = amplitude * root
+                        for b in range(size):
+                            out[a, b] += part[b]
+                    else:
+                        _mask_row(row, weight * real(INVERSE_2PI), inverse, its_inverses, right, arc, part)
+                        part[top + a] = real(0.5) * weight
+                        for b in range(size):
+                            mask[a, b] += part[b]
+            for a in range(skip, U(height)):
+                for b in range(size):
+                    block[top + a, b] = out[a, b]
+                _tally(out, a, sums, top + a)
+                if masked:
+                    for b in range(size):
+                        noise[first[p], top + a, b] *= mask[a, b]
 
 
 @helper()
@@ -454,47 +466,43 @@ def _add(values, out):
 
 
 @jit()
-def multiply(blocks, index, vectors, out, workers):
-    """Product of a covariance with a set of vectors, in as many turns as there are images.
+def multiply(worker, workers, blocks, first, second, vectors, sums):
+    """Product of a covariance with a set of vectors, as `PARTS` sums.
 
-    In turn t an image i meets the image (t - i) mod images: each meets one in a turn, so that a stored block
-    serves both of its images in one visit, and what is written in a turn is disjoint.
+    A stored block serves both of its images in one visit. Each part of the blocks has a sum of its own, so
+    that workers need not wait for each other, and the order of the sums does not depend on them.
 
     Parameters
     ----------
     blocks : (pairs, size, size)
-    index : int64 (images, images)
-        Which block holds a pair of images; the transpose of the one below the diagonal.
-    vectors, out : (images, size, count)
-        `out` is zero on entry.
+    first, second : int64 (pairs,)
+    vectors : (images, size, count)
+    sums : (parts, images, size, count)
+        Zero on entry.
     """
-    images, size, count = vectors.shape
-    for turn in range(images):
-        for worker in prange(workers):
-            product = np.empty((size, count), out.dtype)
-            for i in range(worker, images, workers):
-                j = (turn - i) % images
-                if i <= j:
-                    block = blocks[index[i, j]]
-                    np.dot(block, vectors[j], product)
-                    _add(product, out[i])
-                    if i < j:
-                        np.dot(block.T, vectors[i], product)
-                        _add(product, out[j])
+    product = np.empty(vectors.shape[1:], sums.dtype)
+    for part in range(worker, sums.shape[0], workers):
+        for p in range(part, blocks.shape[0], sums.shape[0]):
+            i, j = first[p], second[p]
+            np.dot(blocks[p], vectors[j], product)
+            _add(product, sums[part, i])
+            if i < j:
+                np.dot(blocks[p].T, vectors[i], product)
+                _add(product, sums[part, j])
 
 
 @jit()
-def combine(blocks, factor, others, share):
+def combine(worker, workers, blocks, factor, others, share):
     """``factor * blocks + share * others``, in place."""
     real = blocks.dtype.type
-    for p in prange(blocks.shape[0]):
+    for p in range(worker, blocks.shape[0], workers):
         for a in range(blocks.shape[1]):
             for b in range(blocks.shape[2]):
                 blocks[p, a, b] = real(factor) * blocks[p, a, b] + real(share) * others[p, a, b]
 
 
 @jit()
-def sum_squares(blocks, first, second, means, sums, workers):
+def sum_squares(worker, workers, blocks, first, second, means, sums):
     """Row and column sums of the squares of each centred block, ``K_pq - means_p - means_q``.
 
     Parameters
@@ -506,13 +514,12 @@ def sum_squares(blocks, first, second, means, sums, workers):
         Zero on entry.
     """
     pairs, size, _ = blocks.shape
-    for worker in prange(workers):
-        rows = np.empty((1, size), blocks.dtype)
-        for p in range(worker, pairs, workers):
-            block = blocks[p]
-            left, right = U(first[p] * size), U(second[p] * size)
-            for a in range(U(size)):
-                for b in range(U(size)):
-                    centred = block[a, b] - means[left + a] - means[right + b]
-                    rows[0, b] = centred * centred
-                _tally(rows, U(0), sums[p], a)
+    rows = np.empty((1, size), blocks.dtype)
+    for p in range(worker, pairs, workers):
+        block, tally = blocks[p], sums[p]
+        left, right = U(first[p] * size), U(second[p] * size)
+        for a in range(U(size)):
+            for b in range(U(size)):
+                centred = block[a, b] - means[left + a] - means[right + b]
+                rows[0, b] = centred * centred
+            _tally(rows, U(0), tally, a)

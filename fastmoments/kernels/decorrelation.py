@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import prange
 
 from .jit import helper, jit
+from .threads import spread as over_threads
 
 
 @helper()
@@ -22,7 +22,6 @@ def _decorrelation(t):
     return t - (sine - theta * (1.0 - t)) / math.pi
 
 
-@jit()
 def mean_decorrelation(tau, spread, nodes, weights):
     """E[1 - f(1 - t)] of a lognormal t, and its value at the mean of t.
 
@@ -37,10 +36,15 @@ def mean_decorrelation(tau, spread, nodes, weights):
     -------
     mean, here : shape (M, M)
     """
-    points = len(tau)
     mean, here = np.empty_like(tau), np.empty_like(tau)
-    for row in prange((points + 1) // 2):
-        n = np.int64(row)
+    over_threads(_mean_decorrelation, tau, spread, nodes, weights, mean, here)
+    return mean, here
+
+
+@jit()
+def _mean_decorrelation(worker, workers, tau, spread, nodes, weights, mean, here):
+    points = len(tau)
+    for n in range(worker, (points + 1) // 2, workers):
         for half in range(2):  # a long row and a short one, so that threads share alike
             i = n if half == 0 else points - 1 - n
             if half == 1 and i == n:
@@ -55,4 +59,3 @@ def mean_decorrelation(tau, spread, nodes, weights):
                         at = t * math.exp(deviation * nodes[k] - 0.5 * variance)
                         total += weights[k] * _decorrelation(min(at, 2.0))
                 mean[i, j] = mean[j, i] = total
-    return mean, here

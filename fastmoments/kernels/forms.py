@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import prange
 
 from .jit import helper, jit
+from .threads import spread
 
 
 @helper(reassociate=True)
@@ -21,7 +21,6 @@ def _row_sums(form, c, slope, covariance, roots):
     return first, bent, others
 
 
-@jit()
 def rectified_orders(forms, c, k0, slope, covariance, roots):
     """Orders 1 to 3 of sum_ab G_ab phi_a phi_b: one visit to every element of G.
 
@@ -38,11 +37,17 @@ def rectified_orders(forms, c, k0, slope, covariance, roots):
     -------
     first, second, third : shape (k, M), (k, M, M) and (k, M, M)
     """
-    count, points = forms.shape[:2]
-    first = np.empty((count, points))
+    first = np.empty(forms.shape[:2])
     second, third = np.empty_like(forms), np.empty_like(forms)
+    spread(_rectified_orders, forms, c, k0, slope, covariance, roots, first, second, third)
+    return first, second, third
+
+
+@jit()
+def _rectified_orders(worker, workers, forms, c, k0, slope, covariance, roots, first, second, third):
+    count, points = forms.shape[:2]
     unit = 1.0 / math.sqrt(2.0 * math.pi)
-    for n in prange(count * points):
+    for n in range(worker, count * points, workers):
         which, a = n // points, n % points
         form, root = forms[which, a], roots[a]
         row, bent, others = _row_sums(form, c[a], slope[a], covariance[a], roots)
@@ -53,4 +58,3 @@ def rectified_orders(forms, c, k0, slope, covariance, roots):
         here = form[a]
         second[which, a, a] += 4.0 * bent
         third[which, a, a] = unit / root * (4.0 * here - 2.0 * (others / root**2 - here))
-    return first, second, third

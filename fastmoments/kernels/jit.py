@@ -10,31 +10,23 @@ import numba
 # Never plain True: it would let the compiler assume that there are no NaN.
 FASTMATH = {"contract", "nsz"}
 
-# Only our own prange: looking for more to run in parallel doubles the time of compilation.
-PRANGE = {
-    "prange": True,
-    "comprehension": False,
-    "fusion": False,
-    "inplace_binop": False,
-    "numpy": False,
-    "reduction": False,
-    "setitem": False,
-    "stencil": False,
-}
-
 # A cache next to the sources, or where NUMBA_CACHE_DIR says; FASTMOMENTS_CACHE=0 switches it off.
 CACHE = os.environ.get("FASTMOMENTS_CACHE", "1") != "0"
 
 
 def jit():
-    """Compile a parallel kernel lazily for whatever array layouts come, and cache it."""
-    return numba.njit(error_model="numpy", fastmath=set(FASTMATH), parallel=PRANGE, cache=CACHE)
+    """Compile a kernel, which `threads.spread` runs, lazily for whatever arrays come, and cache it."""
+    return numba.njit(
+        error_model="numpy", fastmath=set(FASTMATH), nogil=True, cache=CACHE, no_cfunc_wrapper=True
+    )
 
 
 def helper(*, reassociate: bool = False):
     """Compile a function that only kernels call, into each of them.
 
-    It is cached inside them, and the wrappers for calls from Python and C would only cost compile time.
+    It is cached inside them, and the wrappers for calls from Python and C would only cost compile time. It
+    allocates nothing, so it need not count references (`_nrt`): to count those of its arguments takes as
+    long as what it does with a row.
     Always inlined: of a function that is not, every kernel brings a copy, optimised in its own way, and the
     program runs the one that was loaded first, so that the last bits would depend on what was compiled or
     read from the cache before.
@@ -46,4 +38,5 @@ def helper(*, reassociate: bool = False):
         no_cpython_wrapper=True,
         no_cfunc_wrapper=True,
         forceinline=True,
+        _nrt=False,
     )

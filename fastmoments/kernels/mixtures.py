@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import prange
 
 from .jit import helper, jit
+from .threads import spread
 
 
 @helper()
@@ -18,7 +18,6 @@ def _correlation(covariance, scale):
     return c, math.sqrt((1.0 - c) * (1.0 + c))
 
 
-@jit()
 def rectified_mixture(pairs, weights, t, inside):
     """Weighted sums over the Gaussians, all of shape (M, M).
 
@@ -37,16 +36,21 @@ def rectified_mixture(pairs, weights, t, inside):
     alone, together : k0(c) d_i d_j, d = 1 - t (S_s)_ii, or 1 - `inside`
     squares : t (S_s)_ij^2
     """
+    points = pairs.shape[1]
+    found = tuple(np.empty((points, points)) for _ in range(5))
+    variances = np.maximum(np.diagonal(pairs, axis1=1, axis2=2), 1e-300)
+    spread(_rectified_mixture, pairs, np.ascontiguousarray(variances), weights, t, inside, *found)
+    return found
+
+
+@jit()
+def _rectified_mixture(
+    worker, workers, pairs, variances, weights, t, inside, kernel, masks, alone, together, squares
+):
     count, points = pairs.shape[0], pairs.shape[1]
-    kernel, masks, alone = np.empty((3, points, points))
-    together, squares = np.empty((2, points, points))
-    variances = np.empty((count, points))
-    for n in range(count):
-        for i in range(points):
-            variances[n, i] = max(pairs[n, i, i], 1e-300)
-    for row in prange((points + 1) // 2):
+    for row in range(worker, (points + 1) // 2, workers):
         for half in range(2):  # a long row and a short one, so that threads share alike
-            i = np.int64(row) if half == 0 else points - 1 - np.int64(row)
+            i = row if half == 0 else points - 1 - row
             if half == 1 and i == row:
                 continue
             for j in range(i + 1):
@@ -68,10 +72,8 @@ def rectified_mixture(pairs, weights, t, inside):
                 alone[i, j] = alone[j, i] = left
                 together[i, j] = together[j, i] = shared
                 squares[i, j] = squares[j, i] = square
-    return kernel, masks, alone, together, squares
 
 
-@jit()
 def mean_of_products(pairs, odd):
     """Of every Gaussian the mean over pairs of points of E |y_p y_q|, or of E y_p |y_p| y_q |y_q| if `odd`.
 
@@ -88,9 +90,15 @@ def mean_of_products(pairs, odd):
     -------
     ndarray, shape (n,)
     """
+    rows = np.empty(pairs.shape[:2])
+    spread(_sums_of_products, pairs, odd, rows)
+    return 2.0 / math.pi * rows.sum(1) / pairs.shape[1] ** 2
+
+
+@jit()
+def _sums_of_products(worker, workers, pairs, odd, rows):
     count, points = pairs.shape[0], pairs.shape[1]
-    rows = np.empty((count, points))
-    for i in prange(points):
+    for i in range(worker, points, workers):
         for n in range(count):
             total = 0.0
             for j in range(points):
@@ -103,7 +111,3 @@ def mean_of_products(pairs, odd):
                 else:
                     total += math.sqrt(product) * (s + c * math.asin(c))
             rows[n, i] = total
-    means = np.empty(count)
-    for n in range(count):
-        means[n] = 2.0 / math.pi * rows[n].sum() / points**2
-    return means

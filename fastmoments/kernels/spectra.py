@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import prange
 
 from .jit import helper, jit
+from .threads import spread
 
 #: Steps of Newton and of bisections; relative change at which Newton's end. The next would be its square.
 STEPS, PRECISION = 40, 1e-5
@@ -24,7 +24,6 @@ def _sums(a, square, values, weights):
     return total, slope, shift
 
 
-@jit()
 def real_curve(a, values, weights):
     """b^2 and x at every a, with w = a - ib, of x = -w + sum_k g_k / values_k / (1 + values_k / w).
 
@@ -42,8 +41,14 @@ def real_curve(a, values, weights):
     square, place : shape (n,)
     """
     square, place = np.empty_like(a), np.empty_like(a)
+    spread(_real_curve, a, values, weights, square, place)
+    return square, place
+
+
+@jit()
+def _real_curve(worker, workers, a, values, weights, square, place):
     least = 1e-12 * weights.min()  # a may meet an eigenvalue to the last bit
-    for n in prange(a.size):
+    for n in range(worker, a.size, workers):
         found = least
         for _ in range(STEPS):
             total, slope, _shift = _sums(a[n], found, values, weights)
@@ -53,7 +58,6 @@ def real_curve(a, values, weights):
                 break
         square[n] = found
         place[n] = -a[n] + _sums(a[n], found, values, weights)[2]
-    return square, place
 
 
 @helper(reassociate=True)
@@ -66,7 +70,6 @@ def _power_sum(a, values, weights, cubed):
     return total
 
 
-@jit()
 def bisected(below, above, values, weights, cubed, level):
     """Where the sum of weights / (values + a)^2, or of third powers, is `level`: shape (n,), just above it.
 
@@ -79,7 +82,13 @@ def bisected(below, above, values, weights, cubed, level):
     level : float
     """
     found = np.empty_like(above)
-    for n in prange(above.size):
+    spread(_bisected, below, above, values, weights, cubed, level, found)
+    return found
+
+
+@jit()
+def _bisected(worker, workers, below, above, values, weights, cubed, level, found):
+    for n in range(worker, above.size, workers):
         less, more = below[n], above[n]
         for _ in range(STEPS):
             middle = 0.5 * (less + more)
@@ -88,4 +97,3 @@ def bisected(below, above, values, weights, cubed, level):
             else:
                 less = middle
         found[n] = more
-    return found

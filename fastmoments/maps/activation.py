@@ -7,7 +7,7 @@ import math
 import numpy as np
 
 from ..covariances.scales import log, log_mean
-from ..covariances.storage import Covariance, NoiseCovariance, gather_row_sums, pairs, workers
+from ..covariances.storage import Covariance, NoiseCovariance, gather_row_sums, pairs
 from ..nets.layers import PiecewiseLinear
 from .marginals import roots_and_inverses
 
@@ -77,6 +77,7 @@ def scaled_and_activated(
     Returns the row sums before it, if `tally`, and `Marginals.known` behind it.
     """
     from ..kernels import blocks as kernels
+    from ..kernels.threads import spread
 
     first, second = pairs(signal.grid[0])
     size = signal.blocks.shape[1]
@@ -84,9 +85,9 @@ def scaled_and_activated(
     after = np.zeros((first.size, 2, size))
     mask = mask_target(signal, noise, activation)
     roots, inverses = roots_and_inverses(signal.diagonal, signal.blocks.dtype)
-    kernels.rectify(
-        signal.blocks, first, second, scale, bias, roots, inverses,
-        *kernels.POLYNOMIALS[signal.blocks.dtype], mask, before, after, workers(),
+    spread(
+        kernels.rectify, *kernels.POLYNOMIALS[signal.blocks.dtype], signal.blocks, first, second, scale, bias,
+        roots, inverses, mask, before, after,
     )  # fmt: skip
     known = settle(signal, noise, after, activation)
     return gather_row_sums(before, signal.grid[0]) if tally else None, known

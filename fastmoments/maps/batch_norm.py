@@ -12,7 +12,7 @@ import numpy as np
 
 from ..covariances.eigenpairs import leading_pairs
 from ..covariances.scales import log
-from ..covariances.storage import Covariance, NoiseCovariance, pairs, workers
+from ..covariances.storage import Covariance, NoiseCovariance, pairs
 from ..nets.layers import PiecewiseLinear
 from .activation import mask_target, settle
 from .marginals import Marginals, roots_and_inverses
@@ -276,6 +276,7 @@ def _mix(
 ) -> np.ndarray:
     """Run the kernel over the blocks; the sums (pairs, 2, size) of the result."""
     from ..kernels import blocks as kernels
+    from ..kernels.threads import spread
 
     dtype = signal.blocks.dtype
     roots, inverses = roots_and_inverses(variances, dtype)
@@ -288,10 +289,10 @@ def _mix(
         damping.of(spectral.values),
         spectral.bulk_damping(damping),
     )
-    kernels.normalise(
-        signal.blocks, first, second, *(np.ascontiguousarray(array, dtype=dtype) for array in beside),
-        roots, inverses, weights.astype(dtype), mask_nodes, activation is not None,
-        *kernels.POLYNOMIALS[dtype], mask, after, workers(),
+    spread(
+        kernels.normalise, *kernels.POLYNOMIALS[dtype], signal.blocks, first, second,
+        *(np.ascontiguousarray(array, dtype=dtype) for array in beside),
+        roots, inverses, weights.astype(dtype), mask_nodes, activation is not None, mask, after,
     )  # fmt: skip
     return after
 

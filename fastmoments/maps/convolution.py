@@ -12,7 +12,7 @@ import math
 import numpy as np
 
 from ..covariances.scales import log
-from ..covariances.storage import Covariance, NoiseCovariance, gather_row_sums, pairs, tile_size, workers
+from ..covariances.storage import Covariance, NoiseCovariance, gather_row_sums, pairs, tile_size
 from ..nets.layers import Conv, PiecewiseLinear
 from .activation import mask_target, scaled_and_activated, settle
 from .marginals import Marginals, roots_and_inverses
@@ -128,6 +128,7 @@ def _convolve_blocks(source, first, second, grid, conv, factor, bias, method, ac
     Returns the blocks and the sums (pairs, 2, size) before and after the ReLU, the first only if `tally`.
     """
     from ..kernels import blocks as kernels
+    from ..kernels.threads import spread
     from . import fft
 
     _, height, width = grid
@@ -147,16 +148,27 @@ def _convolve_blocks(source, first, second, grid, conv, factor, bias, method, ac
                 before[:, 0], before[:, 1] = target.sum(2), target.sum(1)
             return target, (before, after)
         roots, inverses, mask = activation
-        kernels.rectify(
-            target, first, second, scale, bias, roots, inverses, *polynomials, mask, before, after, workers()
-        )  # fmt: skip
+        spread(
+            kernels.rectify,
+            *polynomials,
+            target,
+            first,
+            second,
+            scale,
+            bias,
+            roots,
+            inverses,
+            mask,
+            before,
+            after,
+        )
         return target, (before, after)
     nothing = np.empty(0, source.dtype)
     roots, inverses, mask = activation or (nothing, nothing, np.empty((0, 0, 0)))
-    kernels.convolve(
-        source, target, first, second, width, conv.padded_index(height),
+    spread(
+        kernels.convolve, *polynomials, source, target, first, second, width, conv.padded_index(height),
         *tap_tables(conv, height, width), conv.stride, scale, bias,
-        activation is not None, roots, inverses, *polynomials, mask, before, after, workers(),
+        activation is not None, roots, inverses, mask, before, after,
     )  # fmt: skip
     return target, (before, after)
 

@@ -23,13 +23,14 @@ def merge(signal: Covariance, noise: NoiseCovariance, skip: Covariance, skip_noi
             f"{skip_noise.grid[0]}x{skip_noise.grid[1]}; give the shortcut a Conv of the same stride."
         )
     from ..kernels import blocks as kernels
+    from ..kernels.threads import spread
 
     noise.separate()
     skip_noise.separate()
     for one, other in ((signal, skip), (noise, skip_noise)):
         top = max(one.log_scale, other.log_scale)
         mine, theirs = math.exp(one.log_scale - top), math.exp(other.log_scale - top)
-        kernels.combine(one.blocks, mine, other.blocks, theirs)
+        spread(kernels.combine, one.blocks, mine, other.blocks, theirs)
         one.log_scale = top
         if one is signal:
             signal.diagonal = mine * signal.diagonal + theirs * skip.diagonal

@@ -20,18 +20,21 @@ class TapTables(NamedTuple):
     slots : int64, shape (height, 2)
         Output row before which the sums along the width of an input row are taken, -1 for never, and the
         slot that keeps them.
+    kept : int
+        Slots.
     lines, down : shape (output height, terms taps)
         First line of the slot in which an output row finds a tap, and the tap's weight. The terms of the
         weights stand one after the other.
     drops : int64, shape (terms taps,)
         Shift of a flattened image by each tap along the height.
-    columns, across, inside : shapes (output width, taps), (terms, output width, taps), (output width, taps)
+    columns, across, inside : shapes (output width, taps), (terms output width, taps), (output width, taps)
         Columns that an output column sees through the taps, their weights, and 1 where there is one.
     low, high : int
         The output columns that see no border, if what they see is a shift of the flattened image.
     """
 
     slots: np.ndarray
+    kept: int
     lines: np.ndarray
     down: np.ndarray
     drops: np.ndarray
@@ -64,11 +67,12 @@ def tap_tables(conv: Conv, height: int, width: int) -> TapTables:
     shifted = free.size and width == conv.stride * new_width
     return TapTables(
         slots=slots,
+        kept=int(kept),
         lines=np.hstack(lines),
         down=np.hstack([inside_h * weights for weights in down]),
         drops=np.tile(np.pad(taps * conv.dilation * new_width, fill), len(down)),
         columns=columns,
-        across=across[:, None] * inside_w,
+        across=np.vstack([inside_w * weights for weights in across]),
         inside=inside_w,
         low=int(free[0]) if shifted else 0,
         high=int(free[-1]) + 1 if shifted else 0,

@@ -225,25 +225,21 @@ def _iterated(value) -> tuple:
 
 
 def _checked_threads(threads: int | None) -> int:
-    import numba
+    from ..kernels.threads import available
 
-    most = numba.config.NUMBA_NUM_THREADS  # type: ignore[attr-defined]
+    most = available()
     return most if threads is None else whole("threads", threads, 1, most)
 
 
 @contextmanager
 def limited_threads(threads: int, blas: int | None = None):
-    """Run the kernels on so many threads and BLAS on `blas`, by default the same; then put them back."""
-    import numba
+    """Run the kernels on so many threads and BLAS on `blas`, by default the same."""
     from threadpoolctl import threadpool_limits
 
-    before = numba.get_num_threads()
-    numba.set_num_threads(threads)
-    try:
-        with threadpool_limits(blas or threads, user_api="blas"):
-            yield
-    finally:
-        numba.set_num_threads(before)
+    from ..kernels.threads import limited
+
+    with limited(threads), threadpool_limits(blas or threads, user_api="blas"):
+        yield
 
 
 def _versions() -> dict:

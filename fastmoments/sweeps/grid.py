@@ -36,7 +36,7 @@ TEXTS = ("verdict", "law", "error")
 # What belongs to every scan and has a column in a table of them.
 _OF_SCANS = ("every", "normalise")
 
-# Kernels of one process run one scan at a time: their threads, and the limits set on them, are global.
+# One process runs one scan at a time: the limits set on BLAS are global.
 _ONE_AT_A_TIME = threading.Lock()
 
 

@@ -7,7 +7,6 @@ import sys
 
 import hypothesis.strategies as st
 import naive
-import numba
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -15,6 +14,7 @@ from hypothesis import given, settings
 import fastmoments as fm
 from fastmoments.engines.infinite_width.walk import InfiniteWidthWalk
 from fastmoments.engines.protocol import recorded_depths
+from fastmoments.kernels.threads import limited
 from fastmoments.nets.geometry import PADDINGS
 from fastmoments.nets.layers import BatchNorm, Conv, ReLU
 from fastmoments.nets.network import LOCS, Network, Residual
@@ -144,14 +144,10 @@ def test_depth_zero_is_the_input(family):
 @pytest.mark.parametrize("kernel_size", [1, 3])
 def test_threads_do_not_change_a_bit(family, kernel_size):
     batch = images(1, (40, 1, 1, 50) if kernel_size == 1 else (8, 16, 16, 3))
-    before = numba.get_num_threads()
     results = []
-    try:
-        for threads in range(1, numba.config.NUMBA_NUM_THREADS + 1):
-            numba.set_num_threads(threads)
+    for threads in (1, 2, 3):
+        with limited(threads):
             results.append(run(fm.FAMILIES[family](4, kernel_size), batch))
-    finally:
-        numba.set_num_threads(before)
     assert all(result == results[0] for result in results)
 
 

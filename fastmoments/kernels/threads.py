@@ -1,0 +1,102 @@
+"""Threads that share the work of a kernel.
+
+A kernel is a compiled function without the interpreter's lock, whose first arguments are the number of a
+worker and how many workers there are. Workers write disjoint memory and nothing is summed over them, so the
+numbers do not depend on how many there are. A parallel loop of the compiler's own would do the same, but is
+compiled three times.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from queue import SimpleQueue
+from typing import Any
+
+import numba
+
+_limit: ContextVar[int | None] = ContextVar("threads", default=None)
+
+
+def available() -> int:
+    """Threads that the process may use: its processors, or ``NUMBA_NUM_THREADS``."""
+    return int(numba.config.NUMBA_NUM_THREADS)
+
+
+def workers() -> int:
+    """Threads that kernels use here."""
+    return _limit.get() or available()
+
+
+@contextmanager
+def limited(threads: int | None) -> Iterator[None]:
+    """So many threads for the kernels called inside; all that are available for None."""
+    before = _limit.set(threads)
+    try:
+        yield
+    finally:
+        _limit.reset(before)
+
+
+class _Team:
+    """Threads that wait for kernels, started when they are first needed."""
+
+    def __init__(self):
+        self.tasks: SimpleQueue = SimpleQueue()
+        self.threads: list[threading.Thread] = []
+        self.lock = threading.Lock()
+
+    def grow(self, size: int) -> None:
+        """Have at least so many threads."""
+        if len(self.threads) < size:
+            with self.lock:
+                while len(self.threads) < size:
+                    thread = threading.Thread(target=self._work, args=(self.tasks,), daemon=True)
+                    thread.start()
+                    self.threads.append(thread)
+
+    @staticmethod
+    def _work(tasks: SimpleQueue) -> None:
+        while True:
+            kernel, args, done = tasks.get()
+            try:
+                kernel(*args)
+                done.put(None)
+            except BaseException as problem:  # of the caller, who waits for it
+                done.put(problem)
+            del kernel, args, done  # or the thread would keep the memory of its last task
+
+
+_team = _Team()
+
+
+def _forget() -> None:
+    """A forked process has none of the threads of its parent."""
+    global _team
+    _team = _Team()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget)
+
+
+def spread(kernel: Callable, *args: Any) -> None:
+    """Run ``kernel(worker, workers, *args)`` for every worker, each in a thread.
+
+    Raises what a worker raises. An interrupt comes through at once; what other workers still write is then
+    nobody's.
+    """
+    count = workers()
+    others, team = count - 1, _team
+    team.grow(others)
+    done: SimpleQueue = SimpleQueue()
+    for worker in range(1, count):
+        team.tasks.put((kernel, (worker, count, *args), done))
+    kernel(0, count, *args)
+    problems = [done.get() for _ in range(others)]
+    for problem in problems:
+        if problem is not None:
+            raise problem
