@@ -20,6 +20,11 @@ from fastmoments.nets.layers import BatchNorm, Conv, ReLU
 seeds = st.integers(0, 2**32 - 1)
 FAMILIES = ("bn_ff", "bn_res")
 
+PERSISTING = (
+    "A trail that is thinned behind the first layer keeps the covariance with that layer's sampling noise as "
+    "thinned, and takes it for that with the noise itself at the first layer of the next unit."
+)
+
 
 # ---------------------------------------------------------------- displacements
 
@@ -93,30 +98,68 @@ def test_outputs_share_taps(conv):
 # ---------------------------------------------------------------- walks and spectra
 
 
-@settings(max_examples=20, deadline=None)
-@given(seeds, st.floats(0.1, 1.0))
-def test_a_trail_is_a_sampled_walk(seed, share):
-    """Through a branch of two layers with a linear one behind each, from unit to unit, against formulas."""
-    rng = np.random.default_rng(seed)
-    memories, sources, factor = (
-        rng.uniform(0.2, 1.0, (2, 3)),
-        rng.uniform(0.1, 1.0, (2, 3)),
-        rng.uniform(-1, 1, 3),
-    )
-    trail, law = Trail(np.full(3, 0.5)), Coherent(np.full(3, 0.5))
-    for _ in range(4):
+def walked(share):
+    """Fluctuations of 200,000 nets whose channels persist with the shortcut, beside the trail of them.
+
+    Two layers a branch, each with a linear one behind it. Yields which station it is, the fluctuations in
+    three modes, and the trail.
+    """
+    rng, nets, modes = np.random.default_rng(3), 200_000, 3
+    memories, sources = rng.uniform(0.2, 1.0, (2, modes)), rng.uniform(0.1, 1.0, (2, modes))
+    factor = rng.uniform(-1.0, 1.0, modes)
+
+    def drawn(variance):
+        return np.sqrt(variance) * rng.standard_normal((nets, modes))
+
+    d, channels, trail = drawn(0.5), drawn(sources[0]), Trail(np.full(modes, 0.5))
+    for _ in range(5):
+        branch = memories[0] * d + channels
         trail.sampled(memories[0], sources[0])
-        assert_allclose(trail.variance, law.observed(memories[0], sources[0]))
+        yield "branch", branch, trail
+        branch = factor * branch
         trail.thinned(factor)
+        yield "branch", branch, trail
+        branch = memories[1] * branch + drawn(sources[1])
         trail.sampled(memories[1], sources[1])
+        yield "branch", branch, trail
+        branch = factor * branch
         trail.thinned(factor)
+        yield "branch", branch, trail
+        d = (1.0 - share) * d + share * branch
         trail.merge(share)
-        law = law.merged(share, list(memories * factor), list(sources * factor**2))
-        assert_allclose(trail.at.variance, law.variance)
-        assert_allclose(trail.variance, law.variance)
+        yield "merge", d, trail
+        channels = (1.0 - share) * channels + drawn((1.0 - (1.0 - share) ** 2) * sources[0])
+
+
+def z_of_variance(sampled, variance):
+    return (sampled.var(0) / variance - 1.0) / math.sqrt(2.0 / len(sampled))
+
+
+@pytest.mark.parametrize("share", [0.1, 0.5, 1.0])
+def test_a_trail_is_a_sampled_walk(share):
+    for station, sampled, trail in walked(share):
+        if station == "merge":
+            assert np.abs(z_of_variance(sampled, trail.variance)).max() < 4.0
+            assert np.all(trail.variance == trail.at.variance)
     fresh = Trail(2.0)
     fresh.thinned(0.5)  # before any batch norm
     assert fresh.variance == fresh.at.variance == 0.5
+
+
+@pytest.mark.parametrize(
+    "share",
+    [
+        *(
+            pytest.param(share, marks=pytest.mark.xfail(strict=True, reason=PERSISTING))
+            for share in (0.1, 0.5)
+        ),
+        1.0,
+    ],
+)
+def test_a_trail_is_a_sampled_walk_inside_the_branch(share):
+    for station, sampled, trail in walked(share):
+        if station == "branch":
+            assert np.abs(z_of_variance(sampled, trail.variance)).max() < 4.0
 
 
 @settings(max_examples=20, deadline=None)
