@@ -20,7 +20,6 @@ from fastmoments.engines.finite_width.matrices import centred
 from fastmoments.engines.finite_width.noise_rank import noise_rank
 from fastmoments.engines.finite_width.normalised import Mixture, _response, normalised
 from fastmoments.engines.finite_width.pair_closure import Pairs
-from fastmoments.kernels.decorrelation import mean_decorrelation
 from fastmoments.maps.quadrature import BatchNormWeight
 from fastmoments.nets.layers import Conv
 
@@ -105,32 +104,6 @@ def test_pairs_without_noise_are_those_of_infinite_width(kind):
     c = matrix / np.sqrt(np.outer(np.diag(matrix), np.diag(matrix)))
     found = getattr(Pairs.exact(c), kind)(1e15).mean_correlation()
     assert_allclose(found, c if kind == "sampled" else 2 * naive.relu(c), rtol=0, atol=1e-13)
-
-
-@given(seeds, st.integers(1, 9), st.sampled_from([1e-6, 1e-3, 0.3]))
-@settings(max_examples=20, deadline=None)
-def test_lognormal_distances_behind_a_relu_are_integrated_by_the_rule(seed, points, size):
-    rng = np.random.default_rng(seed)
-    tau, spread = (m + m.T for m in rng.uniform(0.0, 1.0, (2, points, points)))
-    tau *= size
-    spread[rng.uniform(size=tau.shape) < 0.3] = 0.0
-    spread = np.minimum(spread, spread.T)
-    nodes, weights = np.polynomial.hermite_e.hermegauss(5)
-    weights /= weights.sum()
-    mean, here = mean_decorrelation(tau, spread, nodes, weights)
-    t = np.minimum(tau[..., None] * np.exp(np.sqrt(spread)[..., None] * nodes - 0.5 * spread[..., None]), 2.0)
-    # Of small t the difference 1 - 2 k1 keeps few digits.
-    assert_allclose(mean, (1.0 - 2.0 * naive.k1(1.0 - t)) @ weights, rtol=1e-9, atol=1e-15)
-    assert_allclose(here, 1.0 - 2.0 * naive.k1(1.0 - tau), rtol=1e-9, atol=1e-15)
-    assert_allclose(mean, mean.T, rtol=0.0)
-
-
-def test_small_distances_keep_their_digits():
-    t = np.array([[1e-20, 1e-9], [1e-9, 4.9e-5]])
-    here = mean_decorrelation(t, np.zeros((2, 2)), np.zeros(1), np.ones(1))[1]
-    theta = np.sqrt(2 * t)  # to leading orders 1 - f = t - theta^3 / 3 pi
-    assert_allclose(here, t - theta**3 / (3 * math.pi), rtol=1e-6)
-    assert np.all(here > 0.0)
 
 
 def test_batch_norm_of_a_sampled_covariance():

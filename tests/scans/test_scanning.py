@@ -1,5 +1,6 @@
-"""Wrong calls of the library: each is refused with a ValueError of one sentence."""
+"""The scan of a net: what it says of itself; wrong calls, refused with a ValueError of one sentence."""
 
+import numba
 import numpy as np
 import pytest
 
@@ -8,7 +9,7 @@ from fastmoments.nets import families
 from fastmoments.nets.layers import BatchNorm, Conv, ReLU
 from fastmoments.nets.network import Network, Residual
 from fastmoments.scans.files import load_scan
-from fastmoments.scans.scanning import kernel, scan
+from fastmoments.scans.scanning import kernel, limited_threads, prepared, scan
 from fastmoments.scans.verification import verify
 
 NET = families.bn_ff(depth=2, kernel_size=1)
@@ -109,3 +110,57 @@ def test_wrong_calls_are_refused_in_one_sentence(call, words):
     assert words in sentence
     assert "\n" not in sentence
     assert sentence.endswith(".")
+
+
+def test_a_scan_says_what_it_was_made_from():
+    net = families.vanilla(5)
+    images = data.load_images("synthetic:9x6x2", 3, seed=4)
+    seen = []
+    found = scan(net, images, every=2, progress=seen.append)
+    assert found.depth.tolist() == [2, 4, 5]
+    assert found.data == {
+        "source": "synthetic:9x6x2", "images": 3, "height": 5, "width": 3, "points": 45, "seed": 4,
+    }  # fmt: skip
+    assert found.architecture == net.architecture()
+    assert [(station.depth, station.loc) for station in seen] == [
+        (depth, loc) for depth in (2, 4, 5) for loc in ("input", "conv", "act")
+    ]
+
+
+def test_images_are_prepared_for_the_net():
+    flat, convolutional = families.vanilla(1, 1), families.vanilla(1)
+    assert prepared(flat, IMAGES, False).shape == (4, 1, 1, 12)
+    np.testing.assert_array_equal(prepared(flat, IMAGES, False).ravel(), IMAGES.ravel())
+    assert prepared(convolutional, IMAGES, False) is IMAGES
+    np.testing.assert_array_equal(
+        prepared(convolutional, IMAGES, True), data.normalise(IMAGES, fully_connected=False)
+    )
+    with_scale = scan(convolutional, 3.0 * IMAGES, normalise=False)["log_nu2_signal", "input"]
+    without = scan(convolutional, IMAGES, normalise=False)["log_nu2_signal", "input"]
+    np.testing.assert_allclose(with_scale - without, np.log(9.0))
+
+
+def test_the_kernel_is_symmetric_and_has_the_variance_of_the_scan():
+    found = kernel(families.vanilla(2), IMAGES)
+    assert found.shape == (4, 1, 1, 4, 1, 1)
+    matrix = found.reshape(4, 4)
+    np.testing.assert_allclose(matrix, matrix.T, rtol=0, atol=1e-15)
+    last = scan(families.vanilla(2), IMAGES)["log_nu2_signal", "act"][-1]
+    assert np.log(np.mean(np.diag(matrix))) == pytest.approx(last, abs=1e-12)
+
+
+def test_threads_are_put_back_also_behind_an_error():
+    before = numba.get_num_threads()
+    with pytest.raises(KeyError), limited_threads(1):
+        assert numba.get_num_threads() == 1
+        raise KeyError
+    assert numba.get_num_threads() == before
+
+
+def test_batches_are_drawn_by_the_seed():
+    images = data.load_images("synthetic:4x4x3", 12)
+    options = {"method": "finite", "width": 64, "batch": 6, "batches": 2}
+    one, same, other = (scan(families.vanilla(2, 1), images, seed=seed, **options) for seed in (1, 1, 2))
+    assert (one.data["batch"], one.data["batches"], one.data["points"]) == (6, 2, 6)
+    np.testing.assert_array_equal(one["mu2_signal"], same["mu2_signal"])
+    assert np.all(one["mu2_signal"] != other["mu2_signal"])
