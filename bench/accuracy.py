@@ -13,8 +13,8 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 import fastmoments as fm
-from fastmoments.engines.infinite_width import InfiniteWidth
-from fastmoments.scans.scanning import prepared
+from fastmoments.engines.infinite_width.walk import InfiniteWidthWalk
+from fastmoments.images.sources import normalise
 
 from .common import arguments, deliver, table
 
@@ -24,7 +24,7 @@ CURVES = {"ln chi": "log_chi", "mu4": "log_mu4_signal", "r_eff": "reff_signal"}
 
 def followed(network, images, **options):
     """Curves of one scan, the centred covariance at its end, and what it took and reported."""
-    engine = InfiniteWidth(network, images, **options)
+    engine = InfiniteWidthWalk(network, images, **options)
     start = time.perf_counter()
     state, curves, error = engine._start(), {name: {} for name in CURVES}, 0.0
     with threadpool_limits(1, user_api="blas"):
@@ -33,7 +33,7 @@ def followed(network, images, **options):
             for name, moment in CURVES.items():
                 if moment in station.moments:
                     value = station.moments[moment]
-                    curves[name][station.depth, station.loc] = value if "ln" in name else abs(value)
+                    curves[name][station.path] = value if "ln" in name else abs(value)
     seconds = time.perf_counter() - start
     full = state.signal.dense()
     centred = full - full.mean(0) - full.mean(1)[:, None] + full.mean()
@@ -52,7 +52,7 @@ def main() -> None:
     rows = []
     for family in (fm.bn_ff, fm.bn_res):
         network = family(given.depth)
-        values = prepared(network, images, normalise=True)
+        values = normalise(images, network.fully_connected)
         points = len(values) * ((values.shape[1] + 1) // 2) * ((values.shape[2] + 1) // 2)
         exact, covariance, seconds, _ = followed(network, values, rank=points)
         for setting in settings:

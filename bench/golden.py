@@ -29,7 +29,6 @@ layers = [
     { type = "Conv", bias_variance = 0.1 }, { type = "ReLU" },
     { type = "Residual", branch = [{ type = "ReLU" }, { type = "Conv", stride = 2 }],
       shortcut = [{ type = "Conv", kernel_size = 1, stride = 2, gain = 1.0 }] },
-    { type = "ReLU" },
     { repeat = 3, layers = [{ type = "Residual", scale = 0.5, branch = [
         { type = "ReLU" }, { type = "Conv", dilation = 2 }, { type = "ReLU" }, { type = "Conv" }] }] },
 ]
@@ -117,15 +116,14 @@ def curves(site: Path, cache: Path, case: str) -> dict[tuple[str, str, str], lis
 
 
 def differences(old: dict, new: dict) -> tuple[list[str], list[str]]:
-    """What differs in number, and what only one of them has, in words."""
+    """What differs in number, and the stations of curves that only one of them has, in words."""
     changed, apart = [], []
     for key in {**old, **new}:
-        name = " ".join(key)
         if key not in old or key not in new:
-            apart.append(f"{name} only {'after' if key in new else 'before'}")
+            apart.append(f"curves at {key[1]} only {'after' if key in new else 'before'}")
         elif old[key] != new[key]:
-            changed.append(f"{name}: relative {_largest(old[key], new[key]):.1e}")
-    return changed, apart
+            changed.append(f"{' '.join(key)}: relative {_largest(old[key], new[key]):.1e}")
+    return changed, list(dict.fromkeys(apart))
 
 
 def _largest(old: list, new: list) -> float:
@@ -150,8 +148,8 @@ def main() -> None:
             old, new = (curves(site, Path(folder, name, "numba"), case) for name, site in sites.items())
             changed, apart = differences(old, new)
             wrong += bool(changed)
-            print(f"{case}: {'; '.join([*changed, *apart]) or 'the same'}", flush=True)
-    print(f"{len(CASES)} cases at most, {wrong} with other numbers (threads: {os.cpu_count()})")
+            print(f"{case}: {'; '.join([*(changed or ['the same']), *apart])}", flush=True)
+    print(f"{wrong} with other numbers (threads: {os.cpu_count()})")
     sys.exit(1 if wrong else 0)
 
 

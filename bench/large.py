@@ -58,7 +58,7 @@ def doubled(family: str, given, folder: Path) -> fm.Scan:
             images = fm.load_images(given.images, given.count, int(given.seeds.split(",")[0]))
             journal = output.with_suffix(".partial")
             scan = fm.scan(
-                getattr(fm, family)(depth), images, every=depth // 100, dtype=given.dtype,
+                getattr(fm, family)(depth), images, fm.InfiniteWidth(dtype=given.dtype), every=depth // 100,
                 threads=given.threads, journal=journal, resume=True,
             )  # fmt: skip
         fm.save_scan(scan, output)

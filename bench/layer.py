@@ -18,11 +18,13 @@ from threadpoolctl import threadpool_limits
 
 import fastmoments as fm
 from fastmoments.covariances.storage import Covariance
-from fastmoments.engines.infinite_width import InfiniteWidth
+from fastmoments.engines.infinite_width.walk import InfiniteWidthWalk
+from fastmoments.images.sources import normalise
 from fastmoments.maps import batch_norm
-from fastmoments.maps.activation import rectify
+from fastmoments.maps.activation import activate
 from fastmoments.maps.convolution import convolve
-from fastmoments.scans.scanning import limited_threads, prepared
+from fastmoments.nets.layers import ReLU
+from fastmoments.scans.scanning import limited_threads
 
 from .common import arguments, deliver, interleaved, quartiles, table, timed
 
@@ -41,11 +43,11 @@ def inside(points: int, depth: int = 5):
     count, side = SIZES[points]
     images = fm.load_images(f"synthetic:{2 * side}x{2 * side}", count, seed=0).array
     net = fm.bn_ff(depth)
-    engine = InfiniteWidth(net, prepared(net, images, normalise=True), every=depth)
+    engine = InfiniteWidthWalk(net, normalise(images, net.fully_connected), depths=(depth,))
     state = engine._start()
     for _ in engine._walk(state):
         pass
-    return state.signal, state.noise, engine._vectors["branch", 1]
+    return state.signal, state.noise, engine.vectors("1", state.signal.points)
 
 
 def tasks(signal, noise, vectors) -> dict:
@@ -58,14 +60,14 @@ def tasks(signal, noise, vectors) -> dict:
         return Covariance(work, signal.grid, signal.log_scale, *parts), noise.copy()
 
     def normalised(k, d):
-        convolve(k, d, CONV, activate=False)
-        batch_norm.normalise(k, d, EPSILON, activate=True, start=vectors)
+        convolve(k, d, CONV, activation=None)
+        batch_norm.normalise(k, d, EPSILON, activation=ReLU(), start=vectors)
 
     layers = {
-        "conv + relu": lambda k, d: convolve(k, d, CONV, activate=True),
-        "conv + relu, nothing between": lambda k, d: convolve(k, d, CONV, activate=True, detail=False),
-        "conv": lambda k, d: convolve(k, d, CONV, activate=False),
-        "relu": rectify,
+        "conv + relu": lambda k, d: convolve(k, d, CONV, activation=ReLU()),
+        "conv + relu, nothing between": lambda k, d: convolve(k, d, CONV, activation=ReLU(), detail=False),
+        "conv": lambda k, d: convolve(k, d, CONV, activation=None),
+        "relu": lambda k, d: activate(k, d, ReLU()),
         "conv + norm + relu": normalised,
     }
     copy = timed(lambda: np.copyto(work, signal.blocks))

@@ -19,7 +19,8 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 import fastmoments as fm
-from fastmoments.engines.infinite_width import InfiniteWidth
+from fastmoments.engines.infinite_width.state import State
+from fastmoments.engines.infinite_width.walk import InfiniteWidthWalk
 from fastmoments.nets.layers import Conv, ReLU
 from fastmoments.nets.network import Network, Residual
 from fastmoments.scans.scanning import limited_threads
@@ -53,13 +54,12 @@ def network(net: str, depth: int) -> Network:
     return Network((Conv(), *layers * depth))
 
 
-def ours(net: str, depth: int, images: np.ndarray) -> tuple[float, InfiniteWidth]:
+def ours(net: str, depth: int, images: np.ndarray) -> tuple[float, State]:
     """Seconds to carry a covariance through the net, in the layout we store."""
-    engine = InfiniteWidth(network(net, depth), images, every=depth, reff_locs=())
+    engine = InfiniteWidthWalk(network(net, depth), images, depths=())
     start = time.perf_counter()
     state = engine._start()
     with threadpool_limits(1, user_api="blas"):
-        engine.depths = frozenset()
         for _ in engine._walk(state):
             pass
     return time.perf_counter() - start, state
@@ -71,7 +71,7 @@ def same_numbers(peer: NeuralTangents, net: str) -> float:
     kept = peer.folder / "kept.npy"
     peer.seconds(net, "repeat", 4, images, kept)
     theirs = np.load(kept)
-    full = InfiniteWidth(network(net, 4), images).final_covariance()[0].reshape(theirs.shape)
+    full = InfiniteWidthWalk(network(net, 4), images).final_covariance()[0].reshape(theirs.shape)
     return float(np.abs(full - theirs).max() / np.abs(theirs).max())
 
 

@@ -47,7 +47,8 @@ def main() -> None:
     for family in (fm.bn_ff, fm.bn_res):
         net = family(given.depth)
         double, single = (
-            fm.scan(net, images, every=given.every, dtype=dtype) for dtype in ("float64", "float32")
+            fm.scan(net, images, fm.InfiniteWidth(dtype=dtype), every=given.every)
+            for dtype in ("float64", "float32")
         )
         rows += differences(single, double, depths)
     form = {"family": "", "points": "d", "moment": ""}

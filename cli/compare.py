@@ -31,13 +31,13 @@ def command(ctx, form, output, plot, fail_if, quiet, depth, **given):
     sensitivity to noise, grows.
     """
     form = chosen_format(form, output)
-    images = options.chosen_images(ctx)
+    images, engine = options.chosen_images(ctx), options.engine(ctx)
     scans = []
     with Progress(depth, quiet) as progress:
         for name, family in FAMILIES.items():
             progress.begin(name)
             network = family(**options.preset(ctx))
-            scans.append(scan(network, images, progress=progress, **options.engine(ctx)))
+            scans.append(scan(network, images, engine, progress=progress, **options.scan_options(ctx)))
     deliver(
         {
             "table": lambda: comparison_table(scans),

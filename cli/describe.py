@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from fastmoments.scans.results import MOMENTS, Scan, main_loc
+from fastmoments.scans.tables import number, text_table
 from fastmoments.scans.verdict import WANTED, Verdict
 
-from .output import number, spread, text_table
+from .output import spread
 
 #: Columns of the table of one scan: heading and moment.
 COLUMNS = {

@@ -7,12 +7,13 @@ from pathlib import Path
 import click
 
 from fastmoments.covariances.storage import DTYPES
+from fastmoments.engines.protocol import Engine
 from fastmoments.images.sources import load_images
 from fastmoments.nets.families import FAMILIES
 from fastmoments.nets.geometry import PADDINGS
 from fastmoments.nets.network import LOCS, Network
+from fastmoments.scans.engines import METHODS, engine_from
 from fastmoments.scans.results import Scan
-from fastmoments.scans.scanning import METHODS
 from fastmoments.scans.verdict import EXPLODING, ONE_DIMENSIONAL, WANTED, WELL_BEHAVED
 
 from . import CHECK, Failure
@@ -100,7 +101,7 @@ def engine_options(every: int):
             "--reff-at", "reff_locs", type=click.Choice((*LOCS, "all")), multiple=True, default=("act",),
             callback=_locs, help="Station at which to take effective ranks, which cost most; repeatable.",
         ),
-        click.option("--dtype", type=click.Choice(DTYPES), default=DTYPES[0], help="Of the covariance."),
+        click.option("--dtype", type=click.Choice(DTYPES), help="Of the covariance.  [default: float64]"),
         click.option("--rank", type=_POSITIVE, help="Eigenpairs for batch norm.  [default: what matters]"),
     )  # fmt: skip
 
@@ -176,22 +177,15 @@ def chosen_images(ctx: click.Context):
     return load_images(ctx.params["source"], ctx.params["count"], ctx.params["seed"])
 
 
-def engine(ctx: click.Context) -> dict:
+def engine(ctx: click.Context) -> Engine:
+    """The engine that --method and its options name."""
+    names = ("width", "nets", "batch", "batches", "seed", "dtype", "rank")
+    return engine_from(ctx.params["method"], **{name: ctx.params[name] for name in names})
+
+
+def scan_options(ctx: click.Context) -> dict:
     """The keyword arguments of `scan` that options give."""
-    names = (
-        "method",
-        "width",
-        "nets",
-        "batch",
-        "batches",
-        "seed",
-        "every",
-        "reff_locs",
-        "dtype",
-        "rank",
-        "threads",
-    )
-    return {name: ctx.params[name] for name in names}
+    return {name: ctx.params[name] for name in ("every", "reff_locs", "threads")}
 
 
 def check_labels(scans: list[Scan], refused: tuple[str, ...]) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import os
 from collections.abc import Callable
 from importlib.util import find_spec
@@ -85,35 +84,6 @@ def joined_csv(rows: list[dict], order=()) -> str:
     keys = dict.fromkeys(key for row in rows for key in row)
     columns = [*(key for key in keys if key not in order), *(key for key in order if key in keys)]
     return csv_text([{key: row.get(key) for key in columns} for row in rows])
-
-
-def text_table(head: list[list[str]], rows: list[list[str]]) -> str:
-    """Align cells in columns: the first to the left, numbers to the right.
-
-    Parameters
-    ----------
-    head : list of rows of cells
-        One or more lines above the rule.
-    rows : list of rows of cells
-    """
-    columns = list(zip(*head, *rows, strict=True))
-    widths = [max(map(len, column)) for column in columns]
-    words = [any(cell[:1].isalpha() for cell in column[len(head) :]) for column in columns]
-
-    def line(cells):
-        pairs = zip(cells, widths, words, strict=True)
-        return "  ".join(c.ljust(w) if word else c.rjust(w) for c, w, word in pairs).rstrip()
-
-    rule = "  ".join("-" * width for width in widths)
-    return "\n".join([*map(line, head), rule, *map(line, rows)]) + "\n"
-
-
-def number(value, log: float | None = None) -> str:
-    """A value in four digits, "-" where there is none; beyond float64 from its natural logarithm."""
-    if log is not None and value is not None and math.isinf(value) and math.isfinite(log):
-        exponent = math.floor(log / math.log(10.0))
-        return f"{math.exp(log - exponent * math.log(10.0)):.3f}e+{exponent}"
-    return "-" if value is None or not math.isfinite(value) else f"{value:.4g}"
 
 
 def duration(seconds: float) -> str:

@@ -7,6 +7,8 @@ import time
 
 import click
 
+from fastmoments.engines.protocol import Passage
+
 _SECONDS = 0.1  # between updates; a terminal is slower than the engine
 _CLEAR = "\r\x1b[K"
 
@@ -45,13 +47,12 @@ class Progress:
         self._task, self._next = task, 0.0
         self._say(f"{task} ...")
 
-    def __call__(self, station) -> None:
-        """Take note of a station."""
-        self._at("net", station.net, station.depth)
-
-    def walk(self, batch: int, depth: int) -> None:
-        """Take note of where a walk is that has no station to give yet; it may go back as well."""
-        self._at("batch", batch, depth)
+    def __call__(self, event) -> None:
+        """Take note of a station, or of where a walk is that has none to give yet."""
+        if isinstance(event, Passage):
+            self._at("batch", event.batch, event.depth)
+        else:
+            self._at("net", event.net, event.depth)
 
     def _at(self, what: str, number: int, depth: int) -> None:
         if self.live and time.monotonic() >= self._next:

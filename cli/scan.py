@@ -22,10 +22,11 @@ from .progress import Progress
 @options.output_options(npz=True)
 @click.option("--resume", is_flag=True, help="Go on with the interrupted scan whose --output this is.")
 @click.option("--dry-run", is_flag=True, help="Say how much memory and time it takes, and stop.")
+@click.option("--report", is_flag=True, help="The table has one row per layer, not per depth.")
 @options.plot_option
 @options.fail_option
 @click.pass_context
-def command(ctx, form, output, resume, dry_run, plot, fail_if, quiet, **given):
+def command(ctx, form, output, resume, dry_run, report, plot, fail_if, quiet, **given):
     """Follow signal and noise through one net.
 
     FAMILY is vanilla, residual, bn_ff or bn_res; --spec reads any stack of layers from a TOML file.
@@ -37,9 +38,9 @@ def command(ctx, form, output, resume, dry_run, plot, fail_if, quiet, **given):
     form = chosen_format(form, output, npz=True)
     if resume and output is None:
         raise click.UsageError("--resume goes on with the scan of --output FILE; name the file.")
-    network, images = options.chosen_network(ctx), options.chosen_images(ctx)
+    network, images, engine = options.chosen_network(ctx), options.chosen_images(ctx), options.engine(ctx)
     if dry_run:
-        click.echo(_estimated(network, images, options.engine(ctx)), nl=False)
+        click.echo(_estimated(network, images, engine, options.scan_options(ctx)), nl=False)
         return
     journal = None if output is None else output.with_name(output.name + ".partial")
     if journal is not None and journal.exists() and not resume:
@@ -50,8 +51,9 @@ def command(ctx, form, output, resume, dry_run, plot, fail_if, quiet, **given):
         with Progress(network.depth, quiet) as progress:
             progress.begin(network.name)
             result = scan(
-                network, images, progress=progress, journal=journal, resume=resume, **options.engine(ctx)
-            )
+                network, images, engine, progress=progress, journal=journal, resume=resume,
+                **options.scan_options(ctx),
+            )  # fmt: skip
     except (KeyboardInterrupt, OSError, ArithmeticError):
         if journal is not None and journal.exists() and not quiet:
             click.echo(f"{journal} holds what is done; --resume goes on from there.", err=True)
@@ -60,7 +62,7 @@ def command(ctx, form, output, resume, dry_run, plot, fail_if, quiet, **given):
         save_scan(result, output)
     else:
         forms = {
-            "table": lambda: scan_table(result),
+            "table": lambda: str(result.report()) if report else scan_table(result),
             "json": lambda: json_text(result.to_dict()),
             "csv": lambda: csv_text(result.rows()),
         }
@@ -72,21 +74,13 @@ def command(ctx, form, output, resume, dry_run, plot, fail_if, quiet, **given):
     options.check_labels([result], fail_if)
 
 
-def _estimated(network, images, given: dict) -> str:
-    """What the scan takes, in a sentence.
-
-    Raises
-    ------
-    click.UsageError
-        If it is not an analytic one.
-    """
-    if given["method"] != "infinite":
-        raise click.UsageError("--dry-run estimates scans at infinite width; leave out --method.")
-    names = ("every", "reff_locs", "dtype", "threads")
-    found = estimate(network, images, **{name: given[name] for name in names})
+def _estimated(network, images, engine, given: dict) -> str:
+    """What the scan takes, in a sentence."""
+    found = estimate(network, images, engine, **given)
     free = free_memory()
     known = f" of {in_units(free)} free" if free is not None else ""
+    took = f", and {duration(found.seconds)}" if found.seconds is not None else ""
     return (
         f"{network.name}: {found.points} points, depth {network.depth}; takes about "
-        f"{in_units(found.bytes)} of memory{known}, and {duration(found.seconds)}, compilation apart.\n"
+        f"{in_units(found.bytes)} of memory{known}{took}, compilation apart.\n"
     )

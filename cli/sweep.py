@@ -10,13 +10,14 @@ from pathlib import Path
 import click
 
 from fastmoments.scans.files import checked_ending
+from fastmoments.scans.tables import number, text_table
 from fastmoments.sweeps.dispatch import WorkersLost
 from fastmoments.sweeps.grid import filled, load_grid, parameters
 from fastmoments.sweeps.heat_map import axes_of
 from fastmoments.sweeps.sweeping import ENDINGS, sweep
 
 from . import FAILED, Failure, options
-from .output import number, refuse_unwritable, text_table
+from .output import refuse_unwritable
 from .progress import _CLEAR
 
 _WIDTH = 30  # of the bar

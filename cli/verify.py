@@ -7,9 +7,10 @@ import math
 import click
 
 from fastmoments.scans.files import csv_text
+from fastmoments.scans.tables import number, text_table
 
 from . import CHECK, Failure, options
-from .output import chosen_format, deliver, json_text, number, text_table
+from .output import chosen_format, deliver, json_text
 from .progress import Progress
 
 

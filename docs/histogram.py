@@ -27,7 +27,7 @@ def main() -> None:
     with np.load(RECORDED, allow_pickle=False) as file:
         recorded = dict(file)
     images = fm.load_images(given.images, 1024, seed=0)
-    scan = fm.scan(fm.vanilla(200), images, method="finite", width=128, batch=64, batches=4, every=50)
+    scan = fm.scan(fm.vanilla(200), images, fm.FiniteWidth(width=128, batch=64, batches=4), every=50)
     beside = {}
     for name in MOMENTS:
         mean, sigma = recorded[f"{name}_loc3/mean"], recorded[f"{name}_loc3/std"]

@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from fastmoments.engines.sampled.engine import sampled
+from fastmoments.engines.protocol import recorded_depths
+from fastmoments.engines.sampled.walk import SampledRun
 from fastmoments.images.sources import normalise
 from fastmoments.nets import families
 
@@ -69,7 +70,8 @@ def simulate(name, depth, nets, *, every, width=512, **options):
     curves = {}
     for seed in range(nets):
         inputs = batch(images, seed, flat=net.fully_connected)
-        for station in sampled(net, inputs, width=width, nets=1, seed=seed, every=every, **options):
+        depths = recorded_depths(net.depth, every)
+        for station in SampledRun(net, inputs, width=width, nets=1, seed=seed, depths=depths, **options):
             at = curves.setdefault((station.depth, station.loc), {})
             for moment, value in station.moments.items():
                 at.setdefault(moment, []).append(value)

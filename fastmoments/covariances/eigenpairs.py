@@ -88,10 +88,12 @@ def leading_pairs(
     values : ndarray, shape (r,), falling; r is below `count` when the operator has a lower rank
     vectors : ndarray, shape (points, r), orthonormal
     """
-    points = points if start is None else start.shape[0]
+    if start is not None:
+        points = start.shape[0]
+    assert points is not None
     have = 0 if start is None else start.shape[1]
     block = np.random.default_rng(0).standard_normal((points, count))
-    if have:
+    if start is not None:
         block[:, :have] = start[:, :count]
     for _ in range(iterations):
         basis = np.linalg.qr(block)[0]

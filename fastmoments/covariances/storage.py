@@ -132,9 +132,8 @@ class Covariance:
 
     def copy(self, memory: np.ndarray | None = None) -> Covariance:
         """A covariance of its own memory; its blocks in `memory`, if that has their shape."""
-        blocks = memory
-        if memory is None or memory.shape != self.blocks.shape:
-            blocks = np.empty_like(self.blocks)
+        fits = memory is not None and memory.shape == self.blocks.shape
+        blocks = memory if memory is not None and fits else np.empty_like(self.blocks)
         np.copyto(blocks, self.blocks)
         return Covariance(blocks, self.grid, self.log_scale, self.diagonal.copy(), self.row_sums.copy())
 

@@ -11,9 +11,14 @@ central moment; ``chi`` is normalised by its value on the images themselves.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import ClassVar, Protocol, runtime_checkable
 
 import numpy as np
+
+from ..images.batches import Batch
+from ..nets.network import LOCS, Network, Place
 
 #: What an engine may put into `Station.moments`. The ``log_`` ones have a linear curve of the same
 #: name without the prefix; an engine leaves out what it does not know at a station.
@@ -35,10 +40,14 @@ class Station:
 
     Attributes
     ----------
+    path : str
+        Of the layer before it, such as ``layers.3.branch.1``; "" for the images themselves.
+    layer : str
+        Kind of that layer; "images" for the images themselves.
     depth : int
-        Unit, from 1; 0 for the input of a net without units.
-    loc : str
-        One of ``layers.LOCS``.
+        Unit, from 1; 0 up to the end of the stem.
+    loc : str or None
+        Name on curves over depth, one of ``network.LOCS``; None where an earlier layer of the unit has it.
     moments : dict of str to float
         Natural logarithms and effective ranks, by the names in `ENGINE_MOMENTS`.
     net : int
@@ -48,14 +57,207 @@ class Station:
     sigmas : dict of str to float
         Standard deviations of the moments over random nets, where an analytic engine knows them. The moments
         are means over nets then.
+    grid : (height, width), or None
+        Positions of an image; None where the engine does not say.
+    channels : int or None
+        None where there are infinitely many.
+    law : str or None
+        What the engine knows of a channel: "gaussian", ...; None for sampled nets.
     """
 
+    path: str
+    layer: str
     depth: int
-    loc: str
+    loc: str | None
     moments: dict[str, float]
     net: int = 0
     error: float = 0.0
     sigmas: dict[str, float] = field(default_factory=dict)
+    grid: tuple[int, int] | None = None
+    channels: int | None = None
+    law: str | None = None
+
+
+@dataclass(frozen=True)
+class Passage:
+    """Where a walk is that has no station to give yet: for progress only.
+
+    Attributes
+    ----------
+    batch : int
+        From 0.
+    depth : int
+        It may fall as well, on a way back.
+    """
+
+    batch: int
+    depth: int
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What belongs to every scan, whichever engine computes it.
+
+    Attributes
+    ----------
+    depths : frozenset of int
+        Where stations are taken.
+    reff_locs : frozenset of str
+        At which of them effective ranks are taken.
+    """
+
+    depths: frozenset[int]
+    reff_locs: frozenset[str] = frozenset({"act"})
+
+
+class Checkpoints(Protocol):
+    """What a run needs of a journal: `scans.journal.Journal` is one."""
+
+    stations: list[Station]
+
+    def keep(self, wanted: Callable[[Station], bool]) -> list[Station]:
+        """Drop all stations that are going to be computed again; what is left."""
+
+    def restored(self) -> tuple[int, dict, dict] | None:
+        """Depth, arrays and plain values of the last checkpoint."""
+
+    def checkpoint(self, depth: int, taken: Callable[[], tuple[dict, dict]]) -> None:
+        """Write the state that `taken` gives, if it is time to."""
+
+
+class Run(Protocol):
+    """One engine at work on one net and its images: an iterable of its stations, in walking order."""
+
+    def attach(self, journal: Checkpoints) -> list[Station]:
+        """Go on from what a journal holds, and write checkpoints; the stations that need no computing."""
+
+    def __iter__(self) -> Iterator[Station | Passage]:
+        """Yield the stations; an engine whose stations come late says where it is."""
+
+
+#: Of a batch of images: (n, h, w, c).
+Shape = tuple[int, int, int, int]
+#: Bytes of Python and its compiled kernels.
+PROCESS = 200e6
+
+
+@runtime_checkable
+class Engine(Protocol):
+    """A way to compute the moments of a net: a dataclass of its options, which checks them when it is made.
+
+    Attributes
+    ----------
+    method : str
+        Its name on the command line and in results.
+    width, nets : int or None
+        Channels and random nets, where they are finite in number.
+    dtype : str
+        Precision of the signal.
+    """
+
+    method: ClassVar[str]
+
+    @property
+    def width(self) -> int | None: ...  # noqa: D102
+    @property
+    def nets(self) -> int | None: ...  # noqa: D102
+    @property
+    def dtype(self) -> str: ...  # noqa: D102
+
+    def prepare(self, network: Network, batch: Batch, plan: Plan) -> Run:
+        """A run.
+
+        Raises
+        ------
+        ValueError
+            In one sentence, before any work is done: if the engine does not cover the net.
+        """
+
+    def drawn(self, images: int) -> dict[str, int]:
+        """Batches that are drawn from so many images: "batch" and "batches"; empty if all are one batch."""
+
+    def memory(self, network: Network, shape: Shape, plan: Plan) -> int:
+        """Bytes that a run on images of this shape takes at its peak, the process included."""
+
+    def seconds(self, network: Network, shape: Shape, plan: Plan, threads: int) -> float | None:
+        """How long it takes, compilation apart; None where the engine cannot say."""
+
+    def smaller(self, network: Network) -> Sequence[Engine]:
+        """Engines that answer the same question in less memory."""
+
+
+class Wanted:
+    """Which stations of the unit that is walked through are taken, and at which of them ranks.
+
+    Parameters
+    ----------
+    network : Network
+    depths : collection of int, optional
+        All of them if left out.
+    reff_locs : collection of str
+        Names of stations (`network.LOCS`). A unit that has none of them is measured at its last.
+
+    Attributes
+    ----------
+    here : bool
+        Whether any station of this unit is wanted.
+    entrance : Place or None
+        The station at the unit's input.
+    """
+
+    def __init__(self, network: Network, depths: Collection[int] | None = None, reff_locs=("act",)):
+        if not set(reff_locs) <= set(LOCS):
+            raise ValueError(f"reff_locs may name {', '.join(LOCS)}, not {', '.join(reff_locs)}.")
+        self.network, self.reff_locs = network, frozenset(reff_locs)
+        self.depths = frozenset(recorded_depths(network.depth) if depths is None else depths)
+        self.begin(0)
+
+    def begin(self, depth: int) -> None:
+        """Enter a unit; 0 is the stem."""
+        self.depth, self.here = depth, depth in self.depths or (depth == 0 and bool(self.depths))
+        self.entrance: Place | None = None
+        self._places: dict[str, Place] = {}
+        self._ranked: frozenset[str] = frozenset()
+        if not self.here:
+            return
+        if depth == 0:
+            stem = [Place(path, layer, None) for path, layer in self.network.stem_layers()]
+            self._places = {place.path: place for place in stem}
+            if 0 in self.depths:
+                self.entrance, self._ranked = self._input(1), frozenset({"input"})
+            return
+        self._places = {place.path: place for place in self.network.places(depth)}
+        locs = self.network.locs(depth)
+        self.entrance = self._input(depth)
+        self._ranked = self.reff_locs.intersection(locs) or frozenset({locs[-1]})
+
+    def _input(self, depth: int) -> Place:
+        path, layer = self.network.entrance(depth)
+        return Place(path, layer, "input")
+
+    @property
+    def images(self) -> Place | None:
+        """The station of the images themselves, before the stem."""
+        return Place("", None, None) if self.here and self.depth == 0 else None
+
+    def place(self, path: str) -> Place | None:
+        """The place behind a layer, if its station is wanted."""
+        return self._places.get(path)
+
+    def named(self, loc: str) -> Place:
+        """The place of a unit with this name on curves over depth."""
+        if loc == "input" and self.entrance is not None:
+            return self.entrance
+        return next(place for place in self._places.values() if place.loc == loc)
+
+    def ranked(self, place: Place) -> bool:
+        """Whether effective ranks are taken there."""
+        return place.loc in self._ranked
+
+    def station(self, place: Place, moments: dict[str, float], **facts) -> Station:
+        """The record of a station; `facts` are further fields of it."""
+        layer = "images" if place.layer is None else type(place.layer).__name__
+        return Station(place.path, layer, self.depth, place.loc, moments, **facts)
 
 
 def recorded_depths(depth: int, every: int = 1) -> list[int]:

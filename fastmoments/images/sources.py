@@ -6,7 +6,6 @@ Nothing here unpickles: a file is bytes in a documented layout or it is refused.
 
 import difflib
 import gzip
-import operator
 import os
 import re
 import struct
@@ -16,6 +15,8 @@ from importlib import resources
 from pathlib import Path
 
 import numpy as np
+
+from ..validation import whole
 
 NAMES = ("fashion-mnist", "synthetic", "synthetic:HxW", "synthetic:HxWxC")
 
@@ -74,8 +75,8 @@ def load_images(source="fashion-mnist", count=16, seed=0):
         If the name is unknown, the file missing, damaged or pickled, or images, count or seed are invalid.
     """
     if count is not None:
-        count = _integer(count, 1, "count must be a whole number from 1 upwards, or None for all images")
-    seed = _integer(seed, 0, "seed must be a whole number from 0 upwards")
+        count = whole("count", count, why=" (None: all images)")
+    seed = whole("seed", seed, 0)
     if isinstance(source, str) and source.partition(":")[0] == "synthetic":
         return Images(_synthetic(source, count, seed), source, seed)
     array, label = _open(source)
@@ -148,17 +149,6 @@ def normalise(images, fully_connected=False):
     deviation = np.sqrt(np.mean(x * x, axis=(0, 1, 2)))
     deviation[constant] = np.inf
     return x / deviation
-
-
-def _integer(value, least, wanted):
-    """Return `value` as an int of at least `least`; ValueError says what is `wanted`."""
-    try:
-        number = operator.index(value)
-    except TypeError:
-        number = None
-    if number is None or isinstance(value, bool) or number < least:
-        raise ValueError(f"{wanted}, not {value!r}.")
-    return number
 
 
 def _batch(images, label):

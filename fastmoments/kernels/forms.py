@@ -1,4 +1,4 @@
-"""Expansion of quadratic forms of a rectified Gaussian field (`finite_width.chaos`)."""
+"""Expansion of quadratic forms of a rectified Gaussian field (`finite_width.shared.hermite_forms`)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Loops over the eigenvalues of a population, for the spectrum of samples of it (`spectral_spread`)."""
+"""Loops over the eigenvalues of a population, for the spectrum of samples of it (`marchenko_pastur`)."""
 
 from __future__ import annotations
 

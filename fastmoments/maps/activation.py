@@ -8,49 +8,73 @@ import numpy as np
 
 from ..covariances.scales import log, log_mean
 from ..covariances.storage import Covariance, NoiseCovariance, gather_row_sums, pairs, workers
+from ..nets.layers import PiecewiseLinear
 from .marginals import roots_and_inverses
 
 
-def halve(signal: Covariance, noise: NoiseCovariance, after: np.ndarray) -> dict:
-    """Book-keeping after the ReLU of a Gaussian; the moments that its diagonal does not give."""
-    signal.diagonal = 0.5 * signal.diagonal
+def settle(
+    signal: Covariance, noise: NoiseCovariance, after: np.ndarray, activation: PiecewiseLinear
+) -> dict[str, float | None]:
+    """Book-keeping behind an activation of a Gaussian; the moments that its diagonal does not give.
+
+    K'_pp = K_pp E phi(z)^2, z standard Gaussian; E |phi| follows from K'_pp. `after` are the kernel's sums.
+    """
+    signal.diagonal = activation.second_moment * signal.diagonal
     signal.row_sums = gather_row_sums(after, signal.grid[0])
     if noise.grid == (1, 1):
-        noise.log_scale += log(0.5)  # r = 1
-    log_nu1 = 0.5 * signal.log_scale + log_mean(np.sqrt(signal.diagonal / math.pi))
+        noise.log_scale += log(activation.second_moment)  # r = 1
+    # E |z|^2 = 2 / pi; of the rectifier E |phi|^2 / E phi^2 = 1 / pi.
+    spread = math.pi * (0.5 * activation.second_moment / activation.absolute_moment**2)
+    log_nu1 = 0.5 * signal.log_scale + log_mean(np.sqrt(signal.diagonal / spread))
     return {"log_nu1_abs_signal": log_nu1, "log_mu4_signal": None}
 
 
-def mask_target(signal: Covariance, noise: NoiseCovariance) -> np.ndarray:
+def mask_target(signal: Covariance, noise: NoiseCovariance, activation: PiecewiseLinear) -> np.ndarray:
     """Noise blocks for a kernel to mask: none when every image has one position, whose r is 1.
 
-    The ReLU's derivative at 0 is 0, so a point without signal loses its noise.
+    The rectifier's derivative at 0 is 0, so a point without signal loses its noise.
+
+    Raises
+    ------
+    ValueError
+        If a point has no signal and the derivative there is not 0.
     """
+    dead = signal.diagonal == 0.0
+    if dead.any() and activation.slopes[1] != 0.0:
+        raise ValueError(
+            f"{type(activation).__name__} of a point without signal has no derivative; use ReLU, or images "
+            "and paddings that leave no point at 0."
+        )
     if noise.grid == (1, 1):
-        dead = signal.diagonal == 0.0
         if dead.any():
             noise.separate()
             noise.blocks[dead] = 0.0
         return np.empty((0, 0, 0))
     noise.separate()
-    dead = (signal.diagonal == 0.0).reshape(noise.images, -1)
+    dead = dead.reshape(noise.images, -1)
     if dead.any():
         noise.blocks *= ~(dead[:, :, None] | dead[:, None, :])
     return noise.blocks
 
 
-def rectify(signal: Covariance, noise: NoiseCovariance) -> dict:
-    """ReLU of a Gaussian signal, in place: K' = sqrt(K_pp K_qq) k1(r), D' = D k0(r).
+def activate(
+    signal: Covariance, noise: NoiseCovariance, activation: PiecewiseLinear
+) -> dict[str, float | None]:
+    """Activation of a Gaussian signal, in place: K'_pq = E phi(u) phi(v), D' = D E phi'(u) phi'(v).
 
-    Arc-cosine kernels (Cho and Saul, 2009); exact at infinite width.
+    Of ReLU K' = sqrt(K_pp K_qq) k1(r), D' = D k0(r), with r the correlation: the arc-cosine kernels (Cho and
+    Saul, 2009); see `PiecewiseLinear` for the other cases. Exact at infinite width.
     """
-    return _rectify(signal, noise, 1.0, 0.0, tally=False)[1]
+    return scaled_and_activated(signal, noise, 1.0, 0.0, activation, tally=False)[1]
 
 
-def _rectify(signal, noise, scale: float, bias: float, tally: bool = True) -> tuple[np.ndarray | None, dict]:
-    """ReLU of ``scale * blocks + bias``, whose diagonal `signal` already has.
+def scaled_and_activated(
+    signal: Covariance, noise: NoiseCovariance, scale: float, bias: float, activation: PiecewiseLinear,
+    tally: bool = True,
+) -> tuple[np.ndarray | None, dict[str, float | None]]:  # fmt: skip
+    """Activation of ``scale * blocks + bias``, whose diagonal `signal` already has.
 
-    Returns the row sums before the ReLU, if `tally`, and `Marginals.known` behind it.
+    Returns the row sums before it, if `tally`, and `Marginals.known` behind it.
     """
     from ..kernels import blocks as kernels
 
@@ -58,11 +82,11 @@ def _rectify(signal, noise, scale: float, bias: float, tally: bool = True) -> tu
     size = signal.blocks.shape[1]
     before = np.zeros((first.size if tally else 0, 2, size))
     after = np.zeros((first.size, 2, size))
-    mask = mask_target(signal, noise)
+    mask = mask_target(signal, noise, activation)
     roots, inverses = roots_and_inverses(signal.diagonal, signal.blocks.dtype)
     kernels.rectify(
         signal.blocks, first, second, scale, bias, roots, inverses,
         *kernels.POLYNOMIALS[signal.blocks.dtype], mask, before, after, workers(),
     )  # fmt: skip
-    known = halve(signal, noise, after)
+    known = settle(signal, noise, after, activation)
     return gather_row_sums(before, signal.grid[0]) if tally else None, known

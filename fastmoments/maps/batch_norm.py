@@ -13,7 +13,8 @@ import numpy as np
 from ..covariances.eigenpairs import leading_pairs
 from ..covariances.scales import log
 from ..covariances.storage import Covariance, NoiseCovariance, pairs, workers
-from .activation import halve, mask_target
+from ..nets.layers import PiecewiseLinear
+from .activation import mask_target, settle
 from .marginals import Marginals, roots_and_inverses
 from .overlap import Overlap
 from .quadrature import BatchNormWeight, Damping
@@ -163,15 +164,15 @@ def normalise(
     signal: Covariance,
     noise: NoiseCovariance,
     epsilon: float,
+    activation: PiecewiseLinear | None,
     *,
-    activate: bool,
     start: np.ndarray | None = None,
     rank: int | None = None,
     detail: bool = True,
     overlap: Overlap | None = None,
     samples: float = math.inf,
 ) -> Normalised:
-    """Batch norm of a Gaussian signal at a finite batch, and the ReLU behind it if `activate`, in place.
+    """Batch norm of a Gaussian signal at a finite batch, and the activation behind it, in place.
 
     The batch norm is exact but for the quadrature (`TOLERANCE`) and, above `DENSE_POINTS` points,
     the bulk of the spectrum, whose relative error per layer is of the order of 1e-4 in K; see
@@ -183,7 +184,7 @@ def normalise(
     ----------
     signal, noise : overwritten
     epsilon : float
-    activate : bool
+    activation : PiecewiseLinear or None
     start : ndarray, shape (points, k), optional
         Where the search for leading eigenpairs starts: `Normalised.vectors` of an earlier call.
     rank : int, optional
@@ -225,7 +226,7 @@ def normalise(
 
     # The weights bring the mean variance to 1; the nodes of the noise follow those of the signal.
     nodes, weights, mask_nodes = rule.nodes, rule.weights / level, 0
-    mask = mask_target(signal, noise) if activate else np.empty((0, 0, 0))
+    mask = mask_target(signal, noise, activation) if activation is not None else np.empty((0, 0, 0))
     if mask.size:
         masks = weight.rule(0.0, 0.0, tolerance)
         mask_nodes = masks.nodes.size
@@ -233,15 +234,15 @@ def normalise(
         weights = np.append(weights, masks.weights / masks.weights.sum())
         variances = np.vstack([variances, spectral.variances(weight.damping(masks.nodes))])
     damping = weight.damping(nodes)
-    after = _mix(signal, spectral, damping, variances, weights, mask_nodes, activate, mask)
+    after = _mix(signal, spectral, damping, variances, weights, mask_nodes, activation, mask)
 
     signal.log_scale, signal.diagonal = station.log_scale, station.diagonal
-    signal.row_sums = station.row_sums
-    now = known
-    if activate:
-        now = halve(signal, noise, after)
+    signal.row_sums = station.row_sums  # type: ignore[assignment]
+    now: dict[str, float | None] = dict(known)
+    if activation is not None:
+        now = settle(signal, noise, after, activation)
         if detail:
-            now["log_nu1_abs_signal"] = known["log_nu1_abs_signal"] - log(2.0)
+            now["log_nu1_abs_signal"] = known["log_nu1_abs_signal"] + log(activation.absolute_moment)
     rank_behind = level * points / float(leading.max())
     inverse_square = weight.integral(1.0) / inverse_variance**2
     return Normalised(station, dict(now), rank_behind, spectral.block, error, inverse_square)
@@ -271,7 +272,7 @@ def _moments(spectral: Spectrum, weight: BatchNormWeight, tolerance: float) -> d
 
 
 def _mix(
-    signal, spectral: Spectrum, damping: Damping, variances, weights, mask_nodes, activate, mask
+    signal, spectral: Spectrum, damping: Damping, variances, weights, mask_nodes, activation, mask
 ) -> np.ndarray:
     """Run the kernel over the blocks; the sums (pairs, 2, size) of the result."""
     from ..kernels import blocks as kernels
@@ -289,8 +290,8 @@ def _mix(
     )
     kernels.normalise(
         signal.blocks, first, second, *(np.ascontiguousarray(array, dtype=dtype) for array in beside),
-        roots, inverses, weights.astype(dtype), mask_nodes, activate, *kernels.POLYNOMIALS[dtype],
-        mask, after, workers(),
+        roots, inverses, weights.astype(dtype), mask_nodes, activation is not None,
+        *kernels.POLYNOMIALS[dtype], mask, after, workers(),
     )  # fmt: skip
     return after
 

@@ -13,8 +13,8 @@ import numpy as np
 
 from ..covariances.scales import log
 from ..covariances.storage import Covariance, NoiseCovariance, gather_row_sums, pairs, tile_size, workers
-from ..nets.layers import Conv
-from .activation import _rectify, halve, mask_target
+from ..nets.layers import Conv, PiecewiseLinear
+from .activation import mask_target, scaled_and_activated, settle
 from .marginals import Marginals, roots_and_inverses
 from .taps import tap_tables
 
@@ -22,7 +22,7 @@ from .taps import tap_tables
 def convolve_diagonal(diagonal: np.ndarray, grid: tuple[int, int, int], conv: Conv) -> np.ndarray:
     """Mean over the taps of a field over points, such as the diagonal of a covariance."""
     images, height, width = grid
-    total = 0.0
+    total: float | np.ndarray = 0.0
     for factors in zip(*conv.tap_factors, strict=True):
         part = diagonal.reshape(images, height, width)
         for axis, size, weights in zip((1, 2), (height, width), factors, strict=True):
@@ -36,7 +36,7 @@ def convolve_diagonal(diagonal: np.ndarray, grid: tuple[int, int, int], conv: Co
             seen = [np.take(padded, np.arange(t, t + stop, conv.stride), axis=axis) for t in starts]
             part = sum(weight * tap for weight, tap in zip(weights, seen, strict=True))
         total = total + part
-    return total.ravel() / conv.kernel_size**2
+    return np.ravel(total) / conv.kernel_size**2
 
 
 def patches(images: np.ndarray, conv: Conv, weights: np.ndarray | None = None) -> np.ndarray:
@@ -118,7 +118,7 @@ def _convolve_noise(noise: NoiseCovariance, conv: Conv, method: str) -> None:
         noise.blocks, index, index, grid, conv, 1.0 / level, 0.0, method, tally=False
     )  # fmt: skip
     noise.blocks, noise.log_scale = blocks, noise.log_scale + log(level)
-    noise.grid = tuple(conv.output_size(side) for side in noise.grid)
+    noise.grid = conv.output_grid(noise.grid)
 
 
 def _convolve_blocks(source, first, second, grid, conv, factor, bias, method, activation=None, tally=True):
@@ -165,12 +165,12 @@ def convolve(
     signal: Covariance,
     noise: NoiseCovariance,
     conv: Conv,
+    activation: PiecewiseLinear | None,
     *,
-    activate: bool,
     method: str = "auto",
     detail: bool = True,
 ) -> tuple[Marginals, dict]:
-    """Convolution, and the ReLU behind it if `activate`, in place.
+    """Convolution, and the activation behind it, in place.
 
     K'_pq = gain / k^2 sum_t v_t K_(p+t),(q+t) + bias_variance, the same tap on both sides, v its relative
     variance, and always divided by k^2, also at a border padded with zeros; D likewise without bias. Exact
@@ -180,7 +180,7 @@ def convolve(
     ----------
     signal, noise : overwritten
     conv : Conv
-    activate : bool
+    activation : PiecewiseLinear or None
     method : {"auto", "direct", "fft"}
     detail : bool
         Whether the station before a ReLU is wanted; if not, its row sums are not taken.
@@ -217,32 +217,32 @@ def convolve(
     known: dict = {}
     if pointwise:
         scale = factor * conv.gain * share
-        if activate:
-            row_sums, known = _rectify(signal, noise, scale, bias)
+        if activation is not None:
+            row_sums, known = scaled_and_activated(signal, noise, scale, bias, activation)
         else:
             signal.blocks *= scale
             signal.blocks += bias
             row_sums = signal.row_sums = scale * signal.row_sums + bias * signal.points
     else:
         first, second = pairs(old_grid[0])
-        activation = None
-        if activate:
+        beside = None
+        if activation is not None:
             roots = roots_and_inverses(signal.diagonal, signal.blocks.dtype)
-            activation = (*roots, mask_target(signal, noise))
+            beside = (*roots, mask_target(signal, noise, activation))
         # A tap of a periodic convolution of stride 1 sees every column once: row sums go the diagonal's way.
         alike = conv.padding == "periodic" and conv.stride == 1
         signal.blocks, (before, after) = _convolve_blocks(
-            signal.blocks, first, second, old_grid, conv, factor, bias, method, activation,
-            tally=not alike and (detail or not activate),
+            signal.blocks, first, second, old_grid, conv, factor, bias, method, beside,
+            tally=not alike and (detail or activation is None),
         )  # fmt: skip
         if alike:
             row_sums = convolve_diagonal(signal.row_sums, old_grid, conv)
             row_sums = factor * conv.gain * row_sums + bias * signal.points
         else:
             row_sums = gather_row_sums(before, old_grid[0]) if before.size else None
-        signal.row_sums = row_sums
-        if activate:
-            known = halve(signal, noise, after)
+        signal.row_sums = row_sums  # type: ignore[assignment]  # None where no station is wanted
+        if activation is not None:
+            known = settle(signal, noise, after, activation)
         if noise.grid == (1, 1):
             _retile(signal)
     return Marginals(signal.log_scale, before_diagonal, row_sums, log_noise, {}), known

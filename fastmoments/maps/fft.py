@@ -13,8 +13,6 @@ import scipy.fft
 
 from ..nets.layers import Conv
 
-METHODS = ("auto", "direct", "fft")
-
 # Time on one thread in ns, as `python -m bench.convolution` fits it. The direct sum costs a constant and a
 # part for each tap along both sides, per element of a block; the FFT a constant per element of the padded
 # grid and another per block. So it pays from about 50 taps a side, without padding.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -23,13 +24,14 @@ class Marginals:
     diagonal: np.ndarray
     row_sums: np.ndarray | None
     log_noise: float
-    known: dict[str, float | None] = field(default_factory=dict)
+    known: Mapping[str, float | None] = field(default_factory=dict)
 
     def moments(self) -> dict[str, float]:
         """Signal and noise moments by the names of `moments.ENGINE_MOMENTS`, without chi and r_eff."""
-        means = self.row_sums / self.diagonal.size
+        assert self.row_sums is not None, "a station that is wanted has its row sums"
+        means = np.asarray(self.row_sums / self.diagonal.size)
         centred = np.maximum(self.diagonal - 2.0 * means + means.mean(), 0.0)
-        values = {
+        values: dict[str, float | None] = {
             "log_nu1_abs_signal": 0.5 * self.log_scale + log_mean(np.sqrt(2.0 / math.pi * self.diagonal)),
             "log_nu2_signal": self.log_scale + log_mean(self.diagonal),
             "log_mu2_signal": self.log_scale + log_mean(centred),

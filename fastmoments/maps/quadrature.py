@@ -162,7 +162,8 @@ class BatchNormWeight:
 def _jacobi_matrices(x: np.ndarray, mass: np.ndarray):
     """Yield the Jacobi matrices (diagonal, below it) of the discrete measure `mass` on `x`, growing."""
     basis = np.sqrt(mass / mass.sum())[None, :]
-    diagonal, below = [], []
+    diagonal: list[float] = []
+    below: list[float] = []
     while len(diagonal) < MAX_NODES:
         vector = x * basis[-1]
         diagonal.append(float(vector @ basis[-1]))

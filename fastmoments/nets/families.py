@@ -6,8 +6,7 @@ connected), which is followed by no batch norm and no activation and does not co
 
 from __future__ import annotations
 
-import numpy as np
-
+from ..validation import whole
 from .layers import BatchNorm, Conv, ReLU
 from .network import Network, Residual
 
@@ -15,11 +14,10 @@ from .network import Network, Residual
 def _preset(
     name: str, layers: tuple, depth: int, conv: Conv, input_conv: bool, scale: float = 1.0, **parameters
 ) -> Network:
-    if isinstance(depth, bool) or not isinstance(depth, (int, np.integer)) or depth < 0:
-        raise ValueError(f"{name}: depth must be a whole number of at least 0, not {depth!r}.")
+    depth = whole(f"{name}: depth", depth, 0)
     size = conv.kernel_size
     stem = (Conv(size, gain=1.0, stride=1 if size == 1 else 2, padding=conv.padding),) if input_conv else ()
-    quoted = {"depth": int(depth), "kernel_size": size, "padding": conv.padding, **parameters}
+    quoted = {"depth": depth, "kernel_size": size, "padding": conv.padding, **parameters}
     if not input_conv:
         quoted["input_conv"] = False
     quoted |= {"gain": conv.gain} if conv.gain != 2.0 else {}
@@ -28,9 +26,7 @@ def _preset(
 
 
 def _unit(name: str, layers: tuple, res_depth: int, scale: float) -> tuple:
-    if isinstance(res_depth, bool) or not isinstance(res_depth, (int, np.integer)) or res_depth < 1:
-        raise ValueError(f"{name}: res_depth must be a whole number of at least 1, not {res_depth!r}.")
-    return (Residual(layers * res_depth, scale=scale),)
+    return (Residual(layers * whole(f"{name}: res_depth", res_depth), scale=scale),)
 
 
 def vanilla(

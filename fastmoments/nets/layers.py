@@ -2,34 +2,76 @@
 
 A description says nothing about how a layer acts on a covariance or on a sampled signal; each
 engine holds that in one place of its own. What several engines need to agree on stands here: the
-validation of the parameters and the geometry of a convolution (:meth:`Conv.padded_index`).
+validation of the parameters and where the taps of a convolution are (`Conv.taps`).
 """
 
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, fields
 from functools import cached_property
+from typing import ClassVar
 
 import numpy as np
 
-from .geometry import PADDINGS
+from ..validation import finite, one_of, whole
+from . import geometry
 
 
-def _positive_int(layer: str, name: str, value) -> None:
-    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
-        raise ValueError(f"{layer}: {name} must be a positive whole number, not {value!r}.")
+class Layer:
+    """What every description of a layer has: a name, a kind of station behind it, perhaps layers inside.
+
+    Attributes
+    ----------
+    loc : str
+        Name of the station behind it on curves over depth; "" where the layer has none of its own.
+    stacks : tuple of str
+        Fields that hold layers, in the order in which the signal meets them.
+    TYPES : dict of str to type
+        Every kind of layer by its name, as specifications give it.
+    """
+
+    loc: ClassVar[str] = ""
+    stacks: ClassVar[tuple[str, ...]] = ()
+    TYPES: ClassVar[dict[str, type[Layer]]] = {}
+
+    def __init_subclass__(cls, *, abstract: bool = False, **options):
+        super().__init_subclass__(**options)
+        if not abstract:
+            Layer.TYPES[cls.__name__] = cls
+
+    def inside(self, path: str) -> Iterator[tuple[str, Layer]]:
+        """The layers of its stacks, with their paths."""
+        for stack in self.stacks:
+            for index, layer in enumerate(getattr(self, stack)):
+                yield joined(path, stack, index), layer
+
+    def output_grid(self, grid: tuple[int, int]) -> tuple[int, int]:
+        """Positions (height, width) behind it, of `grid` before it."""
+        return grid
 
 
-def _finite(layer: str, name: str, value, *, positive: bool) -> None:
-    number = isinstance(value, (int, float, np.number)) and not isinstance(value, bool)
-    if not number or not math.isfinite(value) or value < 0 or (positive and value == 0):
-        kind = "positive" if positive else "non-negative"
-        raise ValueError(f"{layer}: {name} must be a finite {kind} number, not {value!r}.")
+def joined(path: str, stack: str, index: int) -> str:
+    """Path of a layer inside another: ``layers.3`` and its ``branch``, 1 make ``layers.3.branch.1``."""
+    return f"{path}.{stack}.{index}" if path else f"{stack}.{index}"
+
+
+def describe(layer: Layer) -> dict:
+    """A layer as a table of plain values, the form a TOML specification has; defaults are left out."""
+    known = fields(layer)  # type: ignore[arg-type]  # every layer is a dataclass
+    values = {field.name: (getattr(layer, field.name), field.default) for field in known}
+    changed = {name: _plain(value) for name, (value, default) in values.items() if value != default}
+    return {"type": type(layer).__name__, **changed}
+
+
+def _plain(value):
+    if isinstance(value, Layer):
+        return describe(value)
+    return [_plain(each) for each in value] if isinstance(value, tuple) else value
 
 
 @dataclass(frozen=True)
-class Conv:
+class Conv(Layer):
     """A convolution with fresh Gaussian weights; ``kernel_size=1`` is a fully connected layer.
 
     Parameters
@@ -64,13 +106,14 @@ class Conv:
     dilation: int = 1
     tap_variances: tuple | None = None
 
+    loc = "conv"
+
     def __post_init__(self):
         for name in ("kernel_size", "stride", "dilation"):
-            _positive_int("Conv", name, getattr(self, name))
-        _finite("Conv", "gain", self.gain, positive=True)
-        _finite("Conv", "bias_variance", self.bias_variance, positive=False)
-        if self.padding not in PADDINGS:
-            raise ValueError(f"Conv: padding must be one of {', '.join(PADDINGS)}, not {self.padding!r}.")
+            object.__setattr__(self, name, whole(f"Conv: {name}", getattr(self, name)))
+        finite("Conv: gain", self.gain, positive=True)
+        finite("Conv: bias_variance", self.bias_variance, positive=False)
+        one_of("Conv: padding", self.padding, geometry.PADDINGS)
         if self.tap_variances is not None:
             object.__setattr__(self, "tap_variances", _profile(self.tap_variances, self.kernel_size))
 
@@ -97,38 +140,94 @@ class Conv:
         """Whether every output position sees exactly its own input position."""
         return self.kernel_size == 1 and self.stride == 1
 
+    def output_grid(self, grid: tuple[int, int]) -> tuple[int, int]:
+        """Positions (height, width) behind it, of `grid` before it."""
+        return self.output_size(grid[0]), self.output_size(grid[1])
+
     def output_size(self, size: int) -> int:
         """Positions along one side after the convolution, of `size` before it."""
-        return -(-size // self.stride)
+        return geometry.output_size(size, self.stride)
 
     def padded_index(self, size: int) -> np.ndarray:
-        """Input position at each position of the padded side; -1 where zero padding stands.
+        """Input position at each position of the padded side; -1 where zero padding stands."""
+        return geometry.padded_index(size, self.kernel_size, self.stride, self.dilation, self.padding)
 
-        Output ``o`` and tap ``t`` meet at padded position ``o * stride + t * dilation``.
+    def taps(self, size: int) -> np.ndarray:
+        """Input position that each output position sees through each tap along one side; -1 for none.
 
         Returns
         -------
-        ndarray of int64, shape ((output_size - 1) * stride + (kernel_size - 1) * dilation + 1,)
+        ndarray of int64, shape (output_size, kernel_size)
         """
-        reach = (self.kernel_size - 1) * self.dilation + 1
-        length = (self.output_size(size) - 1) * self.stride + reach
-        before = max(length - size, 0) // 2
-        position = np.arange(length, dtype=np.int64) - before
-        if self.padding == "periodic":
-            return position % size
-        if self.padding == "symmetric":
-            folded = position % (2 * size)
-            return np.minimum(folded, 2 * size - 1 - folded)
-        return np.where((position >= 0) & (position < size), position, -1)
+        outputs = np.arange(self.output_size(size))[:, None] * self.stride
+        return self.padded_index(size)[outputs + np.arange(self.kernel_size) * self.dilation]
+
+
+class Activation(Layer, abstract=True):
+    """A function phi of every value of a channel.
+
+    Attributes
+    ----------
+    degree : float or None
+        phi(s x) = s^degree phi(x) for s > 0, where there is such a degree.
+    """
+
+    loc = "act"
+    degree: ClassVar[float | None] = None
+
+
+class PiecewiseLinear(Activation, abstract=True):
+    """phi(x) = a x for x > 0 and b x below; its moments over a standard Gaussian z.
+
+    With a = 1, b = 0 it is the rectifier, to which all cases come down:
+    phi(x) = (a - b) relu(x) + b x, so that E phi phi' = (a - b)^2 E relu relu' + a b E x x', and
+    E phi' phi'' = (a - b)^2 k0 + a b of the derivatives.
+    """
+
+    degree = 1.0
+
+    @property
+    def slopes(self) -> tuple[float, float]:
+        """A above 0, b below."""
+        raise NotImplementedError
+
+    @property
+    def bend(self) -> float:
+        """(a - b)^2, the share of the rectifier's covariance."""
+        above, below = self.slopes
+        return (above - below) ** 2
+
+    @property
+    def passed(self) -> float:
+        """A b, the share of the covariance that passes as it is."""
+        above, below = self.slopes
+        return above * below
+
+    @property
+    def second_moment(self) -> float:
+        """E phi(z)^2 = E phi'(z)^2 = (a^2 + b^2) / 2."""
+        above, below = self.slopes
+        return 0.5 * (above * above + below * below)
+
+    @property
+    def absolute_moment(self) -> float:
+        """E |phi(z)| relative to E |z|: (abs(a) + abs(b)) / 2."""
+        above, below = self.slopes
+        return 0.5 * (abs(above) + abs(below))
 
 
 @dataclass(frozen=True)
-class ReLU:
+class ReLU(PiecewiseLinear):
     """The rectifier max(x, 0)."""
 
+    @property
+    def slopes(self) -> tuple[float, float]:
+        """1 above 0, 0 below."""
+        return 1.0, 0.0
+
 
 @dataclass(frozen=True)
-class BatchNorm:
+class BatchNorm(Layer):
     """Batch normalisation over all images and positions of a channel, without learnt parameters.
 
     Parameters
@@ -139,8 +238,10 @@ class BatchNorm:
 
     epsilon: float = 1e-3
 
+    loc = "norm"
+
     def __post_init__(self):
-        _finite("BatchNorm", "epsilon", self.epsilon, positive=False)
+        finite("BatchNorm: epsilon", self.epsilon, positive=False)
 
 
 def _profile(given, size: int) -> tuple:

@@ -1,37 +1,40 @@
-"""How layers nest: residual units, the stack they make, its division into units of depth."""
+"""How layers nest: residual units, networks inside networks; paths, units of depth and their stations."""
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Iterator
+from dataclasses import dataclass
 from functools import cached_property
+from typing import NamedTuple
 
-from .layers import BatchNorm, Conv, ReLU, _finite
+from ..validation import finite
+from .layers import BatchNorm, Conv, Layer, describe, joined
 
-#: Station names in the order in which a unit of each family meets them.
-LOCS = ("input", "conv", "norm", "act", "merge")
+#: Names of stations on curves over depth, in the order in which a unit meets them. "branch" is the end of
+#: a residual branch where no other name stands for it, "out" the end of what follows a merge.
+LOCS = ("input", "conv", "norm", "act", "branch", "merge", "out")
 
 
-def _stack(owner: str, layers, *, inside: tuple[type, ...]) -> tuple:
+def _stack(owner: str, layers) -> tuple[Layer, ...]:
     try:
         layers = tuple(layers)
     except TypeError:
         raise ValueError(f"{owner} must be a sequence of layers, not {layers!r}.") from None
     for layer in layers:
-        if not isinstance(layer, inside):
-            allowed = ", ".join(kind.__name__ for kind in inside)
-            raise ValueError(f"{owner} may hold {allowed}; it got {layer!r}.")
+        if not isinstance(layer, Layer):
+            raise ValueError(f"{owner} may hold {', '.join(Layer.TYPES)}; it got {layer!r}.")
     return layers
 
 
 @dataclass(frozen=True)
-class Residual:
+class Residual(Layer):
     """A residual unit: ``shortcut(x) + scale * branch(x)``.
 
     Parameters
     ----------
-    branch : sequence of Conv, ReLU, BatchNorm
+    branch : sequence of layers
         At least one Conv, so that the branch carries fresh weights.
-    shortcut : sequence of Conv, ReLU, BatchNorm
+    shortcut : sequence of layers
         Empty for the identity.
     scale : float
         Factor on the branch; 0 shuts it off (SkipInit).
@@ -46,26 +49,51 @@ class Residual:
     shortcut: tuple = ()
     scale: float = 1.0
 
+    loc = "merge"
+    stacks = ("branch", "shortcut")
+
     def __post_init__(self):
-        _finite("Residual", "scale", self.scale, positive=False)
-        simple = (Conv, ReLU, BatchNorm)
-        object.__setattr__(self, "branch", _stack("Residual: branch", self.branch, inside=simple))
-        object.__setattr__(self, "shortcut", _stack("Residual: shortcut", self.shortcut, inside=simple))
-        if not any(isinstance(layer, Conv) for layer in self.branch):
+        finite("Residual: scale", self.scale, positive=False)
+        object.__setattr__(self, "branch", _stack("Residual: branch", self.branch))
+        object.__setattr__(self, "shortcut", _stack("Residual: shortcut", self.shortcut))
+        if not any(isinstance(layer, Conv) for _, layer in walk(self.branch)):
             raise ValueError("Residual: the branch needs a Conv, or it would have no weights of its own.")
+
+    def output_grid(self, grid: tuple[int, int]) -> tuple[int, int]:
+        """Positions (height, width) behind it, of `grid` before it."""
+        return output_grid(self.branch, grid)
+
+
+class Place(NamedTuple):
+    """Where a station can be taken: behind a layer.
+
+    Attributes
+    ----------
+    path : str
+        Such as ``layers.3.branch.1``; "" for the images.
+    layer : Layer or None
+    loc : str or None
+        Its name on curves over depth (`LOCS`); None where an earlier layer of the unit has that name.
+    """
+
+    path: str
+    layer: Layer | None
+    loc: str | None
 
 
 @dataclass(frozen=True)
-class Network:
-    """A stack of layers, cut into units of depth.
+class Network(Layer):
+    """A stack of layers, cut into units of depth; it may stand inside another one, as a stage.
 
-    Depth counts units: a `Residual` is one unit, and in a flat stack every `Conv` begins a new one.
-    Layers before the first Conv belong to the first unit. The stem stands before depth 1.
+    Depth counts units: one begins at every `Residual` and, in a flat stack, at every `Conv`. What follows
+    belongs to the unit it follows, such as a ReLU behind a merge; layers before the first Conv belong to the
+    first unit. The stem stands before depth 1. Of a network inside another the layers count as if they stood
+    there themselves.
 
     Parameters
     ----------
-    layers : sequence of Conv, ReLU, BatchNorm, Residual
-    stem : sequence of Conv, ReLU, BatchNorm
+    layers : sequence of layers
+    stem : sequence of layers
         Layers that bring the images in and are not counted, such as the presets' strided convolution.
     name : str
     parameters : sequence of (str, value)
@@ -77,31 +105,79 @@ class Network:
     name: str = "custom"
     parameters: tuple = ()
 
+    stacks = ("stem", "layers")
+
     def __post_init__(self):
-        simple = (Conv, ReLU, BatchNorm)
-        layers = _stack("Network: layers", self.layers, inside=(*simple, Residual))
-        object.__setattr__(self, "layers", layers)
-        object.__setattr__(self, "stem", _stack("Network: stem", self.stem, inside=simple))
+        object.__setattr__(self, "layers", _stack("Network: layers", self.layers))
+        object.__setattr__(self, "stem", _stack("Network: stem", self.stem))
         object.__setattr__(self, "parameters", tuple(self.parameters))
 
+    def output_grid(self, grid: tuple[int, int]) -> tuple[int, int]:
+        """Positions (height, width) behind it, of `grid` before it."""
+        return output_grid((*self.stem, *self.layers), grid)
+
     @cached_property
-    def units(self) -> tuple[tuple, ...]:
+    def _units(self) -> tuple[tuple[tuple[str, Layer], ...], ...]:
+        """The layers with their paths, grouped by depth."""
+        units: list[list[tuple[str, Layer]]] = []
+        begun = False  # whether the last unit has its Conv or its Residual
+        for path, layer in unrolled(self.layers, "", "layers"):
+            begins = isinstance(layer, (Conv, Residual))
+            if not units or (begins and (begun or isinstance(layer, Residual))):
+                units.append([])
+            begun = begun or begins
+            units[-1].append((path, layer))
+        return tuple(map(tuple, units))
+
+    @cached_property
+    def units(self) -> tuple[tuple[Layer, ...], ...]:
         """The layers grouped by depth: unit l is ``units[l - 1]``."""
-        units: list[list] = []
-        for layer in self.layers:
-            starts = isinstance(layer, (Conv, Residual))
-            open_unit = units and not isinstance(units[-1][-1], Residual)
-            headless = len(units) == 1 and open_unit and not any(isinstance(x, Conv) for x in units[0])
-            if not open_unit or isinstance(layer, Residual) or (starts and not headless):
-                units.append([layer])
-            else:
-                units[-1].append(layer)
-        return tuple(tuple(unit) for unit in units)
+        return tuple(tuple(layer for _, layer in unit) for unit in self._units)
 
     @property
     def depth(self) -> int:
         """Number of units after the stem."""
-        return len(self.units)
+        return len(self._units)
+
+    def unit(self, depth: int) -> tuple[tuple[str, Layer], ...]:
+        """The layers of a unit with their paths; what they hold is in `places`."""
+        return self._units[depth - 1]
+
+    def stem_layers(self) -> tuple[tuple[str, Layer], ...]:
+        """The layers of the stem with their paths, those inside residual units included."""
+        return tuple(pair for path, layer in unrolled(self.stem, "", "stem") for pair in walk([layer], path))
+
+    def entrance(self, depth: int) -> tuple[str, Layer | None]:
+        """Path and layer before a unit, where its input is; "" and None for the images themselves."""
+        before = self._units[depth - 2] if depth > 1 else tuple(unrolled(self.stem, "", "stem"))
+        return before[-1] if before else ("", None)
+
+    def places(self, depth: int) -> tuple[Place, ...]:
+        """The places of a unit, those inside residual branches included, in the order a signal meets them."""
+        found: list[Place] = []
+        named: set[str] = set()
+
+        def take(path: str, layer: Layer, loc: str) -> None:
+            found.append(Place(path, layer, loc if loc and loc not in named else None))
+            named.add(loc)
+
+        (head, first), *rest = self._units[depth - 1]
+        if not isinstance(first, Residual):
+            for path, layer in self._units[depth - 1]:
+                take(path, layer, layer.loc)
+            return tuple(found)
+        branch = [f"{head}.branch.{index}" for index in range(len(first.branch))]
+        for path, layer in walk([first], head):
+            loc = layer.loc if path == head or (path in branch and not layer.stacks) else ""
+            last = path == branch[-1]
+            take(path, layer, "branch" if last and (not loc or loc in named) else loc)
+        for path, layer in rest:
+            take(path, layer, "out" if path == rest[-1][0] else "")
+        return tuple(found)
+
+    def locs(self, depth: int) -> tuple[str, ...]:
+        """Names of the stations of a unit on curves over depth, its input first."""
+        return ("input", *(place.loc for place in self.places(depth) if place.loc))
 
     @cached_property
     def fully_connected(self) -> bool:
@@ -109,19 +185,18 @@ class Network:
         return all(conv.pointwise for conv in self.convolutions())
 
     @cached_property
-    def distinct(self) -> tuple:
-        """Every different Conv, ReLU and BatchNorm of the net, those inside residual units included."""
-        flat: dict = {}
+    def distinct(self) -> tuple[Layer, ...]:
+        """Every different layer of the net that holds no others, those inside residual units included."""
+        found: dict[Layer, None] = {}
         for layer in dict.fromkeys((*self.stem, *self.layers)):
-            parts = (*layer.branch, *layer.shortcut) if isinstance(layer, Residual) else (layer,)
-            flat.update(dict.fromkeys(parts))
-        return tuple(flat)
+            found.update(dict.fromkeys(each for _, each in walk([layer]) if not each.stacks))
+        return tuple(found)
 
     @property
     def normalised(self) -> bool:
         """Whether every unit holds a batch norm, in its branch if it is residual."""
         stacks = (unit[0].branch if isinstance(unit[0], Residual) else unit for unit in set(self.units))
-        return all(any(isinstance(layer, BatchNorm) for layer in stack) for stack in stacks)
+        return all(any(isinstance(layer, BatchNorm) for _, layer in walk(stack)) for stack in stacks)
 
     def has(self, kind: type) -> bool:
         """Whether any layer is of that kind."""
@@ -140,26 +215,45 @@ class Network:
         """The net in plain values, as results quote it (JSON: ``architecture``)."""
         if self.parameters:
             return {"name": self.name, **dict(self.parameters)}
-        described = {"name": self.name, "depth": self.depth}
+        described: dict = {"name": self.name, "depth": self.depth}
         if self.stem:
             described["stem"] = [describe(layer) for layer in self.stem]
         return {**described, "layers": _run_lengths([describe(layer) for layer in self.layers])}
 
 
-def describe(layer) -> dict:
-    """A layer as a table of plain values, the form a TOML specification has."""
-    if isinstance(layer, Residual):
-        table = {"type": "Residual", "branch": [describe(part) for part in layer.branch]}
-        if layer.shortcut:
-            table["shortcut"] = [describe(part) for part in layer.shortcut]
-        if layer.scale != 1.0:
-            table["scale"] = layer.scale
-        return table
-    defaults = {field.name: field.default for field in fields(layer)}
-    changed = {name: value for name, value in asdict(layer).items() if value != defaults[name]}
-    if "tap_variances" in changed:
-        changed["tap_variances"] = [list(row) for row in changed["tap_variances"]]
-    return {"type": type(layer).__name__, **changed}
+def unrolled(layers, path: str, stack: str) -> Iterator[tuple[str, Layer]]:
+    """The layers of a stack with their paths, networks in it unrolled; what residual units hold is not."""
+    for index, layer in enumerate(layers):
+        here = joined(path, stack, index)
+        if isinstance(layer, Network):
+            yield from unrolled(layer.stem, here, "stem")
+            yield from unrolled(layer.layers, here, "layers")
+        else:
+            yield here, layer
+
+
+def walk(layers, *paths: str) -> Iterator[tuple[str, Layer]]:
+    """Every layer of a tree with its path in the order a signal meets them: what a layer holds comes first.
+
+    Parameters
+    ----------
+    layers : sequence of layers
+    paths : str
+        Theirs; by their numbers if left out.
+    """
+    for path, layer in zip(paths or map(str, range(len(layers))), layers, strict=True):
+        inside = list(layer.inside(path))
+        if inside:
+            yield from walk([each for _, each in inside], *(where for where, _ in inside))
+        if not isinstance(layer, Network):
+            yield path, layer
+
+
+def output_grid(layers, grid: tuple[int, int]) -> tuple[int, int]:
+    """Positions (height, width) behind a stack of layers."""
+    for layer in layers:
+        grid = layer.output_grid(grid)
+    return grid
 
 
 def _run_lengths(tables: list[dict]) -> list[dict]:
@@ -169,13 +263,3 @@ def _run_lengths(tables: list[dict]) -> list[dict]:
         if count % period == 0 and all(tables[i] == tables[i % period] for i in range(count)):
             return [{"repeat": count // period, "layers": tables[:period]}]
     return tables
-
-
-def unit_locs(unit: tuple) -> tuple[str, ...]:
-    """Station names of a unit in the order a signal meets them; each is taken at its first occurrence."""
-    layers = unit[0].branch if isinstance(unit[0], Residual) else unit
-    name = {Conv: "conv", BatchNorm: "norm", ReLU: "act"}
-    met = ["input", *(name[type(layer)] for layer in layers)]
-    if isinstance(unit[0], Residual):
-        met.append("merge")
-    return tuple(dict.fromkeys(met))

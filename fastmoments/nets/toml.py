@@ -20,14 +20,14 @@ from __future__ import annotations
 
 import difflib
 import tomllib
-from dataclasses import fields
+from dataclasses import MISSING, fields
 from pathlib import Path
 
-from .layers import BatchNorm, Conv, ReLU
-from .network import Network, Residual
+from .layers import Layer
+from .network import Network
 
 #: Layers by the name that `type` gives.
-TYPES = {kind.__name__: kind for kind in (Conv, ReLU, BatchNorm, Residual)}
+TYPES = Layer.TYPES
 
 #: Layers after all repetitions: beyond it a typing error is likelier than a wish.
 LIMIT = 1_000_000
@@ -127,13 +127,14 @@ def _entry(table, where: str) -> list:
         raise ValueError(
             f"{where}: type must be one of {', '.join(TYPES)}, not {kind!r}{_hint(kind, TYPES)}."
         )
-    _check_keys(table, ("type", *(field.name for field in fields(TYPES[kind]))), f"{where} ({kind})")
+    known = fields(TYPES[kind])  # type: ignore[arg-type]  # every layer is a dataclass
+    _check_keys(table, ("type", *(field.name for field in known)), f"{where} ({kind})")
     given = {key: value for key, value in table.items() if key != "type"}
-    if kind == "Residual":
-        if "branch" not in given:
-            raise ValueError(f"{where} (Residual) needs a branch, an array of layers.")
-        stacks = given.keys() & {"branch", "shortcut"}
-        given |= {key: tuple(_stack(given[key], f"{where}.{key}")) for key in stacks}
+    for field in known:
+        if field.default is MISSING and field.name not in given:
+            raise ValueError(f"{where} ({kind}) needs a {field.name}, an array of layers.")
+    for key in given.keys() & set(TYPES[kind].stacks):
+        given[key] = tuple(_stack(given[key], f"{where}.{key}"))
     try:
         return [TYPES[kind](**given)]
     except ValueError as problem:

@@ -9,11 +9,13 @@ import os
 import tempfile
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from . import journal
-from .results import Curve, Scan, assembled, judged
+from .results import SCHEMA, Curve, Scan, assembled, judged
+from .stations import StationMoments
 
 ENDINGS = (".json", ".npz", ".csv")
 
@@ -90,7 +92,7 @@ def save_scan(scan: Scan, path) -> None:
         described = {
             name: value for name, value in scan.to_dict().items() if name not in ("depth", "moments")
         }
-        arrays = {"description": np.array(json.dumps(described)), "depth": scan.depth}
+        arrays: dict[str, Any] = {"description": np.array(json.dumps(described)), "depth": scan.depth}
         for name, at in scan.moments.items():
             for loc, curve in at.items():
                 arrays[f"{name}/{loc}/mean"] = curve.mean
@@ -135,14 +137,14 @@ def load_scan(path) -> Scan:
 def _interrupted(path) -> Scan:
     """What the journal of a scan holds: the depths it has reached, or the random nets that are complete."""
     described, stations = journal.read(path)
-    if not stations:
+    if not any(station.loc for station in stations):
         raise ValueError(f"{path} does not hold a station yet.")
     if described["nets"] is not None:
         last = max(station.net for station in stations)
         if last and last + 1 < described["nets"]:
             stations = [station for station in stations if station.net < last]
         described["nets"] = max(station.net for station in stations) + 1
-    return assembled(described, stations, sorted({station.depth for station in stations}))
+    return assembled(described, stations, sorted({station.depth for station in stations if station.loc}))
 
 
 def from_dict(described: dict) -> Scan:
@@ -151,9 +153,9 @@ def from_dict(described: dict) -> Scan:
     Raises
     ------
     ValueError
-        If the schema is not fastmoments.scan/1.
+        If the schema is neither fastmoments.scan/2 nor fastmoments.scan/1, which has no stations.
     """
-    if described["schema"] != "fastmoments.scan/1":
+    if described["schema"] not in (SCHEMA, "fastmoments.scan/1"):
         raise ValueError(f"Unknown schema {described['schema']!r}.")
 
     def values(numbers):
@@ -172,4 +174,5 @@ def from_dict(described: dict) -> Scan:
         locs=tuple(described["locs"]),
         moments=moments,
         verdict=judged(depth, moments, data["points"]),
+        stations=tuple(StationMoments.from_dict(each) for each in described.get("stations", ())),
     )

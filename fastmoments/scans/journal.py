@@ -12,12 +12,13 @@ import os
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import TextIO
 
 import numpy as np
 
 from ..engines.protocol import Station
 
-SCHEMA = "fastmoments.journal/1"
+SCHEMA = "fastmoments.journal/2"
 #: Seconds between checkpoints, at least; more when writing one takes more than a twentieth of that.
 CHECKPOINT_SECONDS, CHECKPOINT_SHARE = 60.0, 0.05
 
@@ -46,7 +47,8 @@ class Journal:
         self.state = self.path.with_name(self.path.name + ".state")
         self.header = json.loads(json.dumps(header))
         self.stations: list[Station] = []
-        self._due, self._file = time.monotonic() + CHECKPOINT_SECONDS, None
+        self._due = time.monotonic() + CHECKPOINT_SECONDS
+        self._file: TextIO | None = None
         if self.path.exists():
             if not resume:
                 raise ValueError(
@@ -67,7 +69,8 @@ class Journal:
 
     def __exit__(self, *problem) -> None:
         """Close the journal; it stays."""
-        self._file.close()
+        if self._file is not None:
+            self._file.close()
 
     def keep(self, wanted: Callable[[Station], bool]) -> list[Station]:
         """Drop all stations that an engine is going to yield again; what is left."""
@@ -92,11 +95,11 @@ class Journal:
             return
         start = time.monotonic()
         arrays, described = taken()
-        described = np.array(json.dumps({"depth": depth, "header": self.header, **described}))
+        text = np.array(json.dumps({"depth": depth, "header": self.header, **described}))
         temporary = self.state.with_name(self.state.name + ".new")
         try:
             with open(temporary, "wb") as file:
-                np.savez(file, description=described, **arrays)
+                np.savez(file, description=text, **arrays)
             os.replace(temporary, self.state)
         except OSError as problem:
             raise _unwritten(temporary, problem) from None
@@ -135,6 +138,7 @@ class Journal:
             temporary.unlink(missing_ok=True)
 
     def _write(self, line: str) -> None:
+        assert self._file is not None, "a journal is written to inside its context"
         try:
             self._file.write(line + "\n")
             self._file.flush()
@@ -147,8 +151,7 @@ def _unwritten(path: Path, problem: OSError) -> OSError:
 
 
 def _line(station: Station) -> str:
-    values = [station.depth, station.loc, station.net, station.error, station.moments]
-    return json.dumps([*values, station.sigmas] if station.sigmas else values)
+    return json.dumps({name: value for name, value in vars(station).items() if value not in (None, {})})
 
 
 def read(path) -> tuple[dict, list[Station]]:
@@ -166,8 +169,10 @@ def read(path) -> tuple[dict, list[Station]]:
         if header.pop("schema") != SCHEMA:
             raise KeyError
         for line in lines[:-1]:  # behind the last line break stands nothing, or half a line
-            depth, loc, net, error, moments, *sigmas = json.loads(line)
-            stations.append(Station(depth, loc, moments, net, error, *sigmas))
+            values = {"loc": None, **json.loads(line)}
+            if "grid" in values:
+                values["grid"] = tuple(values["grid"])
+            stations.append(Station(**values))
     except FileNotFoundError:
         raise ValueError(f"There is no file {path}.") from None
     except (OSError, KeyError, TypeError, AttributeError, ValueError):

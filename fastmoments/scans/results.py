@@ -9,7 +9,12 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from ..engines.protocol import Station
+from ..validation import whole
+from .stations import Report, StationMoments, report, tabulated
 from .verdict import Verdict, judge
+
+#: Of the JSON of a scan; `files.load_scan` also reads the one before.
+SCHEMA = "fastmoments.scan/2"
 
 #: Curves in the order of tables. The logarithms of the last three never overflow.
 MOMENTS = (
@@ -45,7 +50,8 @@ class Scan:
 
     ``scan["chi"]`` is the curve's mean at its main station (chi: the last of a unit; ranks: the
     activation; nu1 and mu4: the batch norm, or what feeds the activation) and ``scan["chi", "conv"]``
-    at another.
+    at another. chi is the square root of noise over signal variance, relative to the images; how exact it
+    is depends on the engine: see `scan`.
 
     Attributes
     ----------
@@ -68,6 +74,8 @@ class Scan:
     provenance : dict
         Versions, seconds, threads, precision and, of the infinite-width engine, the largest estimate
         of a layer's relative error.
+    stations : tuple of StationMoments
+        The same by layer: one for every path, in the order the signal meets them, at the recorded depths.
     """
 
     architecture: dict
@@ -80,6 +88,7 @@ class Scan:
     moments: Mapping[str, Mapping[str, Curve]]
     verdict: Verdict
     provenance: dict = field(default_factory=dict)
+    stations: tuple[StationMoments, ...] = ()
 
     def curve(self, name: str, loc: str | None = None) -> Curve:
         """One curve; at its main station if `loc` is left out.
@@ -92,7 +101,8 @@ class Scan:
         if name not in self.moments:
             raise KeyError(f"no moment {name!r}; this scan has {', '.join(self.moments)}")
         at = self.moments[name]
-        loc = main_loc(name, at) if loc is None else loc
+        if loc is None:
+            return main_curve(name, at)
         if loc not in at:
             raise KeyError(f"no {name} at station {loc!r}; it was taken at {', '.join(at)}")
         return at[loc]
@@ -104,7 +114,9 @@ class Scan:
     def standard_error(self, name: str, loc: str | None = None) -> np.ndarray:
         """Standard error of a sampled mean, shape (depths,); zero for analytic engines."""
         sigma = self.curve(name, loc).sigma
-        return np.zeros(self.depth.size) if self.nets is None else sigma / math.sqrt(self.nets)
+        if self.nets is None or sigma is None:
+            return np.zeros(self.depth.size)
+        return np.asarray(sigma / math.sqrt(self.nets))
 
     def histogram(
         self, name: str, depth: int, loc: str | None = None, bins: int = 60
@@ -140,17 +152,34 @@ class Scan:
         if name not in GAUSSIAN_LAWS or name not in self.moments:
             known = ", ".join(law for law in GAUSSIAN_LAWS if law in self.moments)
             raise ValueError(f"histogram knows the law of {known}, not of {name!r}.")
-        if isinstance(bins, bool) or not isinstance(bins, (int, np.integer)) or bins < 1:
-            raise ValueError(f"bins must be a whole number of at least 1, not {bins!r}.")
+        bins = whole("bins", bins)
         at = np.flatnonzero(self.depth == depth)
         curve = self.curve(name, loc)
-        if not at.size or not curve.sigma[at[0]] > 0.0:
-            depths = ", ".join(map(str, self.depth[curve.sigma > 0.0]))
+        sigmas = np.zeros(self.depth.size) if curve.sigma is None else curve.sigma
+        if not at.size or not sigmas[at[0]] > 0.0:
+            depths = ", ".join(map(str, self.depth[sigmas > 0.0]))
             raise ValueError(f"depth must be one where {name} varies over nets ({depths}), not {depth!r}.")
-        mean, sigma = curve.mean[at[0]], curve.sigma[at[0]]
+        mean, sigma = curve.mean[at[0]], sigmas[at[0]]
         edges = mean + sigma * np.linspace(-4.0, 4.0, bins + 1)
         below = np.array([0.5 * math.erfc(-(edge - mean) / (sigma * math.sqrt(2.0))) for edge in edges])
         return edges, np.diff(below) / np.diff(edges)
+
+    def station(self, path: str) -> StationMoments:
+        """What was found behind the layer at a path, such as ``layers.3.branch.1``.
+
+        Raises
+        ------
+        KeyError
+            If no station was recorded there.
+        """
+        found = next((station for station in self.stations if station.path == path), None)
+        if found is None:
+            raise KeyError(f"no station at {path!r}; recorded are {', '.join(s.path for s in self.stations)}")
+        return found
+
+    def report(self) -> Report:
+        """One row per layer in the order the signal meets them; `str` of it is a table."""
+        return report(repr(self)[1:-1], self.stations)
 
     def __repr__(self) -> str:
         """Name, method, size and label on one line."""
@@ -191,9 +220,9 @@ class Scan:
         return pandas.DataFrame(self.rows()).set_index(["depth", "loc"])
 
     def to_dict(self) -> dict:
-        """The scan in plain values, schema fastmoments.scan/1; None where a value is not finite."""
+        """The scan in plain values, schema fastmoments.scan/2; None where a value is not finite."""
         return {
-            "schema": "fastmoments.scan/1",
+            "schema": SCHEMA,
             "architecture": self.architecture,
             "method": self.method,
             "width": self.width,
@@ -211,21 +240,44 @@ class Scan:
                 }
                 for name, at in self.moments.items()
             },
+            "stations": [station.to_dict() for station in self.stations],
             "verdict": self.verdict.to_dict(),
             "provenance": self.provenance,
         }
 
 
+def main_curve(name: str, at: Mapping[str, Curve]) -> Curve:
+    """A moment where it is read if nothing else is said: at the main station of each unit.
+
+    Units of a net may differ, so that not every one has that station; then it is the next in the order.
+    """
+    found, *others = (at[loc] for loc in main_locs(name, at))
+    for other in others:
+        missing = np.isnan(found.mean)
+        if not missing.any():
+            break
+        sigma = found.sigma
+        if sigma is not None and other.sigma is not None:
+            sigma = np.where(missing, other.sigma, sigma)
+        found = Curve(np.where(missing, other.mean, found.mean), sigma)
+    return found
+
+
 def main_loc(name: str, locs: Iterable[str]) -> str:
     """Where a moment is read if nothing else is said, among the stations that have it."""
+    return main_locs(name, locs)[0]
+
+
+def main_locs(name: str, locs: Iterable[str]) -> list[str]:
+    """The stations that have a moment, the first to read it at first."""
     locs = tuple(locs)
     if name in ("nu1_abs_signal", "mu4_signal"):
-        order = ("norm", "conv", "merge", "input", "act")
+        order = ("norm", "conv", "branch", "merge", "input", "act", "out")
     elif name.startswith("reff"):
-        order = ("act", "merge", "conv", "norm", "input")
+        order = ("act", "out", "merge", "conv", "norm", "branch", "input")
     else:
-        order = ("merge", "act", "norm", "conv", "input")
-    return next(loc for loc in order if loc in locs)
+        order = ("out", "merge", "act", "norm", "conv", "branch", "input")
+    return [loc for loc in order if loc in locs]
 
 
 def _number(value) -> float | None:
@@ -241,16 +293,17 @@ def gather(stations: list[Station], depths: list[int], nets: int | None):
     locs : tuple of str
     moments : dict of str to dict of str to Curve
     """
-    locs = tuple(dict.fromkeys(station.loc for station in stations))
+    named = [(station.loc, station) for station in stations if station.loc]
+    locs = tuple(dict.fromkeys(loc for loc, _ in named))
     index = {depth: i for i, depth in enumerate(depths)}
     shape = (max((station.net for station in stations), default=0) + 1, len(depths))
     values: dict[str, dict[str, np.ndarray]] = {}
     sigmas: dict[str, dict[str, np.ndarray]] = {}
-    for station in stations:
+    for loc, station in named:
         for table, found in ((values, station.moments), (sigmas, station.sigmas)):
             for name, value in found.items():
                 at = table.setdefault(name, {})
-                at.setdefault(station.loc, np.full(shape, np.nan))[station.net, index[station.depth]] = value
+                at.setdefault(loc, np.full(shape, np.nan))[station.net, index[station.depth]] = value
     with np.errstate(over="ignore", invalid="ignore"):
         for name in [name for name in values if name.startswith("log_")]:
             linear = name.removeprefix("log_")
@@ -284,12 +337,15 @@ def assembled(described: dict, stations: list[Station], depths: list[int]) -> Sc
         provenance["layer_error"] = max(station.error for station in stations)
     fields = {name: described[name] for name in ("architecture", "method", "width", "nets", "data")}
     verdict = judged(depth, moments, described["data"]["points"])
-    return Scan(**fields, depth=depth, locs=locs, moments=moments, verdict=verdict, provenance=provenance)
+    return Scan(
+        **fields, depth=depth, locs=locs, moments=moments, verdict=verdict, provenance=provenance,
+        stations=tabulated(stations, described["nets"]),
+    )  # fmt: skip
 
 
 def _increments(log_chi: dict[str, np.ndarray], locs: tuple[str, ...]) -> dict:
     """Growth of chi over the first layer of a unit, and its parts up to and behind batch norm."""
-    inside = [loc for loc in locs if loc not in ("input", "merge")]
+    inside = [loc for loc in locs if loc not in ("input", "branch", "merge", "out")]
     if not inside or "input" not in log_chi:
         return {}
     end = inside[-1]
@@ -314,8 +370,9 @@ def _curve(values: np.ndarray, nets: int | None, sigma: np.ndarray | None = None
 def judged(depth: np.ndarray, moments: Mapping[str, Mapping[str, Curve]], points: int) -> Verdict:
     """The verdict on gathered curves."""
     nothing = np.full(depth.size, np.nan)
-    curves = []
-    for name in ("log_chi", "reff_signal"):
+
+    def main(name: str) -> np.ndarray:
         at = moments.get(name, {})
-        curves.append(at[main_loc(name, at)].mean if at else nothing)
-    return judge(depth, *curves, rank_bound=points - 1)
+        return main_curve(name, at).mean if at else nothing
+
+    return judge(depth, main("log_chi"), main("reff_signal"), rank_bound=points - 1)

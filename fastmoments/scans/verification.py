@@ -15,11 +15,15 @@ from dataclasses import asdict, dataclass
 import numpy as np
 from scipy.stats import t as student
 
-from ..engines.protocol import Station
+from ..engines.finite_width.engine import FiniteWidth
+from ..engines.infinite_width.engine import InfiniteWidth
+from ..engines.protocol import Engine, Station
+from ..engines.sampled.engine import Sampled
 from ..images.sources import as_images
 from ..nets.network import Network
+from ..validation import one_of, whole
 from .results import main_loc
-from .scanning import scan
+from .scanning import checked_network, scan
 
 #: What is compared, each at its main station; the further ones at finite width only.
 MOMENTS = ("chi", "mu2_signal", "mu4_signal", "nu1_abs_signal", "nu2_signal")
@@ -188,17 +192,13 @@ def verify(
     over nets, by their logarithms: the standard error of log s over n nets is sqrt((k - 1) / 4 n), k the
     sampled kurtosis, or that of a Gaussian if that is larger.
     """
-    if not isinstance(network, Network):
-        raise ValueError(f"network must be a fastmoments Network, not {type(network).__name__}.")
-    if method not in METHODS:
-        raise ValueError(f"method must be one of {', '.join(METHODS)}, not {method!r}.")
+    checked_network(network)
+    one_of("method", method, METHODS)
     widths = _increasing("widths", WIDTHS[method] if widths is None else widths, 1)
     if method == "infinite" and len(widths) < 2:
         raise ValueError(f"widths must hold at least two different widths to extrapolate from, not {widths}.")
-    if isinstance(nets, bool) or not isinstance(nets, (int, np.integer)) or nets < 8:
-        raise ValueError(f"nets must be a whole number of at least 8, for standard errors, not {nets!r}.")
-    if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or seed < 0:
-        raise ValueError(f"seed must be a whole number of at least 0, not {seed!r}.")
+    nets = whole("nets", nets, 8, why=", for standard errors")
+    seed = whole("seed", seed, 0)
     if threshold is not None and not (isinstance(threshold, (int, float)) and 0 < threshold < math.inf):
         raise ValueError(f"threshold must be a positive number of standard errors, not {threshold!r}.")
     if network.depth == 0:
@@ -212,25 +212,24 @@ def verify(
     images = as_images(images)
     every = math.gcd(*depths)
 
-    def run(stage, **arguments):
+    def run(engine):
+        stage = _stage(engine)
         stations: list[Station] = []
 
-        def take(station):
-            stations.append(station)
+        def take(event):
+            if isinstance(event, Station):
+                stations.append(event)
             if progress is not None:
-                progress(stage, station)
+                progress(stage, event)
 
         ranks = ("act",) if method == "finite" else ()
-        options = {"every": every, "reff_locs": ranks, "threads": threads, "progress": take}
-        return scan(network, images, **options, **arguments), stations
+        found = scan(network, images, engine, every=every, reff_locs=ranks, threads=threads, progress=take)
+        return found, stations
 
     seeds = np.random.SeedSequence(seed).generate_state(len(widths)).tolist()
-    given = [{}] if method == "infinite" else [{"method": "finite", "width": width} for width in widths]
-    analytic = [run(_stage(**arguments), **arguments) for arguments in given]
-    simulated = [
-        run(_stage("sampled", width), method="sampled", width=width, nets=nets, seed=own)
-        for width, own in zip(widths, seeds, strict=True)
-    ]
+    analytic_engines = [InfiniteWidth()] if method == "infinite" else [FiniteWidth(n) for n in widths]
+    analytic = [run(engine) for engine in analytic_engines]
+    simulated = [run(Sampled(width, nets, own)) for width, own in zip(widths, seeds, strict=True)]
     if method == "infinite":
         found = [_values(stations) for _, stations in simulated]
         rows = tuple(_compare(depths, widths, _values(analytic[0][1]), found))
@@ -254,11 +253,11 @@ def verify(
     )
 
 
-def _stage(method: str = "infinite", width: int | None = None) -> str:
+def _stage(engine: Engine) -> str:
     """What progress says is being computed."""
-    if method == "infinite":
+    if engine.width is None:
         return "analytic"
-    return f"width {width}" if method == "sampled" else f"analytic at width {width}"
+    return f"width {engine.width}" if engine.nets else f"analytic at width {engine.width}"
 
 
 def _increasing(name: str, values, least: int) -> tuple[int, ...]:
@@ -267,18 +266,17 @@ def _increasing(name: str, values, least: int) -> tuple[int, ...]:
         values = sorted(set(values))
     except TypeError:
         raise ValueError(f"{name} must be a sequence of whole numbers, not {values!r}.") from None
-    for value in values:
-        if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < least:
-            raise ValueError(f"{name} must hold whole numbers of at least {least}, not {value!r}.")
     if not values:
         raise ValueError(f"{name} must not be empty.")
-    return tuple(map(int, values))
+    return tuple(whole(f"all of {name}", value, least) for value in values)
 
 
 def _values(stations: list[Station]) -> dict:
     """Logarithms of the moments and numerical errors over nets, by depth and station."""
     values: dict = {}
     for station in stations:
+        if station.loc is None:
+            continue
         at = values.setdefault((station.depth, station.loc), {"error": []})
         at["error"].append(station.error)
         for name, value in station.moments.items():
@@ -302,7 +300,7 @@ def _compare(depths, widths, analytic: dict, simulated: list[dict]):
 
 def _compare_at(depths, width: int, finite: list[Station], simulated: dict):
     """Yield the comparisons of mean and deviation at one width."""
-    ours = {(station.depth, station.loc): station for station in finite}
+    ours = {(station.depth, station.loc): station for station in finite if station.loc}
     for depth in depths:
         for name in MOMENTS + FURTHER:
             rank = name.startswith("reff")

@@ -17,11 +17,14 @@ from pathlib import Path
 import numpy as np
 
 from .. import __version__
+from ..engines.protocol import Engine
 from ..images.sources import load_images
 from ..nets.families import FAMILIES
 from ..nets.network import Network
-from ..scans.results import MOMENTS, main_loc
-from ..scans.scanning import METHODS, OWNERS, scan
+from ..scans.engines import METHODS, engine_from, options_of
+from ..scans.results import MOMENTS, main_curve
+from ..scans.scanning import scan
+from ..validation import truth
 
 #: Items beyond which a typing error is likelier than a wish.
 LIMIT = 100_000
@@ -30,17 +33,8 @@ LIMIT = 100_000
 VERDICT = ("verdict", "law", "rate")
 TEXTS = ("verdict", "law", "error")
 
-#: What a method does not know; there the parameter is left out, and the item occurs once.
-FOREIGN = {
-    "infinite": ("width", "nets", "draw"),
-    "finite": ("nets", "draw", "rank", "dtype", "convolution"),
-    "sampled": ("rank", "dtype", "convolution"),
-}
-
-# What `scan` takes and a table of scans has no column for.
-_NO_COLUMN = (
-    "network", "images", "reff_locs", "threads", "journal", "resume", "progress", "seed", "batch", "batches",
-)  # fmt: skip
+# What belongs to every scan and has a column in a table of them.
+_OF_SCANS = ("every", "normalise")
 
 # Kernels of one process run one scan at a time: their threads, and the limits set on them, are global.
 _ONE_AT_A_TIME = threading.Lock()
@@ -58,12 +52,22 @@ def parameters() -> dict:
     """
     preset = next(iter(FAMILIES.values()))
     data = {"source": "fashion-mnist", "count": 8, "seed": 0}
-    return {"family": tuple(FAMILIES), **_defaults(preset), **data, **_defaults(scan, _NO_COLUMN)}
+    scans = {name: value for name, value in _defaults(scan).items() if name in _OF_SCANS}
+    return {
+        "family": tuple(FAMILIES), **_defaults(preset), **data,
+        "method": METHODS[0], **scans, **dict.fromkeys(engine_options()),
+    }  # fmt: skip
 
 
-def _defaults(function, without=()) -> dict:
+def engine_options() -> list[str]:
+    """The options of all engines; None stands for their defaults."""
+    found = [name for method in METHODS for name in options_of(method)]
+    return [name for name in dict.fromkeys(found) if name != "seed"]
+
+
+def _defaults(function) -> dict:
     signature = inspect.signature(function).parameters.values()
-    return {each.name: each.default for each in signature if each.name not in without}
+    return {each.name: each.default for each in signature}
 
 
 def filled(grid) -> dict[str, list]:
@@ -91,9 +95,10 @@ def filled(grid) -> dict[str, list]:
             hint = f" (did you mean {close[0]!r}?)" if close else ""
             raise ValueError(f"unknown parameter {name!r}{hint}: a sweep has {', '.join(known)}.")
     lists = {name: _values(name, given.get(name, default), default) for name, default in known.items()}
-    for name in ("width", "nets"):
-        if name in given and lists[name] != [None] and not set(OWNERS[name]) & set(lists["method"]):
-            owner = '" or "'.join(OWNERS[name])
+    for name in engine_options():
+        owners = [method for method in METHODS if name in options_of(method)]
+        if name in given and lists[name] != [None] and not set(owners) & set(lists["method"]):
+            owner = '" or "'.join(owners)
             raise ValueError(f'{name} belongs to method="{owner}", which is not among the methods.')
     return lists
 
@@ -113,8 +118,8 @@ def _values(name: str, value, default) -> list:
     for each in values:
         if known and each not in known:
             raise ValueError(f"{name} must be one of {', '.join(known)}, not {each!r}.")
-        if isinstance(default, bool) and not isinstance(each, bool):
-            raise ValueError(f"{name} must be true or false, not {each!r}.")
+        if isinstance(default, bool):
+            truth(name, each)
         if name == "source" and not isinstance(each, str):
             raise ValueError(f"source must be a name or a path, not {each!r}.")
     texts = [json.dumps(each) for each in values]
@@ -142,7 +147,7 @@ def _plain(name: str, value):
 def expand(lists: dict[str, list]) -> list[dict]:
     """All items: the product of the lists, the last parameter varying fastest.
 
-    Where a method does not know a parameter (`FOREIGN`), the item has its default and stands once.
+    Where a method does not know a parameter, the item has none, and stands once.
 
     Raises
     ------
@@ -152,11 +157,11 @@ def expand(lists: dict[str, list]) -> list[dict]:
     number = math.prod(map(len, lists.values()))
     if number > LIMIT:
         raise ValueError(f"the grid has {number} scans, more than {LIMIT}, the limit of a sweep.")
-    known = parameters()
+    own = {method: options_of(method) for method in METHODS}
     items = {}
     for values in itertools.product(*lists.values()):
         item = dict(zip(lists, values, strict=True))
-        item |= {name: known[name] for name in FOREIGN[item["method"]] if name in known}
+        item |= {name: None for name in engine_options() if name not in own[item["method"]]}
         items.setdefault(key(item), item)
     return list(items.values())
 
@@ -183,17 +188,17 @@ def check(items: list[dict]) -> dict[str, str]:
     tiny = FAMILIES["vanilla"](0, 1, input_conv=False), np.arange(2.0).reshape(2, 1, 1, 1)
     for item in items:
         net = ("family", *_defaults(FAMILIES[item["family"]]))
-        engine = [name for name in _defaults(scan, _NO_COLUMN) if name not in ("nets", "normalise")]
+        engine = ("method", *engine_options())
         if _new(seen, item, net):
             _network(item)
         if _new(seen, item, ("source", "count", "seed")):
             images = load_images(item["source"], item["count"], item["seed"])
             name = json.dumps([item["source"], item["count"], item["seed"]])
             digests[name] = hashlib.sha256(images.array.tobytes()).hexdigest()[:16]
-        if _new(seen, item, ("nets", "seed", *engine)):
-            # The engines check their arguments at once; a net of no layers costs nothing, but a thousand do.
-            nets = item["nets"] if type(item["nets"]) is not int else min(item["nets"], 1)
-            scan(*tiny, threads=1, seed=item["seed"], nets=nets, **{name: item[name] for name in engine})
+        if _new(seen, item, ("seed", *engine)):
+            _engine(item)
+        if _new(seen, item, ("every",)):
+            scan(*tiny, threads=1, every=item["every"])
     return digests
 
 
@@ -203,6 +208,10 @@ def _new(seen: set, item: dict, names) -> bool:
     before = len(seen)
     seen.add(values)
     return len(seen) > before
+
+
+def _engine(item: dict) -> Engine:
+    return engine_from(item["method"], seed=item["seed"], **{name: item[name] for name in engine_options()})
 
 
 def _network(item: dict) -> Network:
@@ -251,14 +260,14 @@ def compute(item: dict, version: str) -> dict:
 
 
 def _results(item: dict) -> dict:
-    engine = {name: item[name] for name in _defaults(scan, _NO_COLUMN)}
     images = load_images(item["source"], item["count"], item["seed"])
-    found = scan(_network(item), images, seed=item["seed"], threads=1, **engine)
+    options = {name: item[name] for name in _OF_SCANS}
+    found = scan(_network(item), images, _engine(item), threads=1, **options)
     verdict = found.verdict
     row = {"width": found.width, "nets": found.nets}
     row |= {"verdict": verdict.label, "law": verdict.law, "rate": _number(verdict.rate)}
     for name, at in found.moments.items():
-        curve = at[main_loc(name, at)]
+        curve = main_curve(name, at)
         row[name] = _number(curve.mean[-1])
         if curve.sigma is not None:
             row[f"{name}_sigma"] = _number(curve.sigma[-1])

@@ -16,10 +16,11 @@ from click.testing import CliRunner
 import fastmoments as fm
 from fastmoments import cli
 from fastmoments.cli import COMMANDS, main
-from fastmoments.cli.output import duration, joined_csv, number, spread, text_table
+from fastmoments.cli.output import duration, joined_csv, spread
 from fastmoments.nets.families import FAMILIES
 from fastmoments.nets.network import Network
 from fastmoments.scans.scanning import scan
+from fastmoments.scans.tables import number, text_table
 
 SMALL = ["--images", "synthetic:8x8x3", "--count", "4", "--threads", "1", "--depth", "4"]
 SAMPLED = [*SMALL, "--method", "sampled", "--width", "16", "--nets", "3"]
@@ -94,10 +95,13 @@ def test_scan_json_is_the_scan_of_the_library():
 
 
 def test_dry_run_computes_nothing(monkeypatch, tmp_path):
-    monkeypatch.setattr("fastmoments.engines.infinite_width.InfiniteWidth.__iter__", None)
+    monkeypatch.setattr("fastmoments.engines.infinite_width.walk.InfiniteWidthWalk.__iter__", None)
     said = run("scan", "bn_ff", *SMALL, "--dry-run", "--output", tmp_path / "x.json").stdout
     assert said.startswith("bn_ff: 64 points, depth 4; takes about 2")
     assert " MB of memory" in said and "seconds, compilation apart." in said
+    for method in ("finite", "sampled"):
+        said = run("scan", "bn_ff", *SMALL, "--dry-run", "--method", method).stdout
+        assert " MB of memory" in said and "seconds" not in said
     assert os.listdir(tmp_path) == []
 
 
@@ -311,7 +315,6 @@ WRONG = [
     (["scan", "bn_ff", "--width", 64], ('width belongs to method="finite" or "sampled"',)),
     (["scan", "bn_ff", "--nets", 3], ('nets belongs to method="sampled"',)),
     (["scan", "bn_ff", "--method", "sampled", "--width", 0], ("--width",)),
-    (["scan", "bn_ff", "--dry-run", "--method", "sampled"], ("--dry-run estimates scans at infinite width",)),
     (["scan", "bn_res", "--scale", -1], ("--scale", "x>=0")),
     (["scan", "bn_res", "--gain", 0], ("--gain", "x>0")),
     (["scan", "bn_res", "--gain", "nan"], ("--gain", "not a finite number")),
@@ -334,7 +337,7 @@ WRONG = [
     (["verify", "bn_ff", "--widths", "64"], ("at least two different widths",)),
     (["verify", "bn_ff", "--method", "sampled"], ("--method", "sampled")),
     (["verify", "residual", "--method", "finite"], ("Of nets with convolutions",)),
-    (["verify", "bn_ff", "--widths", "0,64"], ("widths must hold whole numbers of at least 1, not 0",)),
+    (["verify", "bn_ff", "--widths", "0,64"], ("all of widths must be a positive whole number, not 0",)),
     (["verify", "bn_ff", "--nets", "7"], ("--nets", "x>=8")),
     (["verify", "bn_ff", "--depth", "0"], ("nothing to verify",)),
     (["plot"], ("Missing argument 'RESULT'",)),
@@ -506,14 +509,14 @@ def test_spread_keeps_both_ends(count):
 
 def test_progress_on_a_terminal(monkeypatch, capsys):
     from fastmoments.cli.progress import Progress
-    from fastmoments.engines.protocol import Station
+    from fastmoments.engines.protocol import Passage, Station
 
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
     with Progress(9, quiet=False) as progress:
         progress.begin("bn_ff")
-        progress(Station(3, "act", {}, net=4))
+        progress(Station("layers.5", "ReLU", 3, "act", {}, net=4))
     assert "bn_ff: net 5, depth 3 of 9" in capsys.readouterr().err
     with Progress(9, quiet=False) as progress:
         progress.begin("vanilla")
-        progress.walk(1, 7)
+        progress(Passage(1, 7))
     assert "vanilla: batch 2, depth 7 of 9" in capsys.readouterr().err

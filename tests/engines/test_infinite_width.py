@@ -13,10 +13,11 @@ import pytest
 from hypothesis import given, settings
 
 import fastmoments as fm
-from fastmoments.engines.infinite_width import InfiniteWidth
+from fastmoments.engines.infinite_width.walk import InfiniteWidthWalk
+from fastmoments.engines.protocol import recorded_depths
 from fastmoments.nets.geometry import PADDINGS
 from fastmoments.nets.layers import BatchNorm, Conv, ReLU
-from fastmoments.nets.network import Network, Residual
+from fastmoments.nets.network import LOCS, Network, Residual
 
 FAMILIES = list(fm.FAMILIES)
 seeds = st.integers(0, 2**32 - 1)
@@ -28,12 +29,16 @@ def images(seed=0, shape=(3, 6, 4, 2)):
     return np.random.default_rng(seed).standard_normal(shape) + 0.3
 
 
+def walked(network, batch, every=1, **options):
+    return InfiniteWidthWalk(network, batch, depths=recorded_depths(network.depth, every), **options)
+
+
 def run(network, batch, **options):
-    return {(s.depth, s.loc): s.moments for s in InfiniteWidth(network, batch, **options)}
+    return {(s.depth, s.loc): s.moments for s in walked(network, batch, **options) if s.loc}
 
 
 def covariance(network, batch, **options):
-    return InfiniteWidth(network, batch, **options).final_covariance()[0]
+    return InfiniteWidthWalk(network, batch, **options).final_covariance()[0]
 
 
 def assert_same(one, other, **tolerance):
@@ -185,7 +190,7 @@ def test_ranks_may_be_taken_anywhere_and_change_nothing_else():
     for family in FAMILIES:
         network = fm.FAMILIES[family](2)
         usual = run(network, images())
-        everywhere = run(network, images(), reff_locs=("input", "conv", "norm", "act", "merge"))
+        everywhere = run(network, images(), reff_locs=LOCS)
         for place, moments in everywhere.items():
             assert {"reff_signal", "reff_noise"} <= moments.keys()
             rest = {name: value for name, value in moments.items() if name in usual[place]}
@@ -259,7 +264,7 @@ def test_every_thins_the_stations_and_keeps_the_last():
 )
 def test_a_stack_that_is_not_covered_is_refused_before_any_work(layers, words):
     with pytest.raises(ValueError, match=words) as caught:
-        InfiniteWidth(Network(layers), images())
+        InfiniteWidthWalk(Network(layers), images())
     assert str(caught.value).count(". ") == 0
 
 
@@ -276,16 +281,16 @@ def test_a_rectified_signal_is_rectified_once():
 
 
 @pytest.mark.parametrize(
-    ("options", "words"),
+    ("options", "scans", "words"),
     [
-        ({"convolution": "slow"}, "auto, direct, fft"),
-        ({"rank": 0}, "rank must be"),
-        ({"reff_locs": ("output",)}, "reff_locs"),
+        ({"convolution": "slow"}, {}, "auto, direct, fft"),
+        ({"rank": 0}, {}, "rank must be"),
+        ({}, {"reff_locs": ("output",)}, "reff_locs"),
     ],
 )
-def test_wrong_options(options, words):
+def test_wrong_options(options, scans, words):
     with pytest.raises(ValueError, match=words):
-        InfiniteWidth(fm.vanilla(2), images(), **options)
+        fm.scan(fm.vanilla(2), images(), fm.InfiniteWidth(**options), **scans)
 
 
 @pytest.mark.parametrize("family", [fm.residual, fm.bn_res])
@@ -322,7 +327,7 @@ def test_profiles_in_a_net_agree_by_both_ways_and_with_uniform_taps():
 
     profile = [[1.0, 2.0, 1.0], [0.0, 4.0, 0.5], [1.0, 0.3, 0.0]]
     batch = images(0, (4, 10, 10, 3))
-    ways = [fm.scan(net(profile), batch, convolution=way) for way in ("direct", "fft")]
+    ways = [fm.scan(net(profile), batch, fm.InfiniteWidth(convolution=way)) for way in ("direct", "fft")]
     for name, at in ways[0].moments.items():
         for loc, curve in at.items():
             np.testing.assert_allclose(ways[1][name, loc], curve.mean, rtol=1e-9)

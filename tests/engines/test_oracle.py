@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import fastmoments as fm
-from fastmoments.engines.infinite_width import InfiniteWidth
+from fastmoments.engines.infinite_width.walk import InfiniteWidthWalk
 from fastmoments.nets.layers import Conv, ReLU
 from fastmoments.nets.network import Network, Residual
 
@@ -20,7 +20,7 @@ def read(name):
 
 
 def assert_agrees(layers, images, expected, method="auto"):
-    full, _ = InfiniteWidth(Network(layers), images, convolution=method).final_covariance()
+    full, _ = InfiniteWidthWalk(Network(layers), images, convolution=method).final_covariance()
     assert np.abs(full - expected).max() <= 1e-12 * np.abs(expected).max()
 
 

@@ -8,10 +8,10 @@ from states import seeds, sizes, state
 
 import fastmoments as fm
 from fastmoments.maps import batch_norm
-from fastmoments.maps.activation import rectify
+from fastmoments.maps.activation import activate
 from fastmoments.maps.convolution import convolve
 from fastmoments.maps.merge import merge
-from fastmoments.nets.layers import Conv
+from fastmoments.nets.layers import Conv, ReLU
 
 # A few roundings of an element, whose own is 6e-8.
 ROUNDING = 1e-6
@@ -44,11 +44,11 @@ def assert_close(double, single, bound=ROUNDING):
     st.booleans(), st.sampled_from(["direct", "fft"]),
 )  # fmt: skip
 @settings(max_examples=30)
-def test_convolution_and_relu(seed, size, kernel_size, padding, activate, method):
+def test_convolution_and_relu(seed, size, kernel_size, padding, active, method):
     conv = Conv(kernel_size, padding=padding, bias_variance=0.1)
     double, single = both(seed, size)
     for signal, noise in (double, single):
-        convolve(signal, noise, conv, activate=activate, method=method)
+        convolve(signal, noise, conv, activation=ReLU() if active else None, method=method)
     assert_close(double, single)
 
 
@@ -57,16 +57,16 @@ def test_convolution_and_relu(seed, size, kernel_size, padding, activate, method
 def test_relu(seed, size):
     double, single = both(seed, size)
     for signal, noise in (double, single):
-        rectify(signal, noise)
+        activate(signal, noise, ReLU())
     assert_close(double, single)
 
 
 @given(seeds, st.sampled_from([None, 4]), st.booleans())
 @settings(max_examples=12)
-def test_batch_norm(seed, rank, activate):
+def test_batch_norm(seed, rank, active):
     double, single = both(seed, (3, 4, 3))
     for signal, noise in (double, single):
-        batch_norm.normalise(signal, noise, 1e-3, activate=activate, rank=rank)
+        batch_norm.normalise(signal, noise, 1e-3, activation=ReLU() if active else None, rank=rank)
     assert_close(double, single, 1e-5)
 
 
@@ -85,7 +85,10 @@ def test_merge(seed, size):
 def test_scans_agree(family, bound):
     """Rounding is far below the other errors of a scan, also where bn_ff amplifies it."""
     images = fm.load_images("synthetic:16x16x3", 8, seed=0)
-    double, single = (fm.scan(family(60), images, every=20, dtype=dtype) for dtype in ("float64", "float32"))
+    double, single = (
+        fm.scan(family(60), images, fm.InfiniteWidth(dtype=dtype), every=20)
+        for dtype in ("float64", "float32")
+    )
     assert (double.provenance["dtype"], single.provenance["dtype"]) == ("float64", "float32")
     for name in ("log_chi", "mu4_signal", "nu1_abs_signal", "reff_signal", "mu2_noise"):
         for loc in double.moments[name]:
@@ -96,4 +99,4 @@ def test_scans_agree(family, bound):
 @pytest.mark.parametrize("net", [fm.vanilla(3), fm.residual(3), fm.Network([Conv(3)] * 2)])
 def test_plain_nets_are_refused(net):
     with pytest.raises(ValueError, match="float32 needs a BatchNorm in every unit"):
-        fm.scan(net, fm.load_images("synthetic:8x8x3", 3), dtype="float32")
+        fm.scan(net, fm.load_images("synthetic:8x8x3", 3), fm.InfiniteWidth(dtype="float32"))

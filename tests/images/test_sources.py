@@ -267,8 +267,11 @@ def test_npz_member_that_is_no_array_is_refused(tmp_path):
         ("synthetic", {"count": None}, ["no end", "None"]),
         (GREY, {"count": 7}, ["count is 7", "only 6"]),
         ("fashion-mnist", {"count": 257}, ["fashion-mnist", "only 256"]),
-        *((GREY, {"count": bad}, ["count", "from 1", repr(bad)]) for bad in (0, -1, 2.0, "4", True)),
-        *((GREY, {"seed": bad}, ["seed", "from 0", repr(bad)]) for bad in (-1, 0.5, None, False, "a")),
+        *(
+            (GREY, {"count": bad}, ["count", "positive whole number", repr(bad)])
+            for bad in (0, -1, 2.0, "4", True)
+        ),
+        *((GREY, {"seed": bad}, ["seed", "of at least 0", repr(bad)]) for bad in (-1, 0.5, None, False, "a")),
         ([[[1, 2], [3]]], {}, ["one array"]),
         ([], {}, ["(n, h, w, c)"]),
         (b"bytes", {}, ["integers or floats"]),

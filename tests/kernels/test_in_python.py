@@ -10,23 +10,23 @@ import numpy as np
 import pytest
 from states import in_full, state
 
-from fastmoments.engines.finite_width import convolutional_adjoint
+from fastmoments.engines.finite_width.plain_convolutional import covariance_backward as convolutional_backward
 from fastmoments.kernels import decorrelation, forms, mixtures, spectra
 from fastmoments.maps import batch_norm
-from fastmoments.maps.activation import rectify
+from fastmoments.maps.activation import activate
 from fastmoments.maps.convolution import convolve
-from fastmoments.nets.layers import Conv
+from fastmoments.nets.layers import Conv, ReLU
 
 
 @pytest.mark.parametrize("padding", ["periodic", "zeros", "symmetric"])
-@pytest.mark.parametrize("activate", [False, True])
-def test_convolution(padding, activate):
+@pytest.mark.parametrize("active", [False, True])
+def test_convolution(padding, active):
     size = (2, 3, 3)
     conv = Conv(3, bias_variance=0.1, padding=padding)
     signal, noise, full, _ = state(0, size)
-    convolve(signal, noise, conv, activate=activate)
+    convolve(signal, noise, conv, activation=ReLU() if active else None)
     expected = naive.flat(naive.convolve(full, conv))
-    expected = naive.relu(expected) if activate else expected
+    expected = naive.relu(expected) if active else expected
     np.testing.assert_allclose(signal.dense(), expected, rtol=1e-11)
 
 
@@ -41,14 +41,14 @@ def test_convolution(padding, activate):
 )
 def test_other_taps(conv):
     signal, noise, full, _ = state(0, (2, 4, 4))
-    convolve(signal, noise, replace(conv, bias_variance=0.1), activate=False)
+    convolve(signal, noise, replace(conv, bias_variance=0.1), activation=None)
     expected = naive.flat(naive.convolve(full, replace(conv, bias_variance=0.1)))
     np.testing.assert_allclose(signal.dense(), expected, rtol=1e-11)
 
 
 def test_transposed_convolution():
     """Of a sum over all pairs, every element of the covariance is seen nine times."""
-    found = convolutional_adjoint._transposed(np.ones((1, 18, 18)), (2, 3, 3), Conv(3))
+    found = convolutional_backward._transposed(np.ones((1, 18, 18)), (2, 3, 3), Conv(3))
     np.testing.assert_allclose(found, 1.0, rtol=1e-14)
 
 
@@ -88,17 +88,17 @@ def test_gaussians_of_a_mixture():
 
 def test_relu():
     signal, noise, full, blocks = state(0, (2, 2, 2))
-    rectify(signal, noise)
+    activate(signal, noise, ReLU())
     np.testing.assert_allclose(signal.dense(), naive.relu(naive.flat(full)), rtol=1e-12)
     np.testing.assert_allclose(
         in_full(noise)[0], blocks[0] * naive.mask(naive.flat(full)[:4, :4]), rtol=1e-12
     )
 
 
-@pytest.mark.parametrize("activate", [False, True])
-def test_batch_norm(activate):
+@pytest.mark.parametrize("active", [False, True])
+def test_batch_norm(active):
     signal, noise, full, _ = state(0, (2, 2, 2))
     exact = naive.BatchNorm(naive.flat(full), 1e-3)
-    batch_norm.normalise(signal, noise, 1e-3, activate=activate)
-    expected = exact.relu() if activate else exact.linear()
+    batch_norm.normalise(signal, noise, 1e-3, activation=ReLU() if active else None)
+    expected = exact.relu() if active else exact.linear()
     np.testing.assert_allclose(signal.dense(), expected, rtol=0, atol=1e-6 * expected.max())

@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from states import assert_consistent, in_full, seeds, sizes, state
 
 from fastmoments.covariances.storage import Covariance, NoiseCovariance
-from fastmoments.maps.activation import rectify
+from fastmoments.maps.activation import activate
+from fastmoments.nets.layers import ReLU
 
 
 @pytest.mark.parametrize("r", [-1.0, -0.999, -0.3, 0.0, 0.5, 0.9999, 1.0])
@@ -24,7 +25,7 @@ def test_the_naive_formulas_are_the_expectations_they_stand_for(r):
 @given(seeds, sizes)
 def test_relu_alone(seed, size):
     signal, noise, full, blocks = state(seed, size, (-2.0, 3.0))
-    rectify(signal, noise)
+    activate(signal, noise, ReLU())
     expected = naive.relu(naive.flat(full))
     np.testing.assert_allclose(signal.dense(), expected, rtol=0, atol=1e-13 * expected.max())
     assert_consistent(signal)
@@ -44,7 +45,7 @@ def test_arc_cosine_kernels_keep_their_digits_at_both_ends():
     vectors = np.column_stack([np.cos(np.append(0.0, angles)), np.sin(np.append(0.0, angles))])
     signal = Covariance.from_features(vectors.reshape(*size, 2), 1.0)
     noise = NoiseCovariance(np.ones((1, points, points)), 1, size[1:])
-    rectify(signal, noise)
+    activate(signal, noise, ReLU())
     k1 = (np.sin(angles) + (np.pi - angles) * np.cos(angles)) / (2 * np.pi)
     np.testing.assert_allclose(signal.blocks[0, 0, 1:], k1, rtol=2e-15, atol=1e-16)
     # r itself is rounded, and k0 feels that through the angle: 1e-16 / angle.
@@ -58,7 +59,7 @@ def test_a_point_without_signal_stays_without_signal_and_loses_its_noise():
     features[1, 2] = 0.0
     signal = Covariance.from_features(features, 1 / 30)
     noise = NoiseCovariance(np.repeat((np.eye(3) + 0.1)[None], 2, 0), 2, (3, 1))
-    rectify(signal, noise)
+    activate(signal, noise, ReLU())
     assert np.all(signal.dense()[5] == 0.0)
     assert np.all(noise.blocks[1, 2] == 0.0)
     assert np.all(noise.blocks[1, :, 2] == 0.0)
@@ -70,7 +71,7 @@ def test_a_point_without_signal_stays_without_signal_and_loses_its_noise():
 def test_it_stays_a_covariance_with_the_halved_diagonal(seed, size):
     signal, noise, full, _ = state(seed, size)
     before = np.diag(naive.flat(full))
-    known = rectify(signal, noise)
+    known = activate(signal, noise, ReLU())
     after = signal.dense()
     np.testing.assert_allclose(after, after.T, rtol=0, atol=1e-14 * after.max())
     assert np.linalg.eigvalsh(after)[0] > -1e-13 * after.max()
@@ -88,7 +89,7 @@ def test_it_scales_with_the_signal_and_noise_does_not(seed, size, scale):
     other.diagonal *= scale
     other.row_sums *= scale
     for each in ((signal, noise), (other, other_noise)):
-        rectify(*each)
+        activate(*each, ReLU())
     np.testing.assert_allclose(other.dense(), scale * signal.dense(), rtol=1e-11, atol=1e-14 * scale)
     np.testing.assert_allclose(in_full(other_noise), in_full(noise), rtol=0, atol=1e-10)
 
@@ -97,7 +98,7 @@ def test_it_is_the_mean_over_sampled_channels():
     rng, channels = np.random.default_rng(7), 400_000
     signal, noise, full, blocks = state(3, (1, 2, 2))
     y = np.linalg.cholesky(naive.flat(full)) @ rng.standard_normal((4, channels))
-    rectify(signal, noise)
+    activate(signal, noise, ReLU())
     relu, on = np.maximum(y, 0.0), (y > 0).astype(float)
     for a in range(4):
         for b in range(4):

@@ -12,6 +12,7 @@ from states import assert_consistent, in_full, seeds, state
 from fastmoments.covariances.storage import Covariance, NoiseCovariance
 from fastmoments.maps import batch_norm
 from fastmoments.maps.quadrature import Damping
+from fastmoments.nets.layers import ReLU
 
 
 @given(
@@ -24,7 +25,7 @@ from fastmoments.maps.quadrature import Damping
 def test_batch_norm(seed, size, epsilon, log_scale):
     signal, noise, full, blocks = state(seed, size, (log_scale, 0.4))
     exact = naive.BatchNorm(naive.flat(full), epsilon)
-    done = batch_norm.normalise(signal, noise, epsilon, activate=True)
+    done = batch_norm.normalise(signal, noise, epsilon, activation=ReLU())
     station, known = done.station, done.known
     assert done.error < 1e-6
     expected = exact.relu()
@@ -52,7 +53,7 @@ def test_batch_norm_without_relu(seed, epsilon):
     size = (2, 3, 2)
     signal, noise, full, blocks = state(seed, size)
     exact = naive.BatchNorm(naive.flat(full), epsilon)
-    batch_norm.normalise(signal, noise, epsilon, activate=False)
+    batch_norm.normalise(signal, noise, epsilon, activation=None)
     expected = exact.linear()
     np.testing.assert_allclose(signal.dense(), expected, rtol=0, atol=2e-6 * expected.max())
     np.testing.assert_allclose(np.diag(signal.dense()), signal.diagonal * np.exp(signal.log_scale), rtol=1e-6)
@@ -64,7 +65,7 @@ def test_batch_norm_without_relu(seed, epsilon):
 def test_batch_norm_keeps_the_trace(seed):
     """With epsilon 0 the weighted traces add up to M exactly: the batch variance of z is 1."""
     signal, noise, _, _ = state(seed, (2, 4, 4))
-    station = batch_norm.normalise(signal, noise, 0.0, activate=False).station
+    station = batch_norm.normalise(signal, noise, 0.0, activation=None).station
     assert station.log_scale + math.log(station.diagonal.mean()) == pytest.approx(0.0, abs=2e-7)
 
 
@@ -72,7 +73,7 @@ def test_batch_norm_keeps_the_trace(seed):
 def test_batch_norm_of_a_rank_below_three_needs_epsilon(size):
     signal, noise, _, _ = state(0, size)
     with pytest.raises(ValueError, match="rank 3 or more"):
-        batch_norm.normalise(signal, noise, 0.0, activate=True)
+        batch_norm.normalise(signal, noise, 0.0, activation=ReLU())
 
 
 def test_batch_norm_by_leading_pairs_is_close_to_the_dense_formula():
@@ -83,7 +84,7 @@ def test_batch_norm_by_leading_pairs_is_close_to_the_dense_formula():
     for rank in (384, 32, 64):
         signal = Covariance.from_features(features, 1 / 400)
         noise = NoiseCovariance.white(6, 8, 8)
-        station = batch_norm.normalise(signal, noise, 1e-3, activate=True, rank=rank).station
+        station = batch_norm.normalise(signal, noise, 1e-3, activation=ReLU(), rank=rank).station
         results.append((signal.dense(), in_full(noise), station))
     (dense, mask, exact), *approximate = results
     for (full, noise, station), bound in zip(approximate, (1e-3, 3e-4), strict=True):

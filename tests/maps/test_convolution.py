@@ -13,7 +13,7 @@ from states import assert_consistent, in_full, noise_in_full, seeds, sizes, stat
 from fastmoments.covariances.storage import NoiseCovariance
 from fastmoments.maps.convolution import convolve, first_convolution
 from fastmoments.nets.geometry import PADDINGS
-from fastmoments.nets.layers import Conv
+from fastmoments.nets.layers import Conv, ReLU
 
 
 def profiles(size):
@@ -44,7 +44,7 @@ convs = st.builds(
 def test_convolution(seed, size, conv, method):
     signal, noise, full, blocks = state(seed, size, (1.3, -0.7))
     expected = naive.convolve(full, conv)
-    station, known = convolve(signal, noise, conv, activate=False, method=method)
+    station, known = convolve(signal, noise, conv, activation=None, method=method)
     assert signal.grid == expected.shape[:3] or noise.grid == (1, 1)
     np.testing.assert_allclose(signal.dense(), naive.flat(expected), rtol=0, atol=1e-12 * expected.max())
     assert_consistent(signal)
@@ -64,7 +64,7 @@ def test_convolution_and_relu_in_one_visit(seed, size, conv, method):
     assume(np.diag(between).min() > 1e-9)
     apart = np.abs(naive.correlation(between)[0]) - np.eye(len(between))
     assume(apart.max() < 1.0 - 1e-9)  # k0 has a square root there, in which rounding grows to 1e-8
-    station, known = convolve(signal, noise, conv, activate=True, method=method)
+    station, known = convolve(signal, noise, conv, activation=ReLU(), method=method)
     expected = naive.relu(between)
     scale = np.abs(expected).max()
     np.testing.assert_allclose(signal.dense(), expected, rtol=0, atol=1e-12 * scale)

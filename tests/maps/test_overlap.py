@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from fastmoments import bn_ff, bn_res
-from fastmoments.engines.infinite_width import InfiniteWidth
-from fastmoments.engines.sampled.engine import sampled
+from fastmoments.engines.infinite_width.walk import InfiniteWidthWalk
+from fastmoments.engines.sampled.walk import SampledRun
 from fastmoments.images.sources import load_images, normalise
 from fastmoments.maps.overlap import MAX_FEATURES, Overlap
 from fastmoments.nets.layers import Conv
@@ -73,9 +73,9 @@ def test_batch_norm_behind_few_inputs_against_sampling(family, monkeypatch):
         at = {station.loc: station.moments["log_mu2_noise"] for station in stations}
         return math.exp(at["norm"] - at["input"])  # both feel the one draw of noise that a net sees
 
-    flow = list(sampled(network, images, width=1024, nets=nets, seed=0))
+    flow = list(SampledRun(network, images, width=1024, nets=nets, seed=0))
     values = np.array([growth([s for s in flow if s.net == net]) for net in range(nets)])
     error = values.std(ddof=1) / math.sqrt(nets)
-    assert abs(growth(InfiniteWidth(network, images)) - values.mean()) < 4 * error
+    assert abs(growth(InfiniteWidthWalk(network, images)) - values.mean()) < 4 * error
     monkeypatch.setattr(Overlap, "of_images", classmethod(lambda cls, images: None))
-    assert growth(InfiniteWidth(network, images)) - values.mean() > 8 * error
+    assert growth(InfiniteWidthWalk(network, images)) - values.mean() > 8 * error

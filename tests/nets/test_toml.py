@@ -88,7 +88,6 @@ WRONG = [
     ("[[layers]]\ntype = 'Conv'\nkernel_size = 3.0", ("layers[1]", "kernel_size must be", "3.0")),
     ("[[layers]]\ntype = 'Conv'\npadding = 'same'", ("padding must be one of", "'same'")),
     ("[[stem]]\ntype = 'BatchNorm'\nepsilon = -1\n[[layers]]\ntype = 'Conv'", ("stem[1]", "epsilon", "-1")),
-    ("[[stem]]\ntype = 'Residual'\nbranch = [{type = 'Conv'}]\n[[layers]]\ntype = 'Conv'", ("stem may",)),
     ("[[layers]]\nrepeat = 0\nlayers = []", ("layers[1]", "repeat must be a whole number from 1", "not 0")),
     ("[[layers]]\nrepeat = true\nlayers = []", ("repeat must be", "not True")),
     ("[[layers]]\nrepeat = 2", ("repeat needs layers",)),

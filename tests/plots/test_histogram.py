@@ -15,7 +15,7 @@ from fastmoments.plots.histogram import plot_histograms
 def test_histograms_of_a_finite_width():
     """A law for each depth, and the simulated one beside it."""
     images = fm.load_images("synthetic:6x6x3", 4)
-    scan = fm.scan(fm.vanilla(8), images, method="finite", width=64, every=2)
+    scan = fm.scan(fm.vanilla(8), images, fm.FiniteWidth(width=64), every=2)
     figure = plot_histograms(scan, beside={"log_nu2_signal": {8: (0.0, 0.5)}})
     left, right, _ = figure.axes
     assert [text.get_text() for text in left.get_legend().get_texts()] == [
@@ -30,7 +30,7 @@ def test_histograms_of_a_finite_width():
 
 def test_lines_are_the_laws_of_the_scan():
     images = fm.load_images("synthetic:6x6x3", 4)
-    scan = fm.scan(fm.vanilla(6), images, method="finite", width=64, every=2)
+    scan = fm.scan(fm.vanilla(6), images, fm.FiniteWidth(width=64), every=2)
     (axes,) = plot_histograms(scan, [4], {"log_chi": {4: (0.1, 0.2)}}, ["log_chi"]).axes
     ours, theirs, _ = axes.lines
     edges, density = scan.histogram("log_chi", 4, bins=400)

@@ -22,7 +22,7 @@ def test_csv(scans, tmp_path):
     fm.save_scan(scans["infinite"], tmp_path / "scan.csv")
     head, *lines = (tmp_path / "scan.csv").read_text().splitlines()
     assert head.split(",")[:2] == ["depth", "loc"]
-    assert len(lines) == 2 * 5
+    assert len(lines) == 2 * 6
 
 
 def test_a_failed_write_leaves_what_was_there(tmp_path):

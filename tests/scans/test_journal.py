@@ -75,7 +75,7 @@ def test_a_scan_goes_on_to_the_same_bytes(tmp_path, always, family, kernel_size)
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
 def test_with_leading_pairs(tmp_path, always, dtype):
     images = fm.load_images("synthetic:18x18", 6, seed=1)
-    path, options = tmp_path / "x.partial", {"every": 3, "dtype": dtype}
+    path, options = tmp_path / "x.partial", {"every": 3, "engine": fm.InfiniteWidth(dtype=dtype)}
     whole = fm.scan(fm.bn_res(9), images, **options)
     with pytest.raises(Stop):
         fm.scan(fm.bn_res(9), images, journal=path, progress=stop_at(6), **options)
@@ -83,7 +83,7 @@ def test_with_leading_pairs(tmp_path, always, dtype):
 
 
 def test_random_nets_go_on_with_the_next(tmp_path):
-    path, options = tmp_path / "x.partial", {"method": "sampled", "width": 16, "nets": 5, "every": 4}
+    path, options = tmp_path / "x.partial", {"engine": fm.Sampled(width=16, nets=5), "every": 4}
     whole = fm.scan(NETS["bn_ff"], IMAGES, **options)
     with pytest.raises(Stop):
         fm.scan(NETS["bn_ff"], IMAGES, journal=path, progress=stop_at(8, net=3), **options)
@@ -119,7 +119,7 @@ def test_refusals(tmp_path, always):
     before = path.read_bytes()
     with pytest.raises(ValueError, match="continue it with resume, or delete it"):
         fm.scan(net, IMAGES, journal=path)
-    for change in ({"every": 2}, {"rank": 3}):
+    for change in ({"every": 2}, {"engine": fm.InfiniteWidth(rank=3)}):
         with pytest.raises(ValueError, match=r"belongs to another scan \(options differ\)"):
             fm.scan(net, IMAGES, journal=path, resume=True, **change)
     with pytest.raises(ValueError, match=r"another scan \(architecture differ\)"):
@@ -137,7 +137,7 @@ def test_refusals(tmp_path, always):
 
 
 def test_a_bad_argument_writes_nothing(tmp_path):
-    for bad in ({"method": "sampled", "draw": "dice"}, {"dtype": "float16"}, {"every": 0}):
+    for bad in ({"engine": "dice"}, {"engine": fm.FiniteWidth(8)}, {"every": 0}):
         with pytest.raises(ValueError):
             fm.scan(NETS["bn_ff"], IMAGES, journal=tmp_path / "x.partial", **bad)
     assert list(tmp_path.iterdir()) == []
@@ -146,7 +146,7 @@ def test_a_bad_argument_writes_nothing(tmp_path):
 def test_a_full_disk_leaves_what_was_written(tmp_path, monkeypatch):
     path = tmp_path / "x.partial"
     with journals.Journal(path, {}, False) as kept:
-        kept.append(Station(1, "input", {"log_chi": -np.inf}))
+        kept.append(Station("", "images", 1, "input", {"log_chi": -np.inf}))
 
         class Full:
             def write(self, text):
@@ -154,13 +154,13 @@ def test_a_full_disk_leaves_what_was_written(tmp_path, monkeypatch):
 
         file, kept._file = kept._file, Full()
         with pytest.raises(OSError, match=r"No space left on device; what was written before is kept"):
-            kept.append(Station(2, "input", {}))
+            kept.append(Station("layers.1", "ReLU", 2, "input", {}))
         kept._file = file
         monkeypatch.setattr(journals.np, "savez", lambda *a, **k: Full().write(""))
         kept._due = 0.0
         with pytest.raises(OSError, match="Cannot write"):
             kept.checkpoint(3, lambda: ({}, {}))
-    assert journals.read(path) == ({}, [Station(1, "input", {"log_chi": -np.inf})])
+    assert journals.read(path) == ({}, [Station("", "images", 1, "input", {"log_chi": -np.inf})])
     assert [each.name for each in tmp_path.iterdir()] == ["x.partial"]
 
 
@@ -217,7 +217,7 @@ def test_a_killed_process_loses_little(tmp_path):
         )
     assert abs(steps[0].depth - reached) <= 20
     assert steps[0].depth > 10
-    journal = {(json.loads(line)[0], json.loads(line)[1]): line for line in path.read_text().splitlines()[1:]}
+    journal = {json.loads(line)["path"]: line for line in path.read_text().splitlines()[1:]}
     whole = tmp_path / "whole.partial"
     with pytest.raises(Stop):
         fm.scan(net, IMAGES, every=10, journal=whole, progress=stop_at(reached + 30))

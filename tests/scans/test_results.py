@@ -10,9 +10,9 @@ from fastmoments.scans.results import MOMENTS, gather
 
 def test_the_json_follows_its_schema(scans):
     values = json.loads(json.dumps(scans["infinite"].to_dict(), allow_nan=False))
-    assert values["schema"] == "fastmoments.scan/1"
+    assert values["schema"] == "fastmoments.scan/2"
     assert values["depth"] == [2, 4]
-    assert values["locs"] == ["input", "norm", "act", "conv", "merge"]
+    assert values["locs"] == ["input", "norm", "act", "conv", "branch", "merge"]
     assert list(values["moments"]) == list(MOMENTS)
     assert values["moments"]["chi"]["merge"]["sigma"] is None
     assert values["data"] == {
@@ -56,7 +56,7 @@ def test_curves_are_found_by_name_and_station(scans):
 def test_nets_are_averaged_net_by_net():
     """The mean of chi is that of each net's chi; growth is taken within each net."""
     stations = [
-        Station(1, loc, {"log_chi": value}, net=net)
+        Station(f"layers.{loc}", "ReLU", 1, loc, {"log_chi": value}, net=net)
         for net, pair in enumerate([(0.0, 1.0), (1.0, 3.0)])
         for loc, value in zip(("input", "act"), pair, strict=True)
     ]

@@ -4,17 +4,19 @@ import numba
 import numpy as np
 import pytest
 
+import fastmoments as fm
 from fastmoments.images import sources as data
 from fastmoments.nets import families
 from fastmoments.nets.layers import BatchNorm, Conv, ReLU
 from fastmoments.nets.network import Network, Residual
+from fastmoments.scans.engines import engine_from
 from fastmoments.scans.files import load_scan
-from fastmoments.scans.scanning import kernel, limited_threads, prepared, scan
+from fastmoments.scans.scanning import kernel, limited_threads, scan
 from fastmoments.scans.verification import verify
 
 NET = families.bn_ff(depth=2, kernel_size=1)
 IMAGES = np.random.default_rng(0).standard_normal((4, 2, 2, 3))
-SAMPLED = {"method": "sampled", "width": 8, "nets": 2}
+SAMPLED = {"width": 8, "nets": 2}
 
 
 def of_layers(*stack):
@@ -26,31 +28,33 @@ CALLS = {
     "network is a layer": (lambda: scan(Conv(), IMAGES), "network must be a fastmoments Network, not Conv"),
     "kernel of no net": (lambda: kernel(None, IMAGES), "network must be a fastmoments Network"),
     "verify of no net": (lambda: verify("bn_ff", IMAGES), "network must be a fastmoments Network"),
-    "unknown method": (lambda: scan(NET, IMAGES, method="exact"), "one of infinite, finite, sampled, not"),
+    "unknown method": (lambda: scan(NET, IMAGES, "exact"), "one of infinite, finite, sampled, not"),
+    "engine is a class": (lambda: scan(NET, IMAGES, fm.Sampled), "engine must be an engine such as"),
+    "engine is a number": (lambda: scan(NET, IMAGES, 3), "engine must be an engine such as"),
     "every is zero": (lambda: scan(NET, IMAGES, every=0), "every must be a positive whole number, not 0"),
     "every is a float": (lambda: scan(NET, IMAGES, every=1.5), "every must be a positive whole number"),
     "every is a bool": (lambda: scan(NET, IMAGES, every=True), "every must be a positive whole number"),
-    "precision is unknown": (lambda: scan(NET, IMAGES, dtype="half"), "dtype must be one of float64"),
+    "precision is unknown": (lambda: fm.InfiniteWidth(dtype="half"), "dtype must be one of float64"),
     "precision of a simulation": (
-        lambda: scan(NET, IMAGES, method="sampled", dtype="float32"), 'dtype belongs to method="infinite"',
+        lambda: engine_from("sampled", dtype="float32"), 'dtype belongs to method="infinite"',
     ),
     "rank of a simulation": (
-        lambda: scan(NET, IMAGES, method="sampled", rank=4), 'rank belongs to method="infinite"',
+        lambda: engine_from("sampled", rank=4), 'rank belongs to method="infinite"',
     ),
     "station is unknown": (lambda: scan(NET, IMAGES, reff_locs=("actt",)), "reff_locs must be"),
     "stations are a string": (lambda: scan(NET, IMAGES, reff_locs="act"), "reff_locs must be a sequence"),
     "threads is zero": (lambda: scan(NET, IMAGES, threads=0), "threads must be a whole number from 1"),
     "threads is too many": (lambda: scan(NET, IMAGES, threads=10**6), "threads must be a whole number from"),
     "threads is a float": (lambda: scan(NET, IMAGES, threads=1.0), "threads must be a whole number"),
-    "width without sampling": (lambda: scan(NET, IMAGES, width=8), "width belongs to method="),
-    "nets without sampling": (lambda: scan(NET, IMAGES, nets=8), "nets belongs to method="),
-    "width is negative": (lambda: scan(NET, IMAGES, **SAMPLED | {"width": -8}), "width must be"),
-    "width is a float": (lambda: scan(NET, IMAGES, **SAMPLED | {"width": 8.0}), "width must be"),
-    "nets is negative": (lambda: scan(NET, IMAGES, **SAMPLED | {"nets": -1}), "nets must be"),
-    "seed is negative": (lambda: scan(NET, IMAGES, **SAMPLED, seed=-1), "seed must be"),
-    "draw is unknown": (lambda: scan(NET, IMAGES, **SAMPLED, draw="fast"), "draw must be one of auto"),
-    "convolution is unknown": (lambda: scan(NET, IMAGES, convolution="slow"), "convolution must be one of"),
-    "rank is zero": (lambda: scan(NET, IMAGES, rank=0), "rank must be a positive whole number, not 0"),
+    "width without sampling": (lambda: engine_from("infinite", width=8), "width belongs to method="),
+    "nets without sampling": (lambda: engine_from("infinite", nets=8), "nets belongs to method="),
+    "width is negative": (lambda: fm.Sampled(**SAMPLED | {"width": -8}), "width must be"),
+    "width is a float": (lambda: fm.Sampled(**SAMPLED | {"width": 8.0}), "width must be"),
+    "nets is negative": (lambda: fm.Sampled(**SAMPLED | {"nets": -1}), "nets must be"),
+    "seed is negative": (lambda: fm.Sampled(**SAMPLED, seed=-1), "seed must be"),
+    "draw is unknown": (lambda: fm.Sampled(**SAMPLED, draw="fast"), "draw must be one of auto"),
+    "convolution is unknown": (lambda: fm.InfiniteWidth(convolution="slow"), "convolution must be one of"),
+    "rank is zero": (lambda: fm.InfiniteWidth(rank=0), "rank must be a positive whole number, not 0"),
     "no tap meets an image": (of_layers(Conv(2, dilation=9, padding="zeros"), ReLU()), "meets an image"),
     "images are missing": (lambda: scan(NET, None), "array"),
     "images are text": (lambda: scan(NET, [[["a"]]]), "pixel values must be integers or floats"),
@@ -65,7 +69,7 @@ CALLS = {
     ),
     "one image, fully connected": (lambda: scan(NET, IMAGES[:1]), "two different images"),
     "unknown name of images": (lambda: data.load_images("mnist"), "unknown images 'mnist'"),
-    "count is zero": (lambda: data.load_images("synthetic", 0), "count must be a whole number from 1"),
+    "count is zero": (lambda: data.load_images("synthetic", 0), "count must be a positive whole number"),
     "kernel size is zero": (lambda: Conv(0), "kernel_size must be a positive whole number, not 0"),
     "kernel size is a float": (lambda: Conv(3.0), "kernel_size must be a positive whole number"),
     "gain is zero": (lambda: Conv(gain=0.0), "gain must be a finite positive number"),
@@ -75,7 +79,7 @@ CALLS = {
     "epsilon is negative": (lambda: BatchNorm(-1e-3), "epsilon must be a finite non-negative number"),
     "branch without weights": (lambda: Residual((ReLU(),)), "the branch needs a Conv"),
     "branch is a layer": (lambda: Residual(Conv()), "must be a sequence of layers"),
-    "branch holds a residual": (lambda: Residual((Residual((Conv(),)),)), "branch may hold"),
+    "branch holds a name": (lambda: Residual(("Conv",)), "branch may hold"),
     "layers hold a name": (lambda: Network(("Conv",)), "layers may hold"),
     "depth is negative": (lambda: families.bn_ff(depth=-1), "depth must be a whole number of at least 0"),
     "depth is a float": (lambda: families.bn_res(depth=10.0), "depth must be a whole number"),
@@ -88,13 +92,13 @@ CALLS = {
     "no file": (lambda: load_scan("nowhere.json"), "There is no file nowhere.json"),
     "unknown ending": (lambda: load_scan("scan.txt"), "Cannot tell the format of scan.txt"),
     "one width": (lambda: verify(NET, IMAGES, widths=[64, 64]), "at least two different widths"),
-    "width zero": (lambda: verify(NET, IMAGES, widths=(0, 64)), "widths must hold whole numbers of at"),
+    "width zero": (lambda: verify(NET, IMAGES, widths=(0, 64)), "all of widths must be a positive"),
     "widths is a number": (lambda: verify(NET, IMAGES, widths=64), "widths must be a sequence"),
-    "widths are text": (lambda: verify(NET, IMAGES, widths="64"), "widths must hold whole numbers"),
+    "widths are text": (lambda: verify(NET, IMAGES, widths="64"), "all of widths must be a positive"),
     "few nets": (lambda: verify(NET, IMAGES, nets=7), "nets must be a whole number of at least 8"),
     "seed of verify": (lambda: verify(NET, IMAGES, seed=None), "seed must be a whole number"),
     "no depths": (lambda: verify(NET, IMAGES, depths=[]), "depths must not be empty"),
-    "depth zero": (lambda: verify(NET, IMAGES, depths=[0]), "depths must hold whole numbers of at least 1"),
+    "depth zero": (lambda: verify(NET, IMAGES, depths=[0]), "all of depths must be a positive"),
     "depth beyond the net": (lambda: verify(NET, IMAGES, depths=[3]), "depths may go to 2"),
     "threshold zero": (lambda: verify(NET, IMAGES, threshold=0), "threshold must be a positive number"),
     "nothing to verify": (lambda: verify(Network(), IMAGES), "depth 0 has nothing to verify"),
@@ -122,22 +126,19 @@ def test_a_scan_says_what_it_was_made_from():
         "source": "synthetic:9x6x2", "images": 3, "height": 5, "width": 3, "points": 45, "seed": 4,
     }  # fmt: skip
     assert found.architecture == net.architecture()
-    assert [(station.depth, station.loc) for station in seen] == [
+    assert [(station.depth, station.loc) for station in seen if station.loc] == [
         (depth, loc) for depth in (2, 4, 5) for loc in ("input", "conv", "act")
     ]
+    assert [station.path for station in seen if not station.loc] == ["", "stem.0"]
 
 
-def test_images_are_prepared_for_the_net():
-    flat, convolutional = families.vanilla(1, 1), families.vanilla(1)
-    assert prepared(flat, IMAGES, False).shape == (4, 1, 1, 12)
-    np.testing.assert_array_equal(prepared(flat, IMAGES, False).ravel(), IMAGES.ravel())
-    assert prepared(convolutional, IMAGES, False) is IMAGES
-    np.testing.assert_array_equal(
-        prepared(convolutional, IMAGES, True), data.normalise(IMAGES, fully_connected=False)
-    )
-    with_scale = scan(convolutional, 3.0 * IMAGES, normalise=False)["log_nu2_signal", "input"]
-    without = scan(convolutional, IMAGES, normalise=False)["log_nu2_signal", "input"]
-    np.testing.assert_allclose(with_scale - without, np.log(9.0))
+def test_images_may_be_taken_as_they_are():
+    net = families.vanilla(1)
+    scaled = scan(net, 3.0 * IMAGES, normalise=False)["log_nu2_signal", "input"]
+    as_they_are = scan(net, IMAGES, normalise=False)["log_nu2_signal", "input"]
+    np.testing.assert_allclose(scaled - as_they_are, np.log(9.0))
+    by_hand = scan(net, data.normalise(IMAGES), normalise=False)["log_nu2_signal", "input"]
+    np.testing.assert_allclose(scan(net, 3.0 * IMAGES)["log_nu2_signal", "input"], by_hand)
 
 
 def test_the_kernel_is_symmetric_and_has_the_variance_of_the_scan():
@@ -159,8 +160,8 @@ def test_threads_are_put_back_also_behind_an_error():
 
 def test_batches_are_drawn_by_the_seed():
     images = data.load_images("synthetic:4x4x3", 12)
-    options = {"method": "finite", "width": 64, "batch": 6, "batches": 2}
-    one, same, other = (scan(families.vanilla(2, 1), images, seed=seed, **options) for seed in (1, 1, 2))
+    engines = [fm.FiniteWidth(width=64, batch=6, batches=2, seed=seed) for seed in (1, 1, 2)]
+    one, same, other = (scan(families.vanilla(2, 1), images, engine) for engine in engines)
     assert (one.data["batch"], one.data["batches"], one.data["points"]) == (6, 2, 6)
     np.testing.assert_array_equal(one["mu2_signal"], same["mu2_signal"])
     assert np.all(one["mu2_signal"] != other["mu2_signal"])

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from fastmoments.images import sources as data
-from fastmoments.nets import families, layers, network
+from fastmoments.nets import families, geometry, layers, network
 from fastmoments.scans import verification
 from fastmoments.scans.verification import LEVEL, extrapolate, verify
 
@@ -78,8 +78,8 @@ def test_a_missing_gain_is_found():
     assert small(right).agrees
     simulate = verification.scan
 
-    def scan(network, *arguments, method="infinite", **options):
-        return simulate(wrong if method == "sampled" else network, *arguments, method=method, **options)
+    def scan(network, images, engine, **options):
+        return simulate(wrong if engine.nets else network, images, engine, **options)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(verification, "scan", scan)
@@ -159,7 +159,7 @@ def test_the_error_of_a_sampled_deviation_is_what_it_says():
     from fastmoments.engines.protocol import Station
 
     rng, scores = np.random.default_rng(0), []
-    ours = Station(1, "act", {"log_nu2_signal": 0.0}, sigmas={"log_nu2_signal": 0.3})
+    ours = Station("layers.1", "ReLU", 1, "act", {"log_nu2_signal": 0.0}, sigmas={"log_nu2_signal": 0.3})
     for _ in range(400):
         simulated = {(1, "act"): {"nu2_signal": 0.3 * rng.standard_normal(60), "error": [0.0]}}
         scores.append([row.z for row in verification._compare_at([1], 64, [ours], simulated)])
@@ -169,7 +169,7 @@ def test_the_error_of_a_sampled_deviation_is_what_it_says():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("padding", layers.PADDINGS)
+@pytest.mark.parametrize("padding", geometry.PADDINGS)
 @pytest.mark.parametrize("family", families.FAMILIES.values(), ids=list(families.FAMILIES))
 def test_families_agree_at_depth(family, padding):
     images = data.load_images("synthetic:12x12x64", 4)

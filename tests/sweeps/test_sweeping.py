@@ -207,7 +207,7 @@ def test_sampled_rows_have_deviations():
     }
     (row,) = fm.sweep({**lists, "nets": 3}, processes=1)
     images = fm.load_images("synthetic:4x4", 8, 2)
-    scan = fm.scan(fm.vanilla(3), images, method="sampled", width=8, nets=3, seed=2, threads=1)
+    scan = fm.scan(fm.vanilla(3), images, fm.Sampled(width=8, nets=3, seed=2), threads=1)
     assert (row["width"], row["nets"]) == (8, 3)
     assert (row["chi"], row["chi_sigma"]) == (scan["chi"][-1], scan.curve("chi").sigma[-1])
 

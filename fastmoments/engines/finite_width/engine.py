@@ -1,186 +1,95 @@
-"""Engine: mean and deviation of the moments over random nets of a given width, without sampling.
-
-Which theory serves a net is decided here; the theories are in `plain`, `plain_residual`, `convolutional`,
-`batch_normalised` and `convolutional_normalised`. Their laws are of logarithms; what is linear in the
-results assumes a lognormal law.
-"""
+"""The engine at finite width: its options, and what a run of it takes."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
-from ...nets.layers import BatchNorm, Conv, ReLU
-from ...nets.network import Network, Residual
-from ..protocol import Station, input_log_variances, recorded_depths
-from . import batch_normalised, convolutional, convolutional_normalised, plain, plain_residual
-from .law import Law, station_values
+from ...images.batches import Batch
+from ...nets.network import Network
+from ...validation import whole
+from ..protocol import Plan, Shape
 
-PLAIN, PLAIN_CONV, PLAIN_RES = "plain", "plain_conv", "plain_res"
-BN_FF, BN_RES, BN_CONV = "bn_ff", "bn_res", "bn_conv"
+if TYPE_CHECKING:
+    from .run import FiniteWidthRun
 
-#: Width below which an expansion in 1 / width says nothing.
-LEAST_WIDTH = 32
-#: Images of fully connected nets with batch norm below which 1 / q^2 has no mean over channels: their q, of
-#: all but the mean, has less than 5 degrees of freedom.
-LEAST_BATCH = 6
+#: Batches that are drawn if only their size is given.
+BATCHES = 8
 
 
-def kind(network: Network) -> str:
-    """Which theory covers a net.
-
-    Raises
-    ------
-    ValueError
-        In one sentence, if none does.
-    """
-    convolutions = network.convolutions()
-    if any(conv.bias_variance for conv in convolutions):
-        raise ValueError('method="finite" covers layers without bias; use method="sampled".')
-    if any(not isinstance(layer, Conv) for layer in network.stem) or len(network.stem) > 1:
-        raise ValueError('method="finite" covers a stem of one Conv; use method="sampled".')
-    kinds = {_kind_of_unit(unit) for unit in set(network.units)}
-    if not kinds:
-        return PLAIN if network.fully_connected else PLAIN_CONV
-    if len(kinds) != 1 or None in kinds:
-        raise ValueError(
-            'method="finite" covers stacks of (Conv, ReLU), of (Conv, BatchNorm, ReLU), or of residual units '
-            'whose branch repeats (BatchNorm, ReLU, Conv) or (ReLU, Conv); use method="sampled".'
-        )
-    found = kinds.pop()
-    if not network.fully_connected:
-        stride = max(conv.stride for conv in Network(network.layers).convolutions())
-        plain_units = found == PLAIN and network.stem and len({unit[0] for unit in network.units}) == 1
-        if not (plain_units or found in (BN_FF, BN_RES)) or stride > 1:
-            raise ValueError(
-                'Of nets with convolutions method="finite" covers plain ones (a stem, then Conv and ReLU, '
-                "all alike) and those with BatchNorm in every layer, with and without skips, all of stride 1 "
-                'behind the stem; use kernel_size=1, method="infinite", or "sampled".'
-            )
-        if found == PLAIN:
-            return PLAIN_CONV
-    if found in (PLAIN_RES, BN_RES) and not network.stem:
-        raise ValueError(
-            'method="finite" needs a Conv in the stem of a residual net, so that its channels are Gaussian.'
-        )
-    return found if network.fully_connected else BN_CONV
-
-
-def _check_positions(positions: int, covered: str) -> None:
-    """Refuse images that have one position behind the first layer, or too many for dense matrices."""
-    if positions < 2:
-        raise ValueError(
-            'method="finite" covers images with one position behind the first layer as fully connected nets '
-            "only: give larger images, or kernel_size=1."
-        )
-    if covered == PLAIN_CONV and positions > convolutional.MOST_POSITIONS:
-        raise ValueError(
-            f'method="finite" covers plain convolutional nets of at most {convolutional.MOST_POSITIONS:,} '
-            f'positions behind the stem, not {positions:,}: give smaller images, or use method="infinite" or '
-            '"sampled".'
-        )
-
-
-def _kind_of_unit(unit: tuple) -> str | None:
-    if isinstance(unit[0], Residual):
-        types = [type(layer) for layer in unit[0].branch]
-        if unit[0].shortcut:
-            return None
-        if types == [BatchNorm, ReLU, Conv] * (len(types) // 3):
-            return BN_RES
-        return PLAIN_RES if types == [ReLU, Conv] * (len(types) // 2) else None
-    types = [type(layer) for layer in unit]
-    return {(Conv, ReLU): PLAIN, (Conv, BatchNorm, ReLU): BN_FF}.get(tuple(types))
-
-
+@dataclass(frozen=True)
 class FiniteWidth:
-    """The stations of a net at finite width, as an iterable.
+    """Mean and standard deviation over random nets of a given width, analytically (`docs/finite-width.md`).
+
+    Means to O(1 / width) a layer, deviations to leading order.
 
     Parameters
     ----------
-    network : Network
-        See `kind`.
-    batches : sequence of ndarray, shape (n, h, w, c)
-        Normalised images; (n, 1, 1, features) for a fully connected net. Of several batches, means are
-        averaged, and the variance of the means between batches is added, as for a simulation that draws its
-        images anew for every net.
     width : int
         Channels behind every layer.
-    every : int
-        Depths between stations.
-
-    Attributes
-    ----------
-    watch : callable, optional
-        Called with the batch, from 0, and the depth where the walk is.
+    batch, batches : int, optional
+        So many batches (`BATCHES` if left out) of so many of the images, drawn anew, each normalised by
+        itself. Their means are averaged and the variance between them is added. Left out, all images are
+        one batch.
+    seed : int
+        Of the batches.
 
     Raises
     ------
     ValueError
-        If the net is not covered, the width is below `LEAST_WIDTH`, a parameter is out of range, or the
-        images do not vary.
+        If a parameter is out of range.
     """
 
-    def __init__(self, network: Network, batches, *, width: int, every: int = 1):
-        if width < LEAST_WIDTH:
-            raise ValueError(
-                f'method="finite" expands in 1 / width, which does not hold at width {width}: give at least '
-                f"{LEAST_WIDTH}; it is rough from a depth of 0.4 widths on in plain nets, and from as many "
-                'points as channels on in fully connected ones with batch norm; or use "sampled".'
-            )
-        self.network, self.width, self.watch = network, width, None
-        self.depths = frozenset(recorded_depths(network.depth, every))
-        theories = {
-            PLAIN: plain, PLAIN_CONV: convolutional, PLAIN_RES: plain_residual, BN_FF: batch_normalised,
-            BN_RES: batch_normalised, BN_CONV: convolutional_normalised,
-        }  # fmt: skip
-        covered = kind(network)
-        self.walk = theories[covered].stations
-        if covered in (PLAIN_CONV, BN_CONV):
-            first = network.stem[0] if network.stem else network.units[0][0]
-            _check_positions(math.prod(first.output_size(side) for side in batches[0].shape[1:3]), covered)
-        shape = (-1,) if network.fully_connected else batches[0].shape[1:]
-        self.batches = [np.asarray(batch).reshape(len(batch), *shape) for batch in batches]
-        if min(len(batch) for batch in self.batches) < 2:
-            raise ValueError('method="finite" needs at least two images in a batch.')
-        if covered in (BN_FF, BN_RES) and min(len(batch) for batch in self.batches) < LEAST_BATCH:
-            raise ValueError(
-                f'method="finite" needs at least {LEAST_BATCH} images in a batch of a fully connected net '
-                "with batch norm, because below that the inverse batch variance has no variance over "
-                'channels: give more images, or use "sampled".'
-            )
-        self.inputs = [input_log_variances(batch)[0] for batch in batches]
+    width: int = 256
+    batch: int | None = None
+    batches: int | None = None
+    seed: int = 0
 
-    def __iter__(self) -> Iterator[Station]:
-        """Yield the stations, layer by layer; every iteration begins anew."""
-        walks = [
-            self.walk(self.network, batch, self.width, self.depths, log_input)
-            for batch, log_input in zip(self.batches, self.inputs, strict=True)
-        ]
-        # One batch after the other, so that memory holds one; the stations come with the last.
-        *earlier, last = (self._watched(batch, walk) for batch, walk in enumerate(walks))
-        for found in zip(*map(list, earlier), last, strict=True):
-            depth, loc, _ = found[0]
-            moments, sigmas = station_values(_mixed([laws for _, _, laws in found]))
-            yield Station(depth, loc, moments, sigmas=sigmas)
+    method: ClassVar[str] = "finite"
+    nets: ClassVar[None] = None
+    dtype: ClassVar[str] = "float64"
 
-    def _watched(self, batch: int, walk: Iterator) -> Iterator:
-        """The stations of a walk, which also yields (depth, None, None) where it goes on without one."""
-        for depth, loc, laws in walk:
-            if self.watch is not None:
-                self.watch(batch, depth)
-            if loc is not None:
-                yield depth, loc, laws
+    def __post_init__(self):
+        whole("width", self.width)
+        whole("seed", self.seed, 0)
+        if self.batch is not None:
+            whole("batch", self.batch)
+        if self.batches is not None:
+            whole("batches", self.batches)
+            if self.batch is None:
+                raise ValueError("batches says how many batches to draw; say of how many images with batch.")
 
+    def prepare(self, network: Network, batch: Batch, plan: Plan) -> FiniteWidthRun:
+        """A run; see `Engine.prepare`."""
+        from .run import FiniteWidthRun
 
-def _mixed(laws: list[dict[str, Law]]) -> dict[str, Law]:
-    """Laws over nets and batches, each batch as likely."""
-    mixed = {}
-    for name in laws[0]:
-        means = np.array([each[name].mean for each in laws])
-        between = float(means.var(ddof=1)) if len(means) > 1 else 0.0
-        within = float(np.mean([each[name].variance for each in laws]))
-        mixed[name] = Law(float(means.mean()), within + between)
-    return mixed
+        return FiniteWidthRun(network, self._batches(batch), width=self.width, depths=plan.depths)
+
+    def drawn(self, images: int) -> dict[str, int]:
+        """Size and number of the batches, if some are drawn."""
+        return {} if self.batch is None else {"batch": self.batch, "batches": self.batches or BATCHES}
+
+    def _batches(self, batch: Batch) -> list[np.ndarray]:
+        if self.batch is None:
+            return [batch.values]
+        images = len(batch.array)
+        if not 2 <= self.batch <= images:
+            raise ValueError(f"batch must be a whole number from 2 to the {images} images, not {self.batch}.")
+        streams = np.random.SeedSequence(self.seed).spawn(self.batches or BATCHES)
+        generators = map(np.random.default_rng, streams)
+        return [batch.chosen(rng.choice(images, self.batch, replace=False)) for rng in generators]
+
+    def memory(self, network: Network, shape: Shape, plan: Plan) -> int:
+        """Right to about a fifth."""
+        from . import costs
+
+        return costs.memory(network, (self.batch or shape[0], *shape[1:]), plan)
+
+    def seconds(self, network: Network, shape: Shape, plan: Plan, threads: int) -> None:
+        """Not known."""
+
+    def smaller(self, network: Network) -> list[FiniteWidth]:
+        """There is no other way."""
+        return []

@@ -9,12 +9,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 
-from fastmoments.engines.protocol import ENGINE_MOMENTS
-from fastmoments.engines.sampled import engine as sampling
-from fastmoments.engines.sampled.engine import Draw, Flow, convolve, forward, sampled
+import fastmoments as fm
+from fastmoments.engines.protocol import ENGINE_MOMENTS, recorded_depths
+from fastmoments.engines.sampled import layers as sampling
+from fastmoments.engines.sampled.layers import Draw, Flow, convolve, forward
+from fastmoments.engines.sampled.walk import SampledRun
 from fastmoments.nets import families
 from fastmoments.nets.layers import BatchNorm, Conv, ReLU
-from fastmoments.nets.network import LOCS, Network, Residual, unit_locs
+from fastmoments.nets.network import LOCS, Network, Residual
 
 RNG = np.random.default_rng(5)
 FLAT = RNG.standard_normal((6, 1, 1, 10))
@@ -36,8 +38,10 @@ MIXED = Network(
 )
 
 
-def run(network, images, **options):
-    return list(sampled(network, images, **{"width": 8, "nets": 1, **options}))
+def run(network, images, every=1, **options):
+    depths = recorded_depths(network.depth, every)
+    walk = SampledRun(network, images, depths=depths, **{"width": 8, "nets": 1, **options})
+    return [station for station in walk if station.loc]
 
 
 # ---------------------------------------------------------------- an oracle without scales, blocks or tricks
@@ -101,9 +105,12 @@ def naive_stations(network, images, width, seed):
         residual = unit[0] if isinstance(unit[0], Residual) else None
         yield depth, "input", naive_moments(x, dx, images)
         skip, skip_noise, seen = x, dx, set()
-        for layer in residual.branch if residual else unit:
+        layers = residual.branch if residual else unit
+        for index, layer in enumerate(layers):
             x, dx = naive_layer(layer, x, dx, rng, width)
-            loc = unit_locs((layer,))[1]
+            loc = {Conv: "conv", BatchNorm: "norm", ReLU: "act"}[type(layer)]
+            if residual and index == len(layers) - 1 and loc in seen:
+                loc = "branch"
             if loc not in seen:
                 yield depth, loc, naive_moments(x, dx, images)
             seen.add(loc)
@@ -112,6 +119,10 @@ def naive_stations(network, images, width, seed):
                 skip, skip_noise = naive_layer(layer, skip, skip_noise, rng, width)
             x, dx = x + skip, dx + skip_noise
             yield depth, "merge", naive_moments(x, dx, images)
+            for layer in unit[1:]:
+                x, dx = naive_layer(layer, x, dx, rng, width)
+            if unit[1:]:
+                yield depth, "out", naive_moments(x, dx, images)
 
 
 CONVS = st.builds(
@@ -148,7 +159,7 @@ def test_convolution_is_that_of_explicit_loops(conv, height, width, chunk):
 )
 @pytest.mark.parametrize("block", [16, 2**16])
 def test_every_station_is_that_of_the_oracle(network, images, block, monkeypatch):
-    monkeypatch.setattr(sampling, "_BLOCK", block)
+    monkeypatch.setattr(sampling, "BLOCK", block)
     ours = run(network, images, width=7, seed=3, draw="weights", reff_locs=LOCS)
     naive = list(naive_stations(network, images, 7, 3))
     assert [(s.depth, s.loc) for s in ours] == [(depth, loc) for depth, loc, _ in naive]
@@ -187,7 +198,7 @@ def test_covariance_behind_a_convolution(conv, draw):
     expected = conv.gain * patches @ patches.T / fan_in
     expected[: len(expected) // 2, : len(expected) // 2] += conv.bias_variance
 
-    forward(conv, flow, Draw(rng, width, draw))
+    forward(conv, flow, Draw(rng, width, draw), None)
     channels = (flow.points() * np.exp(flow.log_scale).reshape(2, 1, 1)).reshape(-1, width)
     variance = expected.diagonal()
     error = np.sqrt((np.outer(variance, variance) + expected**2) / width)
@@ -343,11 +354,11 @@ def test_constant_channels_become_nothing_without_epsilon():
     images = SQUARE.copy()
     images[..., 1] = 3.0
     flow = Flow.start(images, np.random.default_rng(0))
-    forward(BatchNorm(0.0), flow, None)
+    forward(BatchNorm(0.0), flow, None, None)
     assert_array_equal(flow.pair[..., 1], 0.0)
     assert_allclose(flow.pair[0, ..., 0].var() * np.exp(2 * flow.log_scale[0]), 1.0, rtol=1e-5)
     flow = Flow.start(np.ones((3, 1, 1, 2)), np.random.default_rng(0))
-    forward(BatchNorm(0.0), flow, None)
+    forward(BatchNorm(0.0), flow, None, None)
     assert_array_equal(flow.pair, 0.0)
 
 
@@ -364,17 +375,17 @@ def test_constant_channels_become_nothing_without_epsilon():
         ({"seed": -1}, "seed must be"),
         ({"every": 0}, "every must be"),
         ({"draw": "wights"}, "draw must be one of auto, weights, gram"),
-        ({"reff_locs": ("bn",)}, "reff_locs may name"),
+        ({"reff_locs": ("bn",)}, "reff_locs must be"),
         ({"images": FLAT[:1]}, "two points"),
-        ({"images": FLAT[0]}, "shape"),
         ({"images": FLAT * np.nan}, "finite"),
         ({"images": np.ones((4, 1, 1, 3))}, "vary"),
     ],
 )
 def test_wrong_parameters_are_refused_at_the_call(wrong, said):
-    options = {"images": FLAT, "width": 4, "nets": 1, **wrong}
+    images, scans = wrong.pop("images", FLAT), {k: wrong.pop(k) for k in ("every", "reff_locs") if k in wrong}
     with pytest.raises(ValueError, match=said):
-        sampled(families.vanilla(1, kernel_size=1), **options)
+        engine = fm.Sampled(**{"width": 4, "nets": 1, **wrong})
+        fm.scan(families.vanilla(1, kernel_size=1), images, engine, normalise=False, **scans)
 
 
 @pytest.mark.parametrize("unit", [Residual((Conv(3),)), Residual((Conv(3, stride=2),), (Conv(1),))])
@@ -389,8 +400,8 @@ def test_a_net_that_has_died_says_so():
 
 
 def test_the_walk_is_lazy_silent_and_can_be_closed(capfd):
-    walk = sampled(families.vanilla(10**4, kernel_size=1), FLAT, width=8, nets=10**6)
-    assert next(walk).loc == "input"
+    walk = iter(SampledRun(families.vanilla(10**4, kernel_size=1), FLAT, width=8, nets=10**6))
+    assert next(walk).layer == "images"
     walk.close()
     assert list(walk) == []
     assert capfd.readouterr() == ("", "")

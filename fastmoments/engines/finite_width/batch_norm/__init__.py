@@ -1,0 +1,1 @@
+"""Nets with batch norm in every layer at finite width."""

@@ -1,0 +1,359 @@
+"""Stations of convolutional nets with batch norm in every layer, with and without skips, at finite width.
+
+The means are those of the infinite-width engine on the whole batch, with two terms of order 1 / N in every
+batch norm: the covariance before it is one of samples (pairs of points fluctuate, `quadrature`), and the part
+of the noise that lies along the signal is normalised with it. Beside the engine walk the fluctuations, as in
+`fully_connected`, but for what convolutions change:
+
+* errors of pairs of points are thinned out by the average over taps (`tap_averaging`), so that a batch norm
+  sees about an eighth of those of fully connected nets. The leading eigenvector is nearly constant within its
+  image: its own fluctuation is not thinned out, that of its angle to others is in part;
+* norms of single positions do not diffuse, as they are averaged over positions; those of whole images do:
+  V, shape (images, images), of the logarithm of the mean of S_aa over an image;
+* the noise of M points in N < M channels has its rank over channels (`channel_noise_rank`).
+
+What batch norm does to fluctuations is taken from the dense theory (`response`) on a few positions of every
+image, whose spectrum stands for that of all. Orders: means to O(1/N), deviations to leading order. V is
+not fed back into the covariance, so that symmetry breaks as at infinite width.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+import numpy as np
+
+from ....covariances.storage import Covariance, block_index, pairs
+from ....nets.layers import Conv
+from ....nets.network import Residual
+from ...infinite_width.walk import Corrections, InfiniteWidthWalk
+from ...protocol import input_log_variances
+from ..closures import CLOSURES, Closures
+from ..shared.fluctuations import (
+    FluctuationRecursion,
+    FluctuationState,
+    NoiseGain,
+)
+from ..shared.matrices import by_images, centred, image_norms
+from ..shared.relu_moments import correlation_of_squares, correlations
+from .convolutional_stations import laws_of, ranks
+from .merge import merged_noise, merged_norms, merged_with_signal, signal_noise_shares
+from .noise_sampling import NoiseFluctuationState, NoiseSampling
+from .record import BatchNormRecord
+from .response import batch_norm_response
+from .tap_averaging import TapAveraging
+
+#: Stations whose laws are known.
+LOCS = ("input", "conv", "norm", "act", "merge")
+#: Fluctuations that no average over positions thins out.
+UNIFORM = ("mode", "diffusion", "kept")
+
+
+class FiniteTerms(Corrections):
+    """Terms of order 1 / width beside a walk at infinite width, and the fluctuations that go with them.
+
+    Parameters
+    ----------
+    network : Network
+        A stem of one Conv, or none; then units of (Conv, BatchNorm, ReLU), or residual ones of
+        (BatchNorm, ReLU, Conv), repeated. Convolutions of the units have stride 1.
+    images : shape (n, h, w, c)
+    width : int
+    """
+
+    def __init__(self, network, images: np.ndarray, width: int, closures: Closures = CLOSURES):
+        self.network, self.images, self.width, self.closures = network, images, width, closures
+        self.at_input = input_log_variances(images)
+        self.residual = bool(network.units) and isinstance(network.units[0][0], Residual)
+        self.start()
+
+    # ------------------------------------------------------------ beside the walk
+
+    def start(self) -> None:
+        """A walk begins."""
+        #: The first batch norm of a unit that was passed last, and where the signal stands.
+        self.passed: BatchNormRecord | None = None
+        self.state = None
+        self.leading_vectors: np.ndarray | None = None
+        self._layers: list[BatchNormRecord] = []
+
+    def before_convolution(self, state) -> None:
+        """A stem that is followed by a Conv at once is sampled there."""
+        if state.signal is not None and self.passed is None:
+            self._sample_stem(state)
+
+    def after_convolution(self, state, conv: Conv, first: bool) -> None:
+        """A convolution averages fluctuations over its taps."""
+        if first:
+            self._begin(state, conv)
+            return
+        response = self.lattice.response(conv)
+        self.taps = float(np.mean(response**2))
+        for name, trail in self.trails.items():
+            if name not in UNIFORM:
+                trail.thinned(response)
+
+    def before_batch_norm(self, state, layer, key: str) -> float:
+        """Of how many samples the covariance before a batch norm is one."""
+        if self._first(key):
+            self._settle(state)
+        self._coming = self._before(state, layer.epsilon)
+        pairs = float(np.mean(self.trails["pairs"].variance))
+        return 1.0 / pairs if pairs > 0.0 else math.inf
+
+    def after_batch_norm(self, state, done, key: str) -> float:
+        """Logarithm of the share of the noise's variance that is not normalised with the signal."""
+        passed, through = self._coming, self._coming.through
+        lost = through.directions * float(np.mean(self.trails["overlap"].variance))
+        # Of all points: the few have a bulk of few dimensions, whose variance would fluctuate more.
+        passed.inverse_square = done.inverse_square
+        masks = max(through.masks, self.closures.least_masks(passed.inverse_square))
+        passed.channels = NoiseSampling(
+            self.width,
+            passed.inverse_square,
+            through.inverse_order_2,
+            masks,
+            squared_correlation=0.0,
+            participation=0.0,
+            closures=self.closures,
+        )
+        self._behind(state, passed)
+        if self.passed is None or self._first(key):
+            self.passed = passed
+        return self.closures.log_kept(lost)
+
+    def _first(self, key: str) -> bool:
+        """Whether a batch norm is the first of its unit."""
+        return not self.residual or int(key.rpartition(".")[2]) < 2
+
+    def before_station(self, state, loc: str | None) -> None:
+        """Between units the fluctuations of a branch are merged into those of the shortcut."""
+        if loc in ("input", "merge") and self.residual:
+            self._settle(state)
+
+    def after_station(self, state, loc: str | None, moments: dict, ranked: bool) -> None:
+        """Where the signal stands, and its ranks."""
+        self.state = state
+        if ranked and loc == "act":
+            self.passed.ranks = ranks(self, state, moments)
+
+    # ------------------------------------------------------------ fluctuations
+
+    def _begin(self, state, conv: Conv) -> None:
+        """After the first linear layer, which sees the images: channels are independent given them."""
+        signal, images = state.signal, state.noise.images
+        positions = signal.points // images
+        layers = [layer for unit in self.network.units for layer in _layers_of(unit)]
+        convs = [layer for layer in layers if isinstance(layer, Conv)]
+        periodic = all(layer.padding == "periodic" for layer in convs)
+        self.lattice = TapAveraging(state.noise.grid, periodic)
+        each = max(2, min(positions, self.closures.points // images))
+        self.chosen = self.closures.positions(images, positions, each)
+        overlaps = self.lattice.shared_taps(conv) / self.images.shape[-1]
+        self.inputs = 1.0 / overlaps[0, 0]
+        #: What the weights of the last convolution add to N times the squared correlation of two noises.
+        self.taps = 0.0
+        self.trails = {name: FluctuationRecursion() for name in ("pairs", "leading", "overlap", *UNIFORM)}
+        self.trails["noise"] = FluctuationRecursion(self.lattice.modes(overlaps))
+        self.trails["stem"] = FluctuationRecursion(self.lattice.modes(overlaps))
+        self.trails["kept"] = FluctuationRecursion(1.0)
+        self.points = FluctuationState(np.zeros((images, images)), np.zeros((images, images)))
+        self.growth = NoiseGain(0.0, np.zeros(images))
+        self.batch, self.with_signal = NoiseFluctuationState(0.0), FluctuationState(0.0)
+        self._sizes = self._extent(state)
+
+    def _sample_stem(self, state) -> None:
+        """A linear layer after another: its population is the Gram matrix of N Gaussian channels."""
+        own, noises = self._correlations(state)
+        first = 2.0 / self.inputs / self.width
+        for name, source in self._sources(own, noises, 1.0, first * self.width).items():
+            self.trails[name] = FluctuationRecursion(self.trails[name].variance + source)
+        self.batch = NoiseFluctuationState(first)
+        norms = self.gaussian_norms(state.signal)
+        self.points = FluctuationState(norms, self.points.cross)
+        self.trails["diffusion"] = FluctuationRecursion(float(np.diag(norms).mean()))
+
+    def gaussian_norms(self, signal: Covariance, *, raw: bool = False) -> np.ndarray:
+        """Covariance of the logarithms of images' norms of N Gaussian channels, shape (images, images).
+
+        Of the channels with their means, if `raw`.
+        """
+        squares, images = correlations(self._few(signal, raw=raw))[0] ** 2, len(self.chosen)
+        return 2.0 / self.width * by_images(squares, images, signal.points // images)
+
+    def _sources(self, own, noises, spread: float, sizes: float) -> dict:
+        """What sampling of N channels adds to every fluctuation, from correlations by displacement."""
+        modes, width = self.lattice.modes, self.width
+        return {
+            "pairs": spread / width * modes(own**2),
+            "leading": spread / width * modes(own),
+            "mode": spread / width,
+            "overlap": spread / width * modes(own * noises),
+            "noise": (1.0 + sizes) / width * modes(noises**2),
+        }
+
+    def _correlations(self, state) -> tuple[np.ndarray, np.ndarray]:
+        """Of signal and noise within an image, by displacement."""
+        own = self._own_correlations(state.signal)
+        return own, self.lattice.correlations(state.noise.blocks.mean(0))
+
+    def _own_correlations(self, signal: Covariance) -> np.ndarray:
+        images = len(self.chosen)
+        means = signal.means.reshape(images, -1).mean(0)
+        own = signal.blocks[np.diag(block_index(images))].mean(0)
+        return self.lattice.correlations(own - means[:, None] - means)
+
+    def _before(self, state, epsilon: float) -> BatchNormRecord:
+        """What a batch norm will do to the fluctuations, before it is done."""
+        signal, trails = state.signal, self.trails
+        few = self._few(signal)
+        epsilon *= math.exp(min(-signal.log_scale, 700.0))
+        pairs = float(np.mean(trails["pairs"].variance))
+        through = batch_norm_response(few, epsilon, pairs, group=self.chosen.shape[1], closures=self.closures)
+        own = self._own_correlations(signal)
+        shape = (len(self.chosen), -1)
+        response = through.response.reshape(*shape, len(few)).mean(1).reshape(*shape[:1], *shape).sum(2)
+        inverse = through.inverse_slope.reshape(shape).sum(1)
+        points = self.points.variance if not self._layers else self._points_within()
+        together = self.lattice.mean(correlation_of_squares(own))
+        fresh = by_images(through.fresh, len(self.chosen), signal.points // len(self.chosen))
+        np.fill_diagonal(fresh, together * np.diag(through.fresh).reshape(shape).mean(1))
+        return BatchNormRecord(
+            few, epsilon, pairs, through,
+            points=points,
+            diffusion=float(trails["diffusion"].variance),
+            response=response,
+            fresh=fresh / self.width,
+            inverse=inverse,
+            batch=self.batch_within(),
+            grown=self.growth.behind(inverse, points),
+            closures=self.closures,
+        )  # fmt: skip
+
+    def batch_within(self) -> NoiseFluctuationState:
+        """Of log mu2 of the noise, within a branch; its channels are fresh after the first layer."""
+        found = self.batch
+        for layer in self._layers:
+            found = NoiseFluctuationState(found.observed(layer.channels.pair))
+        return found
+
+    def _points_within(self) -> np.ndarray:
+        """V before a later layer of a branch."""
+        found = self.points.variance
+        for layer in self._layers:
+            found = layer.response @ found @ layer.response.T + layer.fresh
+        return found
+
+    def _behind(self, state, passed: BatchNormRecord) -> None:
+        """Carry the fluctuations through a batch norm and its ReLU."""
+        own, noises = self._correlations(state)
+        through = passed.through
+        masks = math.sqrt(4.0 * through.squared_masks)
+        # The first mode is alike at all positions of an image.
+        memory = np.full(self.lattice.counts.size, through.memory)
+        memory[0] = through.group_memory
+        overlap = memory * (through.signal_noise_memory / through.memory)
+        memories = {
+            "pairs": memory, "leading": memory, "mode": through.group_memory, "overlap": overlap,
+            "noise": masks, "stem": masks, "kept": masks,
+        }  # fmt: skip
+        sizes = self.width * passed.channels.pair.variance
+        sources = self._sources(own, noises, through.pair_kurtosis, sizes)
+        for name, memory in memories.items():
+            self.trails[name].sampled(memory, sources.get(name, 0.0))
+        before_sampling = float(np.mean(self.trails["noise"].variance - sources["noise"]))
+        stem = float(np.mean(self.trails["stem"].variance))
+        last = min(masks**2 * self.taps / self.width, max(before_sampling - stem, 0.0))
+        passed.first = math.sqrt(float(self.trails["kept"].variance)), self.width * stem
+        own = np.einsum("ipp->ip", state.noise.blocks)
+        participation = float(np.mean(own**2) / np.mean(own) ** 2)
+        passed.noise_factors = [
+            self.width * each
+            for each in (
+                last,
+                max(before_sampling - last - stem, 0.0),
+                participation / max(state.signal.points - 1, 1),
+            )
+        ]
+        self.trails["diffusion"].sampled(1.0, float(np.diag(passed.fresh).mean()))
+        self._layers.append(passed)
+
+    def _extent(self, state) -> tuple[float, float]:
+        """Logarithms of the trace of the signal and of the noise's variance."""
+        signal, noise = state.signal, state.noise
+        trace = max(float(signal.centred_diagonal.sum()), 1e-300)
+        return math.log(trace) + signal.log_scale, math.log(noise.mean_variance()) + noise.log_scale
+
+    def _settle(self, state) -> None:
+        """A unit has ended: its branch is merged into what walks on."""
+        if not self._layers:
+            return
+        share = noise_share = 1.0
+        if self.residual:
+            before, self._sizes = self._sizes, self._extent(state)
+            share, noise_share = (
+                -math.expm1(min(a - b, 0.0)) for a, b in zip(before, self._sizes, strict=True)
+            )
+        layers, self._layers = self._layers, []
+        for name in ("pairs", "leading", "mode", "diffusion"):
+            self.trails[name].merge(share)
+        shares = share, noise_share
+        self.trails["overlap"].merge(*signal_noise_shares(shares))
+        for name in ("noise", "stem", "kept"):
+            self.trails[name].merge(noise_share)
+        self.batch = merged_noise(
+            self.batch, shares, [layer.channels.pair for layer in layers], [1.0] * len(layers)
+        )
+        with_signal = [layer.through.inverse_with_variance / self.width for layer in layers]
+        self.with_signal = merged_with_signal(self.with_signal, shares, with_signal)
+        self.points, self.growth = merged_norms(
+            self.points, self.growth, shares,
+            pulls=[layer.inverse for layer in layers],
+            responses=[layer.response for layer in layers],
+            fresh=[layer.fresh for layer in layers],
+            after=image_norms(state.signal.centred_diagonal, len(self.chosen)),
+            closures=self.closures,
+        )  # fmt: skip
+
+    def _few(self, signal: Covariance, *, raw: bool = False) -> np.ndarray:
+        """Covariance of the few points, shape (images each, images each), in the blocks' scale.
+
+        Centred, but if `raw`.
+        """
+        images, each = self.chosen.shape
+        positions = signal.points // images
+        first, second = pairs(images)
+        parts = signal.blocks[
+            block_index(images)[first, second][:, None, None],
+            self.chosen[first][:, :, None],
+            self.chosen[second][:, None, :],
+        ]
+        found = np.empty((images, each, images, each))
+        found[first, :, second] = parts
+        found[second, :, first] = parts.transpose(0, 2, 1)
+        places = (np.arange(images)[:, None] * positions + self.chosen).ravel()
+        found = found.reshape(places.size, places.size)
+        if raw:
+            return found
+        means = signal.means[places]
+        return centred(found - means[:, None] - means)
+
+
+def stations(
+    network,
+    images: np.ndarray,
+    width: int,
+    depths: frozenset,
+    log_input: float,
+    closures: Closures = CLOSURES,
+) -> Iterator:
+    """Yield (depth, loc, laws) of every station wanted, in walking order; arguments as of `FiniteTerms`."""
+    terms = FiniteTerms(network, images, width, closures)
+    for station in InfiniteWidthWalk(network, images, depths=depths, corrections=terms):
+        if station.loc in LOCS:
+            yield station.depth, station.loc, laws_of(terms, station)
+
+
+def _layers_of(unit: tuple) -> tuple:
+    return unit[0].branch if isinstance(unit[0], Residual) else unit

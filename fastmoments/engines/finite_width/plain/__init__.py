@@ -1,0 +1,1 @@
+"""Fully connected plain nets at finite width, with and without skips."""

@@ -1,0 +1,1 @@
+"""Convolutional plain nets at finite width."""

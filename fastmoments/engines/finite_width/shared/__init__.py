@@ -1,0 +1,1 @@
+"""What all theories of finite width are made of."""

@@ -1,0 +1,1 @@
+"""Moments of an infinitely wide random net, analytically: exact but for what `Station.error` estimates."""

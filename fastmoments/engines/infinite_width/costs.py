@@ -1,0 +1,137 @@
+"""What a scan takes before it is begun: its memory, which is certain, and its time, which is a guess."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import singledispatch
+
+import numpy as np
+
+from ...covariances.storage import tile_size
+from ...nets.layers import Activation, BatchNorm, Conv, Layer
+from ...nets.network import Network, Residual, output_grid, unrolled
+from ..protocol import PROCESS, Plan, Shape
+
+# One thread, in copies of the stored covariance (`python -m bench.layer`): a convolution and each of its taps
+# along a side, the others; an effective rank. Two threads do 1.8 times as much.
+CONVOLUTION, TAP, RECTIFY, NORMALISE, COPY, MERGE, RANK = 1.3, 0.35, 1.3, 16.0, 1.0, 1.5, 2.5
+SPEED_UP = 0.85  # exponent of the number of threads
+LAYER_SECONDS = 1e-3  # what a layer takes however small it is
+# Values of a point beside the covariance: of a Lanczos recursion, of the eigenvectors in a batch norm.
+LANCZOS, EIGENVECTORS = 96, 8 * 72
+
+
+@dataclass
+class Account:
+    """Walks through a net, adding up what its layers take."""
+
+    images: int
+    grid: tuple[int, int]
+    itemsize: int
+    held: int = 0  # stored bytes of a shortcut
+    peak: int = 0
+    noise: int = 0  # values of the noise's blocks once the images' masks tell them apart
+    copies: float = 0.0  # bytes times copies
+    layers: int = 0
+
+    @property
+    def stored(self) -> int:
+        """Bytes of the signal's covariance."""
+        size, images = self.grid[0] * self.grid[1], self.images
+        if size == 1:
+            size = tile_size(images)
+            images //= size
+        return images * (images + 1) // 2 * size**2 * self.itemsize
+
+    def pass_through(self, layers: Iterable[Layer]) -> None:
+        """Take what a stack of layers takes."""
+        for _, layer in unrolled(layers, "", ""):
+            if isinstance(layer, Residual):
+                self.unit(layer)
+                continue
+            before = self.stored
+            self.grid = layer.output_grid(self.grid)
+            fresh = before if self.stored != before else 0
+            self.peak = max(self.peak, self.stored + fresh + self.held)
+            if isinstance(layer, Activation):
+                self.noise = max(self.noise, self.images * (self.grid[0] * self.grid[1]) ** 2)
+            self.copies += copies(layer) * self.stored
+            self.layers += 1
+
+    def unit(self, unit: Residual) -> None:
+        """Take what a residual unit takes: a shortcut is held while its branch is computed."""
+        grid, stored = self.grid, self.stored
+        self.copies += COPY * stored
+        self.held += stored
+        self.pass_through(unit.shortcut)
+        self.grid = grid
+        self.pass_through(unit.branch)
+        self.copies += MERGE * self.stored
+        self.held -= stored
+
+
+@singledispatch
+def copies(layer: Layer) -> float:
+    """What a layer takes, in copies of the stored covariance."""
+    return 1.0
+
+
+@copies.register
+def _(layer: Conv) -> float:
+    return 1.0 if layer.pointwise else CONVOLUTION + TAP * layer.kernel_size
+
+
+@copies.register
+def _(layer: Activation) -> float:
+    return RECTIFY
+
+
+@copies.register
+def _(layer: BatchNorm) -> float:
+    return NORMALISE
+
+
+def account(network: Network, shape: Shape, dtype: str) -> Account:
+    """What the layers of a net take, on images of a shape as the engine takes them."""
+    images, height, width, _ = shape
+    found = Account(images, (height, width), np.dtype(dtype).itemsize)
+    stem = [layer for _, layer in unrolled(network.stem, "", "")]
+    if stem and isinstance(stem[0], Conv):  # the images' own covariance is never formed
+        found.grid = stem.pop(0).output_grid(found.grid)
+    found.peak = found.stored
+    found.pass_through(stem)
+    found.pass_through(network.layers)
+    return found
+
+
+def memory(network: Network, shape: Shape, dtype: str) -> int:
+    """Peak of memory of a walk at infinite width, in bytes; right to about a tenth."""
+    images, height, width, channels = shape
+    found = account(network, shape, dtype)
+    points = images * math.prod(output_grid(network.stem, (height, width)))
+    beside = 3 * found.noise + LANCZOS * points + 4 * images * height * width * channels
+    if network.has(BatchNorm):
+        beside += EIGENVECTORS * points
+    return int(found.peak + 8 * beside + PROCESS)
+
+
+def seconds(network: Network, shape: Shape, plan: Plan, dtype: str, threads: int) -> float:
+    """Time of a walk at infinite width, compilation apart; right to about a factor of two."""
+    found = account(network, shape, dtype)
+    ranks = RANK * len(plan.reff_locs) * len(plan.depths) * found.stored
+    return (found.copies + ranks) * _seconds_per_byte() / threads**SPEED_UP + found.layers * LAYER_SECONDS
+
+
+def _seconds_per_byte() -> float:
+    """How long this machine takes to copy a byte, out of its caches."""
+    source = np.ones(2**23)
+    target = np.empty_like(source)
+    best = np.inf
+    for _ in range(3):
+        start = time.perf_counter()
+        np.copyto(target, source)
+        best = min(best, time.perf_counter() - start)
+    return best / source.nbytes

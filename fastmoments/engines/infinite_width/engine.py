@@ -1,0 +1,87 @@
+"""The engine at infinite width: its options, and what a run of it takes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+from ...covariances.storage import DTYPES
+from ...images.batches import Batch
+from ...nets.network import Network
+from ...validation import one_of, whole
+from ..protocol import Plan, Shape
+
+if TYPE_CHECKING:
+    from .walk import InfiniteWidthWalk
+
+#: How covariances may be convolved.
+CONVOLUTIONS = ("auto", "direct", "fft")
+
+
+@dataclass(frozen=True)
+class InfiniteWidth:
+    """Moments of infinitely wide nets, analytically.
+
+    Exact but for what `Station.error` estimates: the quadrature of batch norm (1e-7) and, of large batches,
+    the bulk of its spectrum (a few 1e-3 in the covariance of a layer).
+
+    Parameters
+    ----------
+    convolution : {"auto", "direct", "fft"}
+        How covariances are convolved; "auto" takes the faster.
+    rank : int, optional
+        Leading eigenpairs in batch norm; as many as matter if left out.
+    dtype : {"float64", "float32"}
+        Precision in which the signal's covariance is stored. "float32" takes half the memory and about half
+        the time, and is refused for nets that have a unit without batch norm.
+
+    Raises
+    ------
+    ValueError
+        If a parameter is out of range.
+    """
+
+    convolution: str = "auto"
+    rank: int | None = None
+    dtype: str = DTYPES[0]
+
+    method: ClassVar[str] = "infinite"
+    width: ClassVar[None] = None
+    nets: ClassVar[None] = None
+
+    def __post_init__(self):
+        one_of("convolution", self.convolution, CONVOLUTIONS)
+        one_of("dtype", self.dtype, DTYPES)
+        if self.rank is not None:
+            whole("rank", self.rank)
+
+    def prepare(self, network: Network, batch: Batch, plan: Plan) -> InfiniteWidthWalk:
+        """A run; see `Engine.prepare`."""
+        from .walk import InfiniteWidthWalk
+
+        return InfiniteWidthWalk(
+            network, batch.values, depths=plan.depths, reff_locs=plan.reff_locs,
+            convolution=self.convolution, rank=self.rank, dtype=self.dtype,
+        )  # fmt: skip
+
+    def drawn(self, images: int) -> dict[str, int]:
+        """All images are one batch."""
+        return {}
+
+    def memory(self, network: Network, shape: Shape, plan: Plan) -> int:
+        """Right to about a tenth."""
+        from . import costs
+
+        return costs.memory(network, shape, self.dtype)
+
+    def seconds(self, network: Network, shape: Shape, plan: Plan, threads: int) -> float:
+        """Right to about a factor of two from some 1,000 points on."""
+        from . import costs
+
+        return costs.seconds(network, shape, plan, self.dtype, threads)
+
+    def smaller(self, network: Network) -> list[InfiniteWidth]:
+        """The same question in less memory."""
+        if self.dtype == "float32" or not network.normalised:
+            return []
+        return [InfiniteWidth(self.convolution, self.rank, "float32")]

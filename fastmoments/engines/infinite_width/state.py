@@ -1,0 +1,101 @@
+"""Where the signal stands at infinite width: two covariances, a law, and what goes with them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from ...covariances.scales import log, log_mean
+from ...covariances.storage import Covariance, NoiseCovariance
+from ...maps.laws import DATA
+from ...maps.marginals import Marginals, marginals
+from ...maps.overlap import Overlap
+
+
+@dataclass
+class State:
+    """Where the signal stands.
+
+    `images` are the images themselves until the first layer has seen them: the covariance at their
+    full size is only formed when something needs it. `known` as in `Marginals`.
+    `overlap` is what the first weights made signal and noise share, as long as it is followed.
+    """
+
+    images: np.ndarray | None
+    signal: Covariance | None
+    noise: NoiseCovariance
+    known: dict = field(default_factory=dict)
+
+    law: str = DATA
+    overlap: Overlap | None = None
+
+    @property
+    def covariance(self) -> Covariance:
+        """Of the signal, which has been formed."""
+        assert self.signal is not None, "the covariance of the images is formed when something needs it"
+        return self.signal
+
+    def copy(self, memory: np.ndarray | None) -> State:
+        """A state of its own memory, for the shortcut of a residual unit; blocks in `memory` if they fit."""
+        signal = self.covariance.copy(memory)
+        return State(None, signal, self.noise.copy(), dict(self.known), self.law, self.overlap)
+
+    def taken(self) -> tuple[dict, dict]:
+        """Arrays and plain values of the state, the inverse of `State.restored`."""
+        signal, noise = self.covariance, self.noise
+        arrays = {
+            "signal": signal.blocks, "diagonal": signal.diagonal, "row_sums": signal.row_sums,
+            "noise": noise.blocks,
+        }  # fmt: skip
+        if self.overlap is not None:
+            arrays |= {"overlap": self.overlap.features, "sources": self.overlap.sources}
+        described = {
+            "grid": signal.grid, "log_scales": [signal.log_scale, noise.log_scale],
+            "noise_grid": noise.grid, "images": noise.images, "known": self.known, "law": self.law,
+        }  # fmt: skip
+        return arrays, described
+
+    @classmethod
+    def restored(cls, arrays: dict, described: dict) -> State:
+        """A state from its arrays and plain values."""
+        log_scale, log_noise_scale = described["log_scales"]
+        signal = Covariance(
+            arrays["signal"], tuple(described["grid"]), log_scale, arrays["diagonal"], arrays["row_sums"]
+        )
+        noise_grid = tuple(described["noise_grid"])
+        noise = NoiseCovariance(arrays["noise"], described["images"], noise_grid, log_noise_scale)
+        overlap = Overlap(arrays["overlap"], arrays["sources"]) if "overlap" in arrays else None
+        return cls(None, signal, noise, described["known"], described["law"], overlap)
+
+    def form(self, tile: int | None, dtype) -> None:
+        """Form the covariance of the images, if no layer has done so."""
+        if self.images is not None:
+            factor = 1.0 / self.images.shape[-1]
+            self.signal = Covariance.from_features(self.images, factor, tile=tile, dtype=dtype)
+            self.known = image_moments(self.images)
+            self.images = None
+
+    def marginals(self) -> Marginals:
+        """The station where the signal stands."""
+        if self.images is not None:
+            return image_marginals(self.images, self.noise)
+        return marginals(self.covariance, self.noise, self.known)
+
+
+def image_marginals(images: np.ndarray, noise: NoiseCovariance) -> Marginals:
+    """The station of the images themselves, without forming their covariance."""
+    flat = images.reshape(-1, images.shape[-1])
+    channels = flat.shape[1]
+    diagonal = np.einsum("pc,pc->p", flat, flat) / channels
+    row_sums = flat @ flat.sum(0) / channels
+    return Marginals(0.0, diagonal, row_sums, log(noise.mean_variance()), image_moments(images))
+
+
+def image_moments(images: np.ndarray) -> dict[str, float]:
+    """The moments of the images that their covariance does not give."""
+    centred = images - images.mean((0, 1, 2))
+    return {
+        "log_nu1_abs_signal": log_mean(np.abs(images)),
+        "log_mu4_signal": log_mean(centred**4),
+    }

@@ -1,0 +1,380 @@
+"""The walk of a signal through an infinitely wide net, and what each kind of layer does on the way.
+
+At infinite width the channels behind a convolution are independent Gaussians, so two covariances
+carry the whole state; theory in `docs/theory.md`. Exact but for rounding, the quadrature of batch norm
+and, for large batches, the bulk of its spectrum (`Station.error` estimates both).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Collection, Generator, Iterator
+from functools import partial, singledispatch
+from typing import NamedTuple
+
+import numpy as np
+from threadpoolctl import ThreadpoolController
+
+from ...covariances.eigenpairs import leading_eigenvalue
+from ...covariances.scales import log
+from ...covariances.storage import NoiseCovariance
+from ...maps import batch_norm
+from ...maps.activation import activate
+from ...maps.convolution import convolve, first_convolution
+from ...maps.laws import GAUSSIAN, RECTIFIED, between_units, check, law_after, merged
+from ...maps.merge import merge
+from ...maps.overlap import Overlap
+from ...nets.layers import Activation, BatchNorm, Conv, Layer, PiecewiseLinear
+from ...nets.network import Network, Place, Residual, unrolled
+from ..protocol import Checkpoints, Station, Wanted, input_log_variances, log_chi
+from .state import State
+
+
+class At(NamedTuple):
+    """A layer on the walk.
+
+    Attributes
+    ----------
+    path : str
+    key : str
+        The path within its unit of depth, the same in every unit of a kind: a name for what a layer hands
+        to the layer in its place one unit later, such as eigenvectors to start a search from.
+    layer : Layer
+    """
+
+    path: str
+    key: str
+    layer: Layer
+
+
+def inside(at: At, stack: str) -> list[At]:
+    """The layers of one of a layer's stacks."""
+    layers = getattr(at.layer, stack)
+    pairs = zip(unrolled(layers, at.path, stack), unrolled(layers, at.key, stack), strict=True)
+    return [At(path, key, layer) for (path, layer), (key, _) in pairs]
+
+
+class Corrections:
+    """What stands beside the walk and corrects it to the next order; this one corrects nothing.
+
+    The methods are called in the order of their appearance here, around every layer of its kind.
+    """
+
+    def start(self) -> None:
+        """A walk begins."""
+
+    def before_convolution(self, state: State) -> None:
+        """A Conv is to follow; the state has no covariance yet before the first."""
+
+    def after_convolution(self, state: State, conv: Conv, first: bool) -> None:
+        """A Conv is done, with the activation behind it if the two are one visit."""
+
+    def before_batch_norm(self, state: State, layer: BatchNorm, key: str) -> float:
+        """Of how many samples the covariance before a batch norm is one: infinitely many channels."""
+        return math.inf
+
+    def after_batch_norm(self, state: State, done: batch_norm.Normalised, key: str) -> float:
+        """Logarithm of the share of the noise's variance that it keeps."""
+        return 0.0
+
+    def before_station(self, state: State, loc: str | None) -> None:
+        """A station is to be taken where the signal stands."""
+
+    def after_station(self, state: State, loc: str | None, moments: dict, ranked: bool) -> None:
+        """A station has been taken, with effective ranks if `ranked`."""
+
+
+class InfiniteWidthWalk:
+    """The stations of a net at infinite width, as an iterable.
+
+    Parameters
+    ----------
+    network : Network
+    images : ndarray, shape (n, h, w, c)
+        Normalised; (n, 1, 1, features) for a fully connected net.
+    depths : collection of int, optional
+        Where stations are taken; everywhere if left out.
+    reff_locs : collection of str
+        Where effective ranks are taken, which cost more than all other moments. A unit that has
+        none of these stations is measured at its last.
+    convolution : {"auto", "direct", "fft"}
+    rank : int, optional
+        Leading eigenpairs for batch norm (`batch_norm.normalise`).
+    dtype : {"float64", "float32"}
+        Precision in which the signal's covariance is stored.
+    tile : int, optional
+        Points to a block of a fully connected net, a divisor of their number.
+    corrections : Corrections, optional
+
+    Raises
+    ------
+    ValueError
+        If the net is not covered, a parameter is out of range, or the images do not vary.
+    """
+
+    def __init__(
+        self, network: Network, images: np.ndarray, *, depths: Collection[int] | None = None,
+        reff_locs: Collection[str] = ("act",), convolution: str = "auto", rank: int | None = None,
+        dtype: str = "float64", tile: int | None = None, corrections: Corrections | None = None,
+    ):  # fmt: skip
+        check(network)
+        if dtype == "float32" and not network.normalised:
+            raise ValueError(
+                "dtype float32 needs a BatchNorm in every unit: without, correlations tend to 1, and single "
+                "precision loses what is left of the signal; use float64."
+            )
+        self.network = network
+        self.images = images
+        self.at_input = input_log_variances(images)
+        self.wanted = Wanted(network, depths, reff_locs)
+        self.convolution = convolution
+        self.rank = rank
+        self.tile = tile
+        self.dtype = np.dtype(dtype)
+        self.corrections = corrections or Corrections()
+        #: Called between units with their number and a function that gives the state (`taken`).
+        self._checkpoint: Callable[[int, Callable[[], tuple[dict, dict]]], None] | None = None
+        self._resumed: tuple[int, dict, dict] | None = None
+        self._vectors: dict[str, np.ndarray | None] = {}  # by key, where the layer in the same place starts
+        self._blas = ThreadpoolController()
+
+    def attach(self, journal: Checkpoints) -> list[Station]:
+        """Go on from the last checkpoint of a journal, and write checkpoints; the stations up to there."""
+        self._resumed, self._checkpoint = journal.restored(), journal.checkpoint
+        done = 0 if self._resumed is None else self._resumed[0]
+        return journal.keep(lambda station: 0 < done >= station.depth)
+
+    def __iter__(self) -> Iterator[Station]:
+        """Yield the stations, layer by layer; every iteration begins anew."""
+        state, done = self._start(), 0
+        if self._resumed is not None:
+            (done, arrays, described), self._resumed = self._resumed, None
+            state = State.restored(arrays, described)
+            self.error = described["error"]
+            self._vectors = {key: arrays[f"vectors{i}"] for i, key in enumerate(described["keys"])}
+        walk = self._walk(state, done)
+        while True:
+            # The kernels are the one level of parallelism; BLAS works on single blocks between them,
+            # and a fixed number of its threads keeps the numbers the same to the last bit.
+            with self._blas.limit(limits=1, user_api="blas"):
+                station = next(walk, None)
+            if station is None:
+                return
+            yield station
+
+    def final_covariance(self) -> tuple[np.ndarray, tuple[int, int]]:
+        """Covariance of the signal behind the last layer, shape (points, points); height and width."""
+        state, wanted = self._start(), self.wanted
+        self.wanted = Wanted(self.network, ())
+        with self._blas.limit(limits=1, user_api="blas"):
+            for _ in self._walk(state):
+                pass
+        self.wanted = wanted
+        state.form(self.tile, self.dtype)
+        return state.covariance.dense(), state.noise.grid
+
+    def _start(self) -> State:
+        self.error = 0.0
+        self.memory: np.ndarray | None = (
+            None  # blocks of the last shortcut: fresh memory costs more than a copy
+        )
+        self._vectors = {}
+        self.corrections.start()
+        noise = NoiseCovariance.white(*self.images.shape[:3])
+        overlap = Overlap.of_images(self.images) if self.network.has(BatchNorm) else None
+        return State(self.images, None, noise, overlap=overlap)
+
+    def _taken(self, state: State) -> tuple[dict, dict]:
+        arrays, described = state.taken()
+        vectors = {key: found for key, found in self._vectors.items() if found is not None}
+        arrays |= {f"vectors{i}": found for i, found in enumerate(vectors.values())}
+        return arrays, described | {"error": self.error, "keys": list(vectors)}
+
+    def _walk(self, state: State, done: int = 0) -> Iterator[Station]:
+        self.wanted.begin(0)
+        if not done:
+            if self.wanted.images is not None:
+                yield self.station(state, self.wanted.images)
+            stem = unrolled(self.network.stem, "", "stem")
+            yield from self.through(state, [At(path, path, layer) for path, layer in stem])
+            state.law = between_units(state.law)
+        if not self.network.depth and self.wanted.entrance is not None:
+            yield self.station(state, self.wanted.entrance)
+        for depth in range(done + 1, self.network.depth + 1):
+            if self._checkpoint is not None and depth - 1 > done:
+                self._checkpoint(depth - 1, partial(self._taken, state))
+            self.wanted.begin(depth)
+            if self.wanted.entrance is not None:
+                yield self.station(state, self.wanted.entrance)
+            unit = enumerate(self.network.unit(depth))
+            yield from self.through(state, [At(path, str(index), layer) for index, (path, layer) in unit])
+            state.law = between_units(state.law)
+
+    def through(self, state: State, stack: list[At]) -> Iterator[Station]:
+        """Carry the state through a stack of layers, yielding the stations wanted.
+
+        An activation is done in the visit of the layer before it, unless a rank is wanted between the two.
+        """
+        index = 0
+        while index < len(stack):
+            at = stack[index]
+            follows = stack[index + 1] if index + 1 < len(stack) else None
+            if follows is not None and not isinstance(follows.layer, Activation):
+                follows = None
+            activated = yield from carry(at.layer, self, state, at, follows)
+            if activated and follows is not None:
+                state.law, state.overlap = law_after(follows.layer, state.law), None
+                place = self.wanted.place(follows.path)
+                if place is not None:
+                    yield self.station(state, place)
+            index += 2 if activated else 1
+
+    def station(self, state: State, place: Place) -> Station:
+        """Take a station where the signal stands."""
+        ranked = self.wanted.ranked(place)
+        self.corrections.before_station(state, place.loc)
+        moments = state.marginals().moments()
+        if ranked:
+            state.form(self.tile, self.dtype)
+            signal = state.covariance
+            value = self._leading(signal.centred_product, signal.points, f"signal at {place.loc}")
+            moments["reff_signal"] = float(np.divide(signal.centred_diagonal.sum(), value))
+            moments["reff_noise"] = self.noise_rank(state, place.loc)
+        found = self.record(state, place, moments)
+        self.corrections.after_station(state, place.loc, found.moments, ranked)
+        return found
+
+    def record(self, state: State, place: Place, moments: dict, law: str | None = None) -> Station:
+        """A station with its moments, and chi."""
+        moments["log_chi"] = log_chi(moments["log_mu2_noise"], moments["log_mu2_signal"], self.at_input)
+        return self.wanted.station(
+            place, moments, error=self.error, grid=state.noise.grid, law=law or state.law
+        )
+
+    def noise_rank(self, state: State, loc: str | None) -> float:
+        """Effective rank of the noise."""
+        noise = state.noise
+        value = self._leading(noise.centred_product, noise.points, f"noise at {loc}")
+        return float(np.divide(noise.centred_trace(), value))
+
+    def _leading(self, product, points: int, key: str) -> float:
+        value, self._vectors[key] = leading_eigenvalue(product, points, self.vectors(key, points))
+        return value
+
+    def vectors(self, key: str, points: int) -> np.ndarray | None:
+        """What the layer in the same place of the unit before left, if it had as many points."""
+        found = self._vectors.get(key)
+        return found if found is not None and len(found) == points else None
+
+    def keep_vectors(self, key: str, found: np.ndarray | None) -> None:
+        """Leave eigenvectors for the layer in the same place of the next unit."""
+        self._vectors[key] = found
+
+
+@singledispatch
+def carry(
+    layer: Layer, walk: InfiniteWidthWalk, state: State, at: At, follows: At | None
+) -> Generator[Station, None, bool]:
+    """Carry a state through one layer, in place, yielding the stations wanted behind and inside it.
+
+    Parameters
+    ----------
+    layer : Layer
+    walk : InfiniteWidthWalk
+    state : State
+    at : At
+        The layer with its path.
+    follows : At or None
+        The activation behind it, which may be done in the same visit to each block.
+
+    Returns
+    -------
+    bool
+        Whether it was.
+    """
+    raise TypeError(f"{type(layer).__name__} is not computed at infinite width.")
+    yield
+
+
+@carry.register
+def _(layer: PiecewiseLinear, walk, state, at, follows):
+    before, state.law = state.law, law_after(layer, state.law)
+    if before != RECTIFIED:
+        state.known = activate(state.signal, state.noise, layer)
+    state.overlap = None
+    place = walk.wanted.place(at.path)
+    if place is not None:
+        yield walk.station(state, place)
+    return False
+
+
+@carry.register
+def _(layer: Conv, walk, state, at, follows):
+    place, first = walk.wanted.place(at.path), state.signal is None
+    fused = not first and not (place is not None and walk.wanted.ranked(place))
+    activation = follows.layer if follows is not None and fused else None
+    state.law = law_after(layer, state.law)
+    walk.corrections.before_convolution(state)
+    if state.overlap is not None:
+        state.overlap = state.overlap.convolved(layer)
+    if first:
+        state.signal = first_convolution(
+            state.images, state.noise, layer, walk.convolution, walk.tile, walk.dtype
+        )
+        state.images, state.known = None, {}
+        between = state.marginals()
+    else:
+        between, state.known = convolve(
+            state.signal, state.noise, layer, activation, method=walk.convolution,
+            detail=place is not None,
+        )  # fmt: skip
+    walk.corrections.after_convolution(state, layer, first)
+    if place is not None:
+        yield walk.record(state, place, between.moments()) if activation else walk.station(state, place)
+    return activation is not None
+
+
+@carry.register
+def _(layer: BatchNorm, walk, state, at, follows):
+    place = walk.wanted.place(at.path)
+    ranked = place is not None and walk.wanted.ranked(place)
+    noise_rank = walk.noise_rank(state, place.loc) if ranked else None
+    samples = walk.corrections.before_batch_norm(state, layer, at.key)
+    done = batch_norm.normalise(
+        state.signal, state.noise, layer.epsilon, follows and follows.layer,
+        start=walk.vectors(at.key, state.signal.points), rank=walk.rank, detail=walk.wanted.here,
+        overlap=state.overlap, samples=samples,
+    )  # fmt: skip
+    state.law = law_after(layer, state.law)
+    state.known, state.overlap = done.known, None
+    walk.keep_vectors(at.key, done.vectors)
+    walk.error = max(walk.error, done.error)
+    kept = walk.corrections.after_batch_norm(state, done, at.key)
+    state.noise.log_scale += kept
+    done.station.log_noise += kept
+    if place is not None:
+        if ranked:
+            ranks = {"reff_signal": done.rank, "reff_noise": noise_rank}
+            done.station.known = {**done.station.known, **ranks}
+        yield walk.record(state, place, done.station.moments())
+    return follows is not None
+
+
+@carry.register
+def _(layer: Residual, walk, state, at, follows):
+    state.form(walk.tile, walk.dtype)
+    skip = state.copy(walk.memory)
+    yield from walk.through(state, inside(at, "branch"))
+    yield from walk.through(skip, inside(at, "shortcut"))
+    state.signal.log_scale += 2.0 * log(layer.scale)
+    state.noise.log_scale += 2.0 * log(layer.scale)
+    merge(state.signal, state.noise, skip.signal, skip.noise)
+    walk.memory = skip.signal.blocks
+    state.law = merged(skip.law, state.law)
+    state.overlap = skip.overlap  # the branch has fresh weights and lost its own at a ReLU
+    # Of a sum that is not Gaussian the diagonal gives no more than second moments.
+    state.known = {} if state.law == GAUSSIAN else {"log_nu1_abs_signal": None, "log_mu4_signal": None}
+    place = walk.wanted.place(at.path)
+    if place is not None:
+        yield walk.station(state, place)
+    return False

@@ -1,0 +1,275 @@
+"""What each kind of layer does to signal and noise of one random net.
+
+Signal and noise travel together as one float32 array, beside a logarithm of the scale of each, so
+that neither depth nor growth overflows; sums are of float64.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import singledispatch
+from itertools import product
+
+import numpy as np
+from scipy.linalg import eigh
+
+from ...covariances.scales import log
+from ...nets.layers import BatchNorm, Conv, Layer, PiecewiseLinear
+from ...nets.network import Residual
+
+#: Share of the mean square below which a variance is float32 rounding: the channel is constant.
+ROUNDING = 2.0**-40
+
+# Elements worked on at a time: float64 copies for the sums, and one tap of a convolution.
+BLOCK, _CHUNK = 2**16, 2**20
+
+# For `draw="auto"`, in float32 operations: a normal deviate and an element gathered from a Gram matrix
+# (measured). Beyond the limit of rows the memory of a Gram matrix would show.
+_NORMAL, _GATHER, _GRAM_LIMIT = 500, 100, 4096
+
+
+@dataclass
+class Flow:
+    """Signal and noise on their way through one net.
+
+    Attributes
+    ----------
+    pair : ndarray of float32, shape (2, n, h, w, channels)
+        Signal and noise, each of order one, in units of ``exp(log_scale)``.
+    log_scale : ndarray of float64, shape (2,)
+    """
+
+    pair: np.ndarray
+    log_scale: np.ndarray
+
+    @classmethod
+    def start(cls, images: np.ndarray, rng: np.random.Generator) -> Flow:
+        """Images and the noise on them."""
+        exponent = math.frexp(np.abs(images).max())[1]
+        signal = np.ldexp(images, -exponent).astype(np.float32)
+        noise = rng.standard_normal(images.shape, dtype=np.float32)
+        return cls(np.stack([signal, noise]), np.array([exponent * math.log(2.0), 0.0]))
+
+    def copy(self) -> Flow:
+        """Copy to memory of its own, since layers work in place."""
+        return Flow(self.pair.copy(), self.log_scale.copy())
+
+    def points(self) -> np.ndarray:
+        """View of shape (2, points, channels)."""
+        return self.pair.reshape(2, -1, self.pair.shape[-1])
+
+    def rescale(self) -> None:
+        """Bring signal and noise back to order one, by powers of two and so without rounding."""
+        for part, values in enumerate(self.pair):
+            exponent = math.frexp(max(values.max(), -values.min()))[1]
+            if abs(exponent) > 8:
+                np.ldexp(values, -exponent, out=values)
+                self.log_scale[part] += exponent * math.log(2.0)
+
+    def change_scale(self, log_scale: np.ndarray) -> None:
+        """Express the same signal and noise in other units."""
+        factor = np.exp(self.log_scale - log_scale).astype(np.float32)
+        self.pair *= factor.reshape(2, 1, 1, 1, 1)
+        self.log_scale = log_scale.copy()
+
+    def add(self, other: Flow) -> None:
+        """Merge with another flow, in units that suit the larger."""
+        if self.pair.shape != other.pair.shape:
+            raise ValueError(
+                f"Residual: the branch ends in (height, width, channels) {self.pair.shape[2:]}, the shortcut "
+                f"in {other.pair.shape[2:]}; put a Conv with the same strides into the shortcut or the stem."
+            )
+        common = np.maximum(self.log_scale, other.log_scale)
+        self.change_scale(common)
+        other.change_scale(common)
+        self.pair += other.pair
+        self.rescale()
+
+
+@dataclass(frozen=True)
+class Draw:
+    """What the layers of one net are drawn with."""
+
+    rng: np.random.Generator
+    width: int
+    how: str
+
+
+#: Carries a flow through one of a layer's stacks, stopping behind every layer in it.
+Inside = Callable[[str, Flow], Iterator]
+
+
+@singledispatch
+def forward(layer: Layer, flow: Flow, draw: Draw, inside: Inside) -> Iterator | None:
+    """Carry a flow through one layer, in place; fresh weights come from `draw`.
+
+    Parameters
+    ----------
+    layer : Layer
+    flow : Flow
+    draw : Draw
+    inside : callable
+        For a layer that holds others: carries a flow through the stack of a name.
+
+    Returns
+    -------
+    iterator or None
+        Of a layer that holds others: to be exhausted, its stops handed on.
+    """
+    raise TypeError(f"{type(layer).__name__} cannot be simulated.")
+
+
+@forward.register
+def _(layer: PiecewiseLinear, flow: Flow, draw: Draw, inside: Inside) -> None:
+    above, below = layer.slopes
+    flow.pair *= np.where(flow.pair[0] > 0, np.float32(above), np.float32(below))
+
+
+@forward.register
+def _(layer: BatchNorm, flow: Flow, draw: Draw, inside: Inside) -> None:
+    values = flow.points()
+    mean, variance = _mean_and_variance(values[0])
+    variance[variance <= ROUNDING * np.mean(variance + mean * mean)] = 0.0
+    # All channels are divided by one common scale, which goes into the logarithm, and then by what is left.
+    log_variance, log_epsilon = log(variance.mean()) + 2.0 * flow.log_scale[0], log(layer.epsilon)
+    common = 0.5 * np.logaddexp(log_variance, log_epsilon)
+    if common == -math.inf:
+        flow.pair[...] = 0.0
+        return
+    square = variance * math.exp(2.0 * (flow.log_scale[0] - common)) + math.exp(log_epsilon - 2.0 * common)
+    inverse = np.divide(1.0, np.sqrt(square), out=np.zeros_like(square), where=square > 0)
+    values[0] -= mean.astype(np.float32)
+    values *= inverse.astype(np.float32)
+    flow.log_scale -= common
+
+
+@forward.register
+def _(layer: Conv, flow: Flow, draw: Draw, inside: Inside) -> None:
+    how = _cheaper(layer, flow.pair.shape, draw.width) if draw.how == "auto" else draw.how
+    # The gain goes into the scales, so a bias counts in units of sqrt(gain) * exp(log_scale).
+    log_gain = 0.5 * math.log(layer.gain)
+    log_bias = 0.5 * log(layer.bias_variance) - log_gain
+    if log_bias > flow.log_scale[0]:
+        flow.change_scale(np.array([log_bias, flow.log_scale[1]]))
+    deviation = math.exp(log_bias - flow.log_scale[0])
+    flow.pair = (_by_gram if how == "gram" else _by_weights)(layer, flow.pair, deviation, draw)
+    flow.log_scale += log_gain
+    flow.rescale()
+
+
+@forward.register
+def _(layer: Residual, flow: Flow, draw: Draw, inside: Inside) -> Iterator:
+    skip = flow.copy()
+    yield from inside("branch", flow)
+    yield from inside("shortcut", skip)
+    flow.log_scale += log(layer.scale)
+    flow.add(skip)
+
+
+def _by_weights(conv: Conv, pair: np.ndarray, bias_deviation: float, draw: Draw) -> np.ndarray:
+    """Draw the weights (mean variance 1 / fan in) and biases of a convolution and apply them."""
+    fan_in = conv.kernel_size**2 * pair.shape[-1]
+    weights = draw.rng.standard_normal((fan_in, draw.width), dtype=np.float32)
+    if conv.tap_variances is None:
+        weights *= np.float32(fan_in**-0.5)
+    else:
+        deviations = np.sqrt(np.repeat(conv.tap_weights.ravel(), pair.shape[-1]) / fan_in)
+        weights *= deviations[:, None].astype(np.float32)
+    flat = convolve(conv, pair.reshape(-1, *pair.shape[2:]), weights)
+    output = flat.reshape(2, -1, *flat.shape[1:])
+    if bias_deviation > 0:
+        output[0] += np.float32(bias_deviation) * draw.rng.standard_normal(draw.width, dtype=np.float32)
+    return output
+
+
+def _by_gram(conv: Conv, pair: np.ndarray, bias_deviation: float, draw: Draw) -> np.ndarray:
+    """Draw the output channels of a convolution given its input: i.i.d. N(0, Gram matrix of the patches).
+
+    Signal and noise share weights, so the covariance is that of all points of both.
+    """
+    images, height, width = 2 * pair.shape[1], *pair.shape[2:4]
+    pixels = pair.reshape(-1, pair.shape[-1]).astype(np.float64)
+    gram = pixels @ pixels.T / pixels.shape[1]
+    if not conv.pointwise:
+        gram = _patch_gram(conv, gram, images, height, width)
+    rows = len(gram)
+    gram[: rows // 2, : rows // 2] += bias_deviation**2
+    normal = draw.rng.standard_normal((rows, draw.width), dtype=np.float32)
+    output = _factor(gram).astype(np.float32) @ normal
+    return output.reshape(2, -1, conv.output_size(height), conv.output_size(width), draw.width)
+
+
+def _patch_gram(conv: Conv, gram: np.ndarray, images: int, height: int, width: int) -> np.ndarray:
+    """Gram matrix of the patches: the mean over taps of that of the pixels, the same tap on both sides."""
+    place = np.arange(images * height * width).reshape(images, height, width, 1)
+    outside = place.size  # one more row and column, of zeros, stands for the padding
+    gram = np.pad(gram, (0, 1))
+    seen = [tap.ravel() for tap in _taps(conv, place, fill=outside)]
+    weights = conv.tap_weights.ravel() / len(seen)
+    return sum(weight * gram[np.ix_(rows, rows)] for weight, rows in zip(weights, seen, strict=True))
+
+
+def _factor(covariance: np.ndarray) -> np.ndarray:
+    """Return a matrix F with F F' = covariance."""
+    try:
+        return np.linalg.cholesky(covariance)
+    except np.linalg.LinAlgError:  # singular, as images of mean zero are
+        values, vectors = eigh(covariance)
+        return vectors * np.sqrt(values.clip(0.0))
+
+
+def _cheaper(conv: Conv, shape: tuple, width: int) -> str:
+    """Choose the draw that takes fewer operations, counted in float32 (those in float64 twice)."""
+    _, images, height, columns, channels = shape
+    before = 2 * images * height * columns
+    after = 2 * images * conv.output_size(height) * conv.output_size(columns)
+    taps = conv.kernel_size**2
+    by_weights = (2 * after + _NORMAL) * taps * channels * width
+    by_gram = 2 * before**2 * channels + 2 * after**3 / 3 + (2 * after + _NORMAL) * after * width
+    if not conv.pointwise:
+        by_gram += _GATHER * taps * after**2
+    return "gram" if by_gram < by_weights and max(before, after) <= _GRAM_LIMIT else "weights"
+
+
+def convolve(conv: Conv, images: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Convolve with given weights; gain and bias of the layer are not applied.
+
+    Images of shape (n, h, w, channels in) and weights of shape (k * k * channels in, channels out),
+    ordered by row, column, channel; a few images at a time, so that the copies stay in cache.
+    """
+    count, height, width, channels = images.shape
+    shape = (count, conv.output_size(height), conv.output_size(width), weights.shape[1])
+    output = np.zeros(shape, dtype=np.float32)
+    taps = weights.reshape(-1, channels, shape[3])
+    step = max(1, _CHUNK // (shape[1] * shape[2] * max(channels, shape[3])))
+    for first in range(0, count, step):
+        total = output[first : first + step].reshape(-1, shape[3])
+        for seen, tap in zip(_taps(conv, images[first : first + step]), taps, strict=True):
+            total += seen.reshape(-1, channels) @ tap
+    return output
+
+
+def _taps(conv: Conv, images: np.ndarray, fill=0) -> Iterator[np.ndarray]:
+    """Yield what each tap sees at every output position, shape (n, output h, output w, channels)."""
+    rows, columns = (conv.taps(size) for size in images.shape[1:3])
+    for down, across in product(rows.T, columns.T):
+        seen = images[:, down[:, None], across]
+        if down.min() < 0 or across.min() < 0:
+            seen[:, down < 0] = fill
+            seen[:, :, across < 0] = fill
+        yield seen
+
+
+def _mean_and_variance(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and variance over points of every channel, in float64."""
+    mean = values.mean(axis=0, dtype=np.float64)
+    return mean, sum(((x - mean) ** 2).sum(axis=0) for x in blocks(values)) / len(values)
+
+
+def blocks(values: np.ndarray) -> Iterator[np.ndarray]:
+    """Rows of a tall matrix as float64, as many at a time as fit in cache."""
+    rows = max(1, BLOCK // values.shape[1])
+    for first in range(0, len(values), rows):
+        yield values[first : first + rows].astype(np.float64)

@@ -1,0 +1,49 @@
+"""A batch of images as engines take it: normalised if asked, flattened for a fully connected net."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from .sources import normalise
+
+
+@dataclass(frozen=True, eq=False)
+class Batch:
+    """Images, and how they are prepared for a net.
+
+    Attributes
+    ----------
+    array : ndarray of float64, shape (n, h, w, c)
+        As in their source.
+    normalised : bool
+        Whether every batch of them is brought to mean 0 and variance 1 (`sources.normalise`).
+    flattened : bool
+        Whether all pixels of an image become features of one position.
+    """
+
+    array: np.ndarray
+    normalised: bool
+    flattened: bool
+
+    @cached_property
+    def values(self) -> np.ndarray:
+        """All images, prepared: shape (n, h, w, c), or (n, 1, 1, h w c)."""
+        return self._prepared(self.array)
+
+    @property
+    def shape(self) -> tuple[int, int, int, int]:
+        """Of `values`."""
+        n, h, w, c = self.array.shape
+        return (n, 1, 1, h * w * c) if self.flattened else (n, h, w, c)
+
+    def chosen(self, indices: np.ndarray) -> np.ndarray:
+        """Some of the images, prepared as a batch of their own."""
+        return self._prepared(self.array[indices])
+
+    def _prepared(self, array: np.ndarray) -> np.ndarray:
+        if self.normalised:
+            return normalise(array, fully_connected=self.flattened)
+        return array.reshape(array.shape[0], 1, 1, -1) if self.flattened else array

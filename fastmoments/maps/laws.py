@@ -1,0 +1,93 @@
+"""The law of a signal at one place, which decides what may follow: one rule for each kind of layer."""
+
+from __future__ import annotations
+
+from functools import singledispatch
+
+from ..nets.layers import BatchNorm, Conv, Layer, PiecewiseLinear
+from ..nets.network import Network, Residual, unrolled
+
+#: The images; channels that are Gaussian; batch-normalised Gaussians; what an activation makes of them; known
+#: by its second moments only.
+DATA, GAUSSIAN, NORMALISED, RECTIFIED, MIXED = "images", "gaussian", "normalised", "rectified", "mixed"
+
+
+@singledispatch
+def law_after(layer: Layer, law: str) -> str:
+    """Law of the signal behind a layer, of `law` before it.
+
+    Raises
+    ------
+    ValueError
+        In one sentence, if the mathematics does not cover the layer there: what is not, and what would be.
+    TypeError
+        If no rule is registered for the layer.
+    """
+    raise TypeError(f"{type(layer).__name__} has no map at infinite width.")
+
+
+@law_after.register
+def _(layer: Conv, law: str) -> str:
+    return GAUSSIAN
+
+
+@law_after.register
+def _(layer: BatchNorm, law: str) -> str:
+    if law != GAUSSIAN:
+        raise ValueError(
+            f"BatchNorm of a signal that is not Gaussian ({law}) is not covered at infinite width; "
+            "put a Conv, or a merge of branches that end in a Conv, right before it."
+        )
+    return NORMALISED
+
+
+@law_after.register
+def _(layer: PiecewiseLinear, law: str) -> str:
+    # The ReLU of a ReLU is itself.
+    if law not in (GAUSSIAN, NORMALISED) and not (law == RECTIFIED and layer.slopes == (1.0, 0.0)):
+        raise ValueError(
+            f"{type(layer).__name__} of a signal that is neither Gaussian nor batch-normalised ({law}) is "
+            "not covered at infinite width; put a Conv before it."
+        )
+    return RECTIFIED
+
+
+@law_after.register
+def _(layer: Residual, law: str) -> str:
+    shortcut, branch = (law_after_stack(stack, law) for stack in (layer.shortcut, layer.branch))
+    if branch == RECTIFIED:
+        raise ValueError(
+            "Residual: the branch ends in a ReLU, which correlates it with the shortcut; "
+            "end it in a Conv, or a Conv and a BatchNorm."
+        )
+    return merged(shortcut, branch)
+
+
+def merged(shortcut: str, branch: str) -> str:
+    """Law of the sum of a shortcut and a branch with fresh weights."""
+    return GAUSSIAN if shortcut == branch == GAUSSIAN else MIXED
+
+
+def between_units(law: str) -> str:
+    """A station stands between units, so a ReLU there no longer knows the batch norm before it."""
+    return MIXED if law == NORMALISED else law
+
+
+def law_after_stack(layers: tuple[Layer, ...], law: str) -> str:
+    """Law behind a stack of layers."""
+    for _, layer in unrolled(layers, "", ""):
+        law = law_after(layer, law)
+    return law
+
+
+def check(network: Network) -> None:
+    """Refuse a net whose mathematics is not covered, before any work is done.
+
+    Raises
+    ------
+    ValueError
+        In one sentence: what is not covered, and what would be.
+    """
+    law = between_units(law_after_stack(network.stem, DATA))
+    for unit in network.units:
+        law = between_units(law_after_stack(unit, law))

@@ -1,0 +1,87 @@
+"""Every layer in every engine: computed, or refused in one sentence; and what a layer is made of."""
+
+from dataclasses import dataclass, is_dataclass
+
+import numpy as np
+import pytest
+
+import fastmoments as fm
+from fastmoments.engines import protocol
+from fastmoments.engines.infinite_width.costs import copies
+from fastmoments.engines.infinite_width.walk import carry
+from fastmoments.engines.sampled.layers import forward
+from fastmoments.images.batches import Batch
+from fastmoments.maps.laws import law_after
+from fastmoments.nets.layers import Layer, describe
+from fastmoments.nets.network import LOCS, Network
+from fastmoments.nets.toml import network_from_dict
+from fastmoments.scans.engines import METHODS, engine_class, options_of
+
+IMAGES = fm.load_images("synthetic:8x8x3", 6, seed=0)
+ENGINES = [fm.InfiniteWidth(), fm.FiniteWidth(64), fm.Sampled(16, 2)]
+
+#: What a layer cannot do without.
+NEEDED = {"Residual": {"branch": (fm.Conv(),)}, "Network": {"layers": (fm.Conv(),)}}
+
+
+def an_example(kind):
+    return Layer.TYPES[kind](**NEEDED.get(kind, {}))
+
+
+def sentence(problem):
+    said = str(problem)
+    return said.endswith(".") and "\n" not in said and 20 < len(said) < 500
+
+
+@pytest.mark.parametrize("engine", ENGINES, ids=METHODS)
+@pytest.mark.parametrize("kind", Layer.TYPES)
+@pytest.mark.parametrize("before", [(), (fm.Conv(),), (fm.Conv(), fm.BatchNorm()), (fm.Conv(), fm.ReLU())])
+def test_computed_or_refused(kind, engine, before):
+    try:
+        network = Network((*before, an_example(kind), fm.Conv(), fm.ReLU()))
+        scan = fm.scan(network, IMAGES, engine)
+    except ValueError as problem:
+        assert sentence(problem)
+        return
+    assert np.isfinite(scan["log_chi"]).all()
+    assert all(np.isfinite(station.snr_db) for station in scan.stations)
+
+
+@pytest.mark.parametrize("kind", Layer.TYPES)
+def test_what_a_layer_is_made_of(kind):
+    layer = an_example(kind)
+    assert is_dataclass(layer) and hash(layer) == hash(an_example(kind))
+    assert layer.loc in ("", *LOCS)
+    assert layer.output_grid((7, 5)) == (7, 5)
+    assert network_from_dict({"layers": [describe(layer)]}).layers == (layer,)
+    for rule in (law_after, carry, forward):
+        assert rule.dispatch(type(layer)) is not rule.dispatch(object) or kind == "Network"
+
+
+@dataclass(frozen=True)
+class Unknown(Layer, abstract=True):
+    loc = "act"
+
+
+@pytest.mark.parametrize("engine", [fm.InfiniteWidth(), fm.Sampled(16, 2)], ids=["infinite", "sampled"])
+def test_an_unknown_layer_is_a_type_error(engine):
+    with pytest.raises(TypeError, match="Unknown"):
+        fm.scan(Network((fm.Conv(), Unknown())), IMAGES, engine)
+
+
+def test_an_unknown_layer_costs_a_copy():
+    assert copies(Unknown()) == 1.0
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_what_an_engine_is_made_of(method):
+    engine = engine_class(method)()
+    assert engine.method == method and hash(engine) == hash(engine_class(method)())
+    assert isinstance(options_of(method), dict)
+    net = fm.bn_res(2, 1)
+    plan = protocol.Plan(frozenset({2}))
+    assert engine.memory(net, (8, 1, 1, 12), plan) > 1e8
+    for smaller in engine.smaller(net):
+        assert smaller.memory(net, (1024, 1, 1, 12), plan) < engine.memory(net, (1024, 1, 1, 12), plan)
+    run = engine.prepare(net, Batch(IMAGES.array, True, True), plan)
+    assert [station.depth for station in run if isinstance(station, protocol.Station)]
