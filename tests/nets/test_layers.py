@@ -4,27 +4,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fastmoments.nets import families
-from fastmoments.nets.geometry import PADDINGS
 from fastmoments.nets.layers import BatchNorm, Conv, ReLU
 from fastmoments.nets.network import Network, Residual
-
-
-@given(st.integers(1, 7), st.integers(1, 3), st.integers(1, 3), st.integers(1, 9), st.sampled_from(PADDINGS))
-def test_padding_is_numpy_s_by_tensorflow_s_amounts(kernel_size, stride, dilation, size, padding):
-    conv = Conv(kernel_size, stride=stride, dilation=dilation, padding=padding)
-    out = -(-size // stride)
-    reach = (kernel_size - 1) * dilation + 1
-    total = max((out - 1) * stride + reach - size, 0)
-    padded = np.pad(
-        np.arange(size),
-        (total // 2, total - total // 2),
-        mode={"periodic": "wrap", "zeros": "constant", "symmetric": "symmetric"}[padding],
-        **({"constant_values": -1} if padding == "zeros" else {}),
-    )
-    index = conv.padded_index(size)
-    assert conv.output_size(size) == out
-    assert index.size == (out - 1) * stride + reach
-    np.testing.assert_array_equal(index, padded[: index.size])
 
 
 @pytest.mark.parametrize(
