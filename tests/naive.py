@@ -1,5 +1,8 @@
 """Naive formulas, one line to one equation, against which every kernel is tested."""
 
+import itertools
+import math
+
 import numpy as np
 from scipy.integrate import quad_vec
 
@@ -53,15 +56,45 @@ def correlation(matrix):
     return r, np.outer(roots, roots)
 
 
+def k0(r):
+    """(pi - acos r) / 2 pi."""
+    return (np.pi - np.arccos(r)) / (2 * np.pi)
+
+
+def k1(r):
+    """(sqrt(1 - r^2) + (pi - acos r) r) / 2 pi."""
+    return (np.sqrt((1 - r) * (1 + r)) + (np.pi - np.arccos(r)) * r) / (2 * np.pi)
+
+
 def mask(matrix):
-    """k0(r) = (pi - acos r) / 2 pi."""
-    return (np.pi - np.arccos(correlation(matrix)[0])) / (2 * np.pi)
+    """k0 of the correlations."""
+    return k0(correlation(matrix)[0])
 
 
 def relu(matrix):
     """sqrt(K_pp K_qq) k1(r)."""
     r, scale = correlation(matrix)
-    return scale * (np.sqrt(1 - r * r) + (np.pi - np.arccos(r)) * r) / (2 * np.pi)
+    return scale * k1(r)
+
+
+def gaussian_pair(f, r, degree):
+    """E f(u, v) of standard Gaussians of correlation r, f homogeneous of an even degree, by its definition.
+
+    In polar coordinates E rho^degree = 2^(degree / 2) (degree / 2)! times the mean of f over the angle, which
+    is integrated between the angles at which u or v changes its sign.
+    """
+    turn = np.arccos(r)
+    ends = np.sort(
+        np.r_[
+            0.0, np.pi / 2, 3 * np.pi / 2, turn + np.pi / 2, (turn + 3 * np.pi / 2) % (2 * np.pi), 2 * np.pi
+        ]
+    )
+    nodes, weights = np.polynomial.legendre.leggauss(24)
+    mean = 0.0
+    for low, high in itertools.pairwise(ends):
+        angles = 0.5 * (low + high) + 0.5 * (high - low) * nodes
+        mean += 0.5 * (high - low) * weights @ f(np.cos(angles), np.cos(angles - turn)) / (2 * np.pi)
+    return 2.0 ** (degree // 2) * math.factorial(degree // 2) * mean
 
 
 def centre(matrix):

@@ -12,6 +12,8 @@ import pytest
 import fastmoments
 
 PACKAGE = Path(fastmoments.__file__).parent
+#: The checkout, whose tests these are.
+ROOT = Path(__file__).parents[1]
 
 #: What a room may know beside itself.
 ALLOWED = {
@@ -52,6 +54,20 @@ def imported(module):
 def test_rooms_are_entered_one_way(module):
     room = module.split(".")[0]
     assert {name.split(".")[0] for name in imported(module)} <= {room, "validation", *ALLOWED[room]}
+
+
+@pytest.mark.parametrize(
+    "module",
+    [path for folder in ("fastmoments", "cli") for path in sorted((ROOT / folder).rglob("*.py"))
+     if path.stem != "__init__"],
+    ids=lambda path: str(path.relative_to(ROOT)),
+)  # fmt: skip
+def test_every_module_has_a_mirror(module):
+    """A file of tests in the folder of the same name; what a package's `__init__` says is its modules'."""
+    folder = module.relative_to(ROOT).parent
+    folder = folder.relative_to("fastmoments") if folder.parts[0] == "fastmoments" else folder
+    mirror = ROOT / "tests" / folder / f"test_{module.stem.strip('_')}.py"
+    assert mirror.is_file() and "def test_" in mirror.read_text()
 
 
 def test_no_circle():
@@ -101,9 +117,9 @@ def test_a_public_function_is_never_hidden_by_a_module():
 
 
 def test_every_folder_is_installed():
-    project = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text())
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
     listed = set(project["tool"]["setuptools"]["packages"])
-    root = Path(__file__).parents[1] / "fastmoments"
+    root = ROOT / "fastmoments"
     folders = {
         ".".join(("fastmoments", *path.parent.relative_to(root).parts)) for path in root.rglob("__init__.py")
     }

@@ -5,7 +5,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from states import seeds, sizes, state
 
-from fastmoments.covariances.eigenpairs import DENSE_EIGENVALUES, leading_eigenvalue, leading_pairs
 from fastmoments.covariances.storage import Covariance, NoiseCovariance, tile_size
 
 
@@ -61,38 +60,6 @@ def test_copies_share_no_memory():
         assert np.any(one.blocks)
 
 
-@pytest.mark.parametrize("points", [50, DENSE_EIGENVALUES + 50])
-def test_leading_eigenvalue(points):
-    rng = np.random.default_rng(0)
-    factor = rng.standard_normal((points, points)) * np.geomspace(1, 0.01, points)
-    matrix = factor @ factor.T
-    exact = np.linalg.eigvalsh(matrix)[-1]
-    value, vector = leading_eigenvalue(lambda x: matrix @ x, points, None)
-    assert value == pytest.approx(exact, rel=1e-8)
-    again, _ = leading_eigenvalue(lambda x: matrix @ x, points, vector)
-    assert again == pytest.approx(exact, rel=1e-8)
-
-
-def test_leading_eigenvalue_of_a_cluster():
-    points = DENSE_EIGENVALUES + 44
-    values = 1.0 + 1e-9 * np.arange(points)
-    assert leading_eigenvalue(lambda x: values[:, None] * x, points, None)[0] == pytest.approx(1.0, rel=1e-6)
-
-
-@pytest.mark.parametrize("rank", [3, 20])
-def test_leading_pairs(rank):
-    """Exact for an operator of low rank; else of the size of what is left out."""
-    rng = np.random.default_rng(0)
-    basis = np.linalg.qr(rng.standard_normal((80, rank)))[0]
-    exact = np.geomspace(1.0, 1e-2, rank)
-    matrix = (basis * exact) @ basis.T
-    values, vectors = leading_pairs(lambda x: matrix @ x, None, 24, 2, points=80)
-    assert values.size == rank
-    np.testing.assert_allclose(values, exact, rtol=1e-9)
-    np.testing.assert_allclose(vectors.T @ vectors, np.eye(rank), atol=1e-10)
-    np.testing.assert_allclose((vectors * values) @ vectors.T, matrix, atol=1e-10)
-
-
 def test_one_position_per_image_is_tiled():
     features = np.random.default_rng(0).standard_normal((96, 1, 1, 5))
     whole, tiles = (Covariance.from_features(features, 0.2, 0.1, tile=tile) for tile in (96, 24))
@@ -107,17 +74,3 @@ def test_diagonal_of_the_square(size):
     full = naive.flat(full)
     centred = full - full.mean(0) - full.mean(1)[:, None] + full.mean()
     np.testing.assert_allclose(signal.centred_square_diagonal(), np.diag(centred @ centred), rtol=1e-12)
-
-
-def test_leading_pairs_stop_when_the_block_is_invariant():
-    products = []
-
-    def product(block):
-        products.append(block.shape)
-        return np.linspace(1.0, 2.0, 40)[:, None] * block
-
-    start = np.eye(40)[:, -4:]
-    leading_pairs(product, start, 4, 5, residual=1e-3)
-    assert len(products) == 1
-    leading_pairs(product, start + 0.1, 4, 5, residual=1e-3)
-    assert len(products) == 6

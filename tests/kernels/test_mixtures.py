@@ -3,11 +3,11 @@
 import math
 
 import hypothesis.strategies as st
+import naive
 import numpy as np
 from hypothesis import given, settings
 from numpy.testing import assert_allclose
 
-from fastmoments.engines.finite_width.shared.relu_moments import ReluMoments, correlations
 from fastmoments.kernels.mixtures import mean_of_products, rectified_mixture
 
 seeds = st.integers(0, 2**32 - 1)
@@ -26,12 +26,11 @@ def test_a_rectified_mixture_is_the_sum_over_its_gaussians(seed, count, points):
     t, inside = rng.uniform(0.0, 2.0, count), rng.uniform(0.0, 1.0, (count, points))
     expected = np.zeros((5, points, points))
     for covariance, weight, time, shared in zip(pairs, weights, t, inside, strict=True):
-        c, roots = correlations(covariance)
-        relu, alone = ReluMoments.of(c), 1.0 - time * roots**2
-        expected[0] += weight * np.outer(roots, roots) * relu.k1
-        expected[1] += weight * relu.k0
-        expected[2] += weight * relu.k0 * np.outer(alone, alone)
-        expected[3] += weight * relu.k0 * np.outer(1.0 - shared, 1.0 - shared)
+        masks, alone = naive.mask(covariance), 1.0 - time * np.diag(covariance)
+        expected[0] += weight * naive.relu(covariance)
+        expected[1] += weight * masks
+        expected[2] += weight * masks * np.outer(alone, alone)
+        expected[3] += weight * masks * np.outer(1.0 - shared, 1.0 - shared)
         expected[4] += weight * time * covariance**2
     for found, wanted in zip(rectified_mixture(pairs, weights, t, inside), expected, strict=True):
         assert_allclose(found, wanted, rtol=1e-11, atol=1e-11)
@@ -50,14 +49,16 @@ def test_points_without_variance_add_nothing():
 @given(seeds, st.integers(1, 3), st.integers(1, 9))
 @settings(max_examples=25, deadline=None)
 def test_means_of_products_are_those_of_gaussian_pairs(seed, count, points):
-    """E y |y| y' |y'| = a b (4 J2 - 1 - 2 c^2) and E |y y'| = 4 E relu relu' - sqrt(a b) c, of symmetry."""
+    """By integration over the angle, pair by pair."""
     pairs = gaussians(np.random.default_rng(seed), count, points)
     expected = np.empty((2, count))
     for n, covariance in enumerate(pairs):
-        c, roots = correlations(covariance)
-        relu, scale = ReluMoments.of(c), np.outer(roots, roots)
-        expected[0, n] = np.mean(scale * (4.0 * relu.k1 - relu.c))
-        expected[1, n] = np.mean(scale**2 * (4.0 * relu.j2 - 1.0 - 2.0 * relu.c**2))
+        r, scale = naive.correlation(covariance)
+        for row, (f, degree) in enumerate(
+            ((lambda u, v: np.abs(u * v), 2), (lambda u, v: u * v * np.abs(u * v), 4))
+        ):
+            products = np.vectorize(lambda c, f=f, degree=degree: naive.gaussian_pair(f, c, degree))(r)
+            expected[row, n] = np.mean(scale ** (degree // 2) * products)
     assert_allclose(mean_of_products(pairs, False), expected[0], rtol=1e-10)
     assert_allclose(mean_of_products(pairs, True), expected[1], rtol=1e-9, atol=1e-12)
 

@@ -10,10 +10,8 @@ import pytest
 from hypothesis import assume, given, settings
 from states import assert_consistent, in_full, noise_in_full, seeds, sizes, state
 
-from fastmoments.covariances.storage import Covariance, NoiseCovariance
-from fastmoments.maps.activation import activate
+from fastmoments.covariances.storage import NoiseCovariance
 from fastmoments.maps.convolution import convolve, first_convolution
-from fastmoments.maps.merge import merge
 from fastmoments.nets.geometry import PADDINGS
 from fastmoments.nets.layers import Conv, ReLU
 
@@ -83,67 +81,6 @@ def test_convolution_and_relu_in_one_visit(seed, size, conv, method):
         here = slice(i * positions, (i + 1) * positions)
         masked = naive.flat(naive.convolve(part, unbiased)) * naive.mask(between[here, here])
         np.testing.assert_allclose(in_full(noise)[i], masked, rtol=0, atol=1e-11 * np.abs(blocks).max())
-
-
-@given(seeds, sizes)
-def test_relu_alone(seed, size):
-    signal, noise, full, blocks = state(seed, size, (-2.0, 3.0))
-    activate(signal, noise, ReLU())
-    expected = naive.relu(naive.flat(full))
-    np.testing.assert_allclose(signal.dense(), expected, rtol=0, atol=1e-13 * expected.max())
-    assert_consistent(signal)
-    positions = size[1] * size[2]
-    for i in range(size[0]):
-        here = slice(i * positions, (i + 1) * positions)
-        masked = blocks[i] * naive.mask(naive.flat(full)[here, here])
-        np.testing.assert_allclose(in_full(noise)[i], masked, rtol=0, atol=1e-13 * np.abs(blocks).max())
-
-
-def test_arc_cosine_kernels_keep_their_digits_at_both_ends():
-    # acos(1-u) = 2 asin(sqrt(u/2)) is exact for small u; k1 has a cancellation there that the formula
-    # for the angle t, (sin t + (pi - t) cos t), does not.
-    angles = np.concatenate([np.geomspace(1e-7, 1.0, 40), np.pi - np.geomspace(1e-3, 1.0, 40)])
-    points = angles.size + 1
-    size = (1, points, 1)
-    vectors = np.column_stack([np.cos(np.append(0.0, angles)), np.sin(np.append(0.0, angles))])
-    signal = Covariance.from_features(vectors.reshape(*size, 2), 1.0)
-    noise = NoiseCovariance(np.ones((1, points, points)), 1, size[1:])
-    activate(signal, noise, ReLU())
-    k1 = (np.sin(angles) + (np.pi - angles) * np.cos(angles)) / (2 * np.pi)
-    np.testing.assert_allclose(signal.blocks[0, 0, 1:], k1, rtol=2e-15, atol=1e-16)
-    # r itself is rounded, and k0 feels that through the angle: 1e-16 / angle.
-    k0 = (np.pi - angles) / (2 * np.pi)
-    np.testing.assert_allclose(noise.blocks[0, 0, 1:], k0, rtol=0, atol=5e-9)
-    np.testing.assert_allclose(noise.blocks[0, 0, 30:], k0[29:], rtol=1e-12, atol=1e-13)
-
-
-def test_a_point_without_signal_stays_without_signal_and_loses_its_noise():
-    features = np.random.default_rng(0).standard_normal((2, 3, 1, 30))
-    features[1, 2] = 0.0
-    signal = Covariance.from_features(features, 1 / 30)
-    noise = NoiseCovariance(np.repeat((np.eye(3) + 0.1)[None], 2, 0), 2, (3, 1))
-    activate(signal, noise, ReLU())
-    assert np.all(signal.dense()[5] == 0.0)
-    assert np.all(noise.blocks[1, 2] == 0.0)
-    assert np.all(noise.blocks[1, :, 2] == 0.0)
-    assert noise.blocks[0, 2, 2] == pytest.approx(0.55)
-
-
-@given(seeds, sizes, st.floats(-400, 400), st.floats(-400, 400))
-def test_merge(seed, size, up, down):
-    signal, noise, full, blocks = state(seed, size, (up, down))
-    skip, skip_noise, other, other_blocks = state(seed + 1, size, (up + 1.0, down - 2.0))
-    merge(signal, noise, skip, skip_noise)
-    expected = naive.flat(full) + naive.flat(other)
-    np.testing.assert_allclose(signal.dense(), expected, rtol=1e-12, atol=1e-13 * expected.max())
-    np.testing.assert_allclose(in_full(noise), blocks + other_blocks, rtol=1e-11)
-    assert_consistent(signal)
-
-
-def test_merge_of_different_sizes_is_refused():
-    one, other = state(0, (2, 4, 4)), state(0, (2, 2, 2))
-    with pytest.raises(ValueError, match="4x4 positions and its shortcut 2x2"):
-        merge(one[0], one[1], other[0], other[1])
 
 
 @given(seeds, sizes, convs)

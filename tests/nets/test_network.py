@@ -1,14 +1,17 @@
+"""How layers nest: units of depth, paths, stations, what a net says of itself."""
+
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from fastmoments.nets import families
 from fastmoments.nets.layers import BatchNorm, Conv, ReLU
-from fastmoments.nets.network import Network, Residual, output_grid, walk
+from fastmoments.nets.network import Network, Residual, output_grid, unrolled, walk
 
 CONV, RELU, NORM = Conv(), ReLU(), BatchNorm()
 LAYERS = st.recursive(
-    st.sampled_from([CONV, RELU, NORM]),
+    st.sampled_from([CONV, Conv(1), RELU, NORM]),
     lambda inner: st.builds(
         lambda branch, shortcut: Residual((*branch, CONV), shortcut),
         st.lists(inner, max_size=3), st.lists(inner, max_size=2),
@@ -93,3 +96,49 @@ def test_sizes_behind_a_stack(side):
     assert output_grid([strided], (side, side + 1)) == (half, -(-(side + 1) // 2))
     unit = Residual([CONV, strided], shortcut=[Conv(1, stride=2)])
     assert output_grid([unit, Network([strided], stem=[RELU])], (side, side)) == (-(-half // 2),) * 2
+
+
+@given(st.lists(LAYERS, max_size=6))
+def test_units_are_the_stack_cut_where_depth_begins(layers):
+    network = Network(layers)
+    flat = [layer for _, layer in unrolled(layers, "", "")]
+    assert [layer for unit in network.units for layer in unit] == flat
+    assert network.depth == len(network.units)
+    for unit in network.units:
+        heads = [layer for layer in unit if isinstance(layer, (Conv, Residual))]
+        assert len([layer for layer in heads if isinstance(layer, Residual)]) <= 1
+        assert len(heads) <= 1 and (not heads or heads == [unit[0]] or unit is network.units[0])
+
+
+@given(st.lists(LAYERS, max_size=5), st.lists(LAYERS, max_size=2))
+def test_what_a_net_has_is_what_its_layers_are(layers, stem):
+    network = Network(layers, stem)
+    leaves = {layer for _, layer in walk([*stem, *layers]) if not layer.stacks}
+    assert set(network.distinct) == leaves and len(network.distinct) == len(leaves)
+    convs = {layer for layer in leaves if isinstance(layer, Conv)}
+    assert set(network.convolutions()) == convs
+    assert network.kernel_size == max((conv.kernel_size for conv in convs), default=1)
+    assert network.fully_connected == all(conv.kernel_size == 1 for conv in convs)
+    assert network.has(BatchNorm) == (NORM in leaves)
+
+
+def test_a_net_is_normalised_when_every_unit_is():
+    inside, outside = Residual([NORM, CONV]), Residual([CONV], [NORM])
+    assert Network([inside] * 3).normalised
+    assert not Network([inside, outside]).normalised
+    assert not Network([CONV, NORM, CONV]).normalised
+    assert {name for name, family in families.FAMILIES.items() if family(3).normalised} == {"bn_ff", "bn_res"}
+
+
+def test_architecture_folds_a_periodic_stack():
+    described = Network([Conv(5), ReLU()] * 40, stem=[Conv(stride=2)]).architecture()
+    assert described["layers"] == [
+        {"repeat": 40, "layers": [{"type": "Conv", "kernel_size": 5}, {"type": "ReLU"}]}
+    ]
+    assert described["stem"] == [{"type": "Conv", "stride": 2}]
+
+
+@pytest.mark.parametrize("scale", [-0.5, np.nan, np.inf, "1", None])
+def test_scales_that_are_none(scale):
+    with pytest.raises(ValueError, match="scale must be a finite non-negative number"):
+        Residual([Conv()], scale=scale)

@@ -455,21 +455,3 @@ def test_without_matplotlib(monkeypatch, draw):
         draw(scan)
     assert str(caught.value) == 'figures need matplotlib: pip install "fastmoments[plot]"'
     assert caught.value.__suppress_context__
-
-
-def test_histograms_of_a_finite_width():
-    """A law for each depth, and the simulated one beside it."""
-    from fastmoments.plots.histogram import plot_histograms
-
-    images = fm.load_images("synthetic:6x6x3", 4)
-    scan = fm.scan(fm.vanilla(8), images, fm.FiniteWidth(width=64), every=2)
-    figure = plot_histograms(scan, beside={"log_nu2_signal": {8: (0.0, 0.5)}})
-    left, right, _ = figure.axes
-    assert [text.get_text() for text in left.get_legend().get_texts()] == [
-        "depth 2", "depth 4", "depth 6", "depth 8", "simulated",
-    ]  # fmt: skip
-    assert len(right.lines) == 4
-    pixels(figure)
-    assert len(plot_histograms(scan, moments=["log_chi"]).axes) == 1
-    with pytest.raises(ValueError, match='method "finite"'):
-        plot_histograms(fm.scan(fm.vanilla(2), images))

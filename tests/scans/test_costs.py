@@ -7,10 +7,7 @@ import numpy as np
 import pytest
 
 import fastmoments as fm
-from fastmoments.engines.infinite_width.costs import account
 from fastmoments.engines.protocol import PROCESS
-from fastmoments.nets.layers import Conv
-from fastmoments.nets.network import Residual
 from fastmoments.scans import costs
 
 # Where the system tells it (Linux), the peak of the memory since the program began: `ru_maxrss` also counts
@@ -30,9 +27,8 @@ else:
 """
 
 
-def batch_shape(net, shape):
-    """As the engine takes it."""
-    return (shape[0], 1, 1, shape[1] * shape[2] * shape[3]) if net.fully_connected else shape
+#: What the estimate says of itself, as shares of the measured peak.
+EXACT = {"InfiniteWidth": (0.95, 1.2), "FiniteWidth": (0.8, 1.25), "Sampled": (0.9, 1.2)}
 
 
 @pytest.mark.parametrize(
@@ -49,25 +45,16 @@ def batch_shape(net, shape):
     ],
 )
 def test_memory_is_known_before_it_is_taken(net, count, engine):
+    # Compiling takes memory as well: it is done beforehand, and the process reads it from the cache.
+    fm.scan(eval(net), fm.load_images("synthetic:32x32x3", 2), eval(engine))
     said = subprocess.run(
         [sys.executable, "-P", "-c", PEAK, net, str(count), engine],
         capture_output=True, text=True, check=True,
     )  # fmt: skip
     measured = int(said.stdout)
     expected = fm.estimate(eval(net), (count, 32, 32, 3), eval(engine)).bytes
-    assert 0.8 * measured < expected < 1.3 * measured
-
-
-def test_stored_bytes_are_those_of_the_covariance():
-    for kernel_size, shape in ((3, (6, 12, 12, 1)), (1, (40, 4, 4, 1))):
-        net = fm.residual(3, kernel_size)
-        images = fm.load_images(f"synthetic:{shape[1]}x{shape[2]}x{shape[3]}", shape[0])
-        engine = fm.scan(net, images)
-        found = account(net, batch_shape(net, shape), "float64")
-        points = engine.data["points"]
-        whole = points**2 * 8
-        assert whole / 2 <= found.stored <= whole
-        assert found.peak == 2 * found.stored  # the shortcut
+    least, most = EXACT[type(eval(engine)).__name__]
+    assert least * measured < expected < most * measured, (measured, expected)
 
 
 def test_it_grows_as_it_should():
@@ -107,9 +94,3 @@ def test_what_does_not_fit_is_refused(monkeypatch):
 def test_the_system_says_how_much_is_free():
     free = costs.free_memory()
     assert free is None or 1e6 < free < 1e15
-
-
-def test_normalised_nets():
-    assert fm.bn_res(3).normalised and fm.bn_ff(2).normalised
-    assert not fm.residual(3).normalised
-    assert not fm.Network([Residual([Conv(3)]), fm.BatchNorm()]).normalised

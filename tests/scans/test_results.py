@@ -4,30 +4,8 @@ import math
 import numpy as np
 import pytest
 
-import fastmoments as fm
-from fastmoments.covariances.scales import log
-from fastmoments.engines.protocol import Station, recorded_depths
-from fastmoments.scans.files import checked_ending, write_atomically
+from fastmoments.engines.protocol import Station
 from fastmoments.scans.results import MOMENTS, gather
-
-
-@pytest.fixture(scope="module")
-def scans():
-    images = fm.load_images("synthetic:6x6x2", 3)
-    return {
-        "infinite": fm.scan(fm.bn_res(4), images, every=2),
-        "sampled": fm.scan(fm.bn_res(4), images, fm.Sampled(width=8, nets=3), every=2),
-        "shallow": fm.scan(fm.vanilla(0), images),
-        "deep": fm.scan(fm.residual(1200, 1), images, every=600),
-    }
-
-
-@pytest.mark.parametrize("name", ["infinite", "sampled", "shallow", "deep"])
-@pytest.mark.parametrize("ending", ["json", "npz"])
-def test_a_saved_scan_comes_back_whole(scans, name, ending, tmp_path):
-    fm.save_scan(scans[name], tmp_path / f"scan.{ending}")
-    assert fm.load_scan(tmp_path / f"scan.{ending}").to_dict() == scans[name].to_dict()
-    assert [path.name for path in tmp_path.iterdir()] == [f"scan.{ending}"]
 
 
 def test_the_json_follows_its_schema(scans):
@@ -56,13 +34,6 @@ def test_rows_and_frame(scans):
     assert rows[1]["chi_sigma"] > 0
     frame = pytest.importorskip("pandas") and scans["infinite"].to_dataframe()
     assert frame.loc[(4, "merge"), "chi"] == scans["infinite"]["chi"][-1]
-
-
-def test_csv(scans, tmp_path):
-    fm.save_scan(scans["infinite"], tmp_path / "scan.csv")
-    head, *lines = (tmp_path / "scan.csv").read_text().splitlines()
-    assert head.split(",")[:2] == ["depth", "loc"]
-    assert len(lines) == 2 * 6
 
 
 def test_curves_are_found_by_name_and_station(scans):
@@ -94,45 +65,3 @@ def test_nets_are_averaged_net_by_net():
     assert moments["chi"]["act"].mean == pytest.approx((math.e + math.e**3) / 2)
     assert moments["delta_chi"]["act"].mean == pytest.approx((math.e + math.e**2) / 2)
     assert moments["log_chi"]["act"].sigma == pytest.approx(math.sqrt(2))
-
-
-def test_depths():
-    assert recorded_depths(0, 5) == [0]
-    assert recorded_depths(7, 3) == [3, 6, 7]
-    assert recorded_depths(2, 10) == [2]
-    assert log(0.0) == -math.inf
-    assert math.isnan(log(math.nan))
-
-
-def test_a_failed_write_leaves_what_was_there(tmp_path):
-    path = tmp_path / "result.json"
-    path.write_text("old")
-    with pytest.raises(TypeError):
-        write_atomically(path, "not bytes")
-    assert path.read_text() == "old"
-    assert list(tmp_path.iterdir()) == [path]
-    with pytest.raises(ValueError, match="Cannot write"):
-        write_atomically(tmp_path / "missing" / "result.json", b"")
-    with pytest.raises(ValueError, match="must end in"):
-        checked_ending("result.txt")
-
-
-@pytest.mark.parametrize(
-    ("name", "content"),
-    [
-        ("a.json", b"{"),
-        ("a.json", b"[]"),
-        ("a.json", b'{"schema": "other/1"}'),
-        ("a.npz", b"PK nonsense"),
-        ("a.npz", b""),
-    ],
-)
-def test_a_damaged_file_is_refused(name, content, tmp_path):
-    (tmp_path / name).write_bytes(content)
-    with pytest.raises(ValueError, match="not a scan saved by fastmoments"):
-        fm.load_scan(tmp_path / name)
-
-
-def test_a_missing_file_is_refused(tmp_path):
-    with pytest.raises(ValueError, match="There is no file"):
-        fm.load_scan(tmp_path / "none.json")

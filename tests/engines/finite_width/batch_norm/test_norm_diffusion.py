@@ -4,8 +4,10 @@ import math
 
 import hypothesis.strategies as st
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from numpy.testing import assert_allclose
+from scipy import stats
 
 from fastmoments.engines.finite_width.batch_norm.norm_diffusion import diffused
 
@@ -21,8 +23,19 @@ def test_diffusion_adds_its_variance_and_keeps_mean_and_order(seed, points, fres
     assert_allclose(after.mean(), before.mean(), rtol=1e-12)
     assert np.all(np.diff(after[np.argsort(before)]) >= 0)
     added = np.log(after).var() - np.log(before).var()
-    assert 0.1 * fresh < added < 1.05 * fresh
+    # So many quantiles of a Gaussian have a little less variance than it has.
+    quantiles = stats.norm.ppf((np.arange(points) + 0.5) / points)
+    assert_allclose(added, fresh * quantiles.var(), rtol=1e-8)
     assert_allclose(diffused(before, 0.0), before)
+
+
+@pytest.mark.parametrize("fresh", [1e-4, 0.02, 0.3])
+def test_diffusion_keeps_a_gaussian_law(fresh):
+    quantiles = stats.norm.ppf((np.arange(200) + 0.5) / 200)
+    after = np.log(diffused(np.exp(0.5 * quantiles), fresh))
+    expected = math.sqrt(0.25 + fresh) * quantiles
+    kick = np.abs(expected - 0.5 * quantiles).max()
+    assert_allclose((after - after.mean())[20:-20], expected[20:-20], rtol=0, atol=0.1 * kick)
 
 
 def test_diffusion_is_that_of_a_sampled_law():

@@ -4,6 +4,7 @@ import math
 
 import hypothesis.strategies as st
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from numpy.testing import assert_allclose
 
@@ -16,30 +17,74 @@ from fastmoments.engines.finite_width.shared.fluctuations import (
 seeds = st.integers(0, 2**32 - 1)
 
 
-@settings(max_examples=20, deadline=None)
-@given(seeds, st.floats(0.1, 1.0))
-def test_a_trail_is_a_sampled_walk(seed, share):
-    """Through a branch of two layers with a linear one behind each, from unit to unit, against formulas."""
-    rng = np.random.default_rng(seed)
-    memories, sources, factor = (
-        rng.uniform(0.2, 1.0, (2, 3)),
-        rng.uniform(0.1, 1.0, (2, 3)),
-        rng.uniform(-1, 1, 3),
-    )
-    trail, law = FluctuationRecursion(np.full(3, 0.5)), FluctuationState(np.full(3, 0.5))
-    for _ in range(4):
-        trail.sampled(memories[0], sources[0])
-        assert_allclose(trail.variance, law.observed(memories[0], sources[0]))
-        trail.thinned(factor)
-        trail.sampled(memories[1], sources[1])
-        trail.thinned(factor)
-        trail.merge(share)
-        law = law.merged(share, list(memories * factor), list(sources * factor**2))
-        assert_allclose(trail.at.variance, law.variance)
-        assert_allclose(trail.variance, law.variance)
+PERSISTING = (
+    "Thinned behind its first layer, the recursion keeps the covariance with the thinned sampling noise of "
+    "that layer, and takes it for the covariance with the noise itself at the next unit's first layer."
+)
+
+
+def walked(share):
+    """Fluctuations of 200,000 nets whose channels persist with the shortcut, beside the recursion of them.
+
+    Two layers a branch, each with a linear one behind it. Yields which station it is, the fluctuations in
+    three modes, and the recursion.
+    """
+    rng, nets, modes = np.random.default_rng(3), 200_000, 3
+    memories, sources = rng.uniform(0.2, 1.0, (2, modes)), rng.uniform(0.1, 1.0, (2, modes))
+    factor = rng.uniform(-1.0, 1.0, modes)
+
+    def drawn(variance):
+        return np.sqrt(variance) * rng.standard_normal((nets, modes))
+
+    d, channels, recursion = drawn(0.5), drawn(sources[0]), FluctuationRecursion(np.full(modes, 0.5))
+    for _ in range(5):
+        branch = memories[0] * d + channels
+        recursion.sampled(memories[0], sources[0])
+        yield "branch", branch, recursion
+        branch = factor * branch
+        recursion.thinned(factor)
+        yield "branch", branch, recursion
+        branch = memories[1] * branch + drawn(sources[1])
+        recursion.sampled(memories[1], sources[1])
+        yield "branch", branch, recursion
+        branch = factor * branch
+        recursion.thinned(factor)
+        yield "branch", branch, recursion
+        d = (1.0 - share) * d + share * branch
+        recursion.merge(share)
+        yield "merge", d, recursion
+        channels = (1.0 - share) * channels + drawn((1.0 - (1.0 - share) ** 2) * sources[0])
+
+
+def z_of_variance(sampled, variance):
+    return (sampled.var(0) / variance - 1.0) / math.sqrt(2.0 / len(sampled))
+
+
+@pytest.mark.parametrize("share", [0.1, 0.5, 1.0])
+def test_a_recursion_is_a_sampled_walk(share):
+    for station, sampled, recursion in walked(share):
+        if station == "merge":
+            assert np.abs(z_of_variance(sampled, recursion.variance)).max() < 4.0
+            assert np.all(recursion.variance == recursion.at.variance)
     fresh = FluctuationRecursion(2.0)
     fresh.thinned(0.5)  # before any batch norm
     assert fresh.variance == fresh.at.variance == 0.5
+
+
+@pytest.mark.parametrize(
+    "share",
+    [
+        *(
+            pytest.param(share, marks=pytest.mark.xfail(strict=True, reason=PERSISTING))
+            for share in (0.1, 0.5)
+        ),
+        1.0,
+    ],
+)
+def test_a_recursion_is_a_sampled_walk_inside_the_branch(share):
+    for station, sampled, recursion in walked(share):
+        if station == "branch":
+            assert np.abs(z_of_variance(sampled, recursion.variance)).max() < 4.0
 
 
 @settings(max_examples=20, deadline=None)

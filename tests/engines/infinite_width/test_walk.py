@@ -1,4 +1,4 @@
-"""The engine as a whole: invariances, limits, refusals and the order of its stations."""
+"""The walk as a whole: invariances, limits, refusals and the order of its stations."""
 
 import math
 import os
@@ -20,8 +20,11 @@ from fastmoments.nets.layers import BatchNorm, Conv, ReLU
 from fastmoments.nets.network import LOCS, Network, Residual
 
 FAMILIES = list(fm.FAMILIES)
+
 seeds = st.integers(0, 2**32 - 1)
+
 families = st.sampled_from(FAMILIES)
+
 paddings = st.sampled_from(PADDINGS)
 
 
@@ -274,19 +277,6 @@ def test_a_branch_may_end_in_batch_norm_where_a_convolution_follows():
 def test_a_rectified_signal_is_rectified_once():
     one, other = (covariance(Network([Conv(), *[ReLU()] * n]), images()) for n in (1, 3))
     np.testing.assert_array_equal(one, other)
-
-
-@pytest.mark.parametrize(
-    ("options", "scans", "words"),
-    [
-        ({"convolution": "slow"}, {}, "auto, direct, fft"),
-        ({"rank": 0}, {}, "rank must be"),
-        ({}, {"reff_locs": ("output",)}, "reff_locs"),
-    ],
-)
-def test_wrong_options(options, scans, words):
-    with pytest.raises(ValueError, match=words):
-        fm.scan(fm.vanilla(2), images(), fm.InfiniteWidth(**options), **scans)
 
 
 @pytest.mark.parametrize("family", [fm.residual, fm.bn_res])

@@ -1,5 +1,6 @@
-"""Wrong calls of the library: each is refused with a ValueError of one sentence."""
+"""The scan of a net: what it says of itself; wrong calls, refused with a ValueError of one sentence."""
 
+import numba
 import numpy as np
 import pytest
 
@@ -10,7 +11,7 @@ from fastmoments.nets.layers import BatchNorm, Conv, ReLU
 from fastmoments.nets.network import Network, Residual
 from fastmoments.scans.engines import engine_from
 from fastmoments.scans.files import load_scan
-from fastmoments.scans.scanning import kernel, scan
+from fastmoments.scans.scanning import kernel, limited_threads, scan
 from fastmoments.scans.verification import verify
 
 NET = families.bn_ff(depth=2, kernel_size=1)
@@ -113,3 +114,54 @@ def test_wrong_calls_are_refused_in_one_sentence(call, words):
     assert words in sentence
     assert "\n" not in sentence
     assert sentence.endswith(".")
+
+
+def test_a_scan_says_what_it_was_made_from():
+    net = families.vanilla(5)
+    images = data.load_images("synthetic:9x6x2", 3, seed=4)
+    seen = []
+    found = scan(net, images, every=2, progress=seen.append)
+    assert found.depth.tolist() == [2, 4, 5]
+    assert found.data == {
+        "source": "synthetic:9x6x2", "images": 3, "height": 5, "width": 3, "points": 45, "seed": 4,
+    }  # fmt: skip
+    assert found.architecture == net.architecture()
+    assert [(station.depth, station.loc) for station in seen if station.loc] == [
+        (depth, loc) for depth in (2, 4, 5) for loc in ("input", "conv", "act")
+    ]
+    assert [station.path for station in seen if not station.loc] == ["", "stem.0"]
+
+
+def test_images_may_be_taken_as_they_are():
+    net = families.vanilla(1)
+    scaled = scan(net, 3.0 * IMAGES, normalise=False)["log_nu2_signal", "input"]
+    as_they_are = scan(net, IMAGES, normalise=False)["log_nu2_signal", "input"]
+    np.testing.assert_allclose(scaled - as_they_are, np.log(9.0))
+    by_hand = scan(net, data.normalise(IMAGES), normalise=False)["log_nu2_signal", "input"]
+    np.testing.assert_allclose(scan(net, 3.0 * IMAGES)["log_nu2_signal", "input"], by_hand)
+
+
+def test_the_kernel_is_symmetric_and_has_the_variance_of_the_scan():
+    found = kernel(families.vanilla(2), IMAGES)
+    assert found.shape == (4, 1, 1, 4, 1, 1)
+    matrix = found.reshape(4, 4)
+    np.testing.assert_allclose(matrix, matrix.T, rtol=0, atol=1e-15)
+    last = scan(families.vanilla(2), IMAGES)["log_nu2_signal", "act"][-1]
+    assert np.log(np.mean(np.diag(matrix))) == pytest.approx(last, abs=1e-12)
+
+
+def test_threads_are_put_back_also_behind_an_error():
+    before = numba.get_num_threads()
+    with pytest.raises(KeyError), limited_threads(1):
+        assert numba.get_num_threads() == 1
+        raise KeyError
+    assert numba.get_num_threads() == before
+
+
+def test_batches_are_drawn_by_the_seed():
+    images = data.load_images("synthetic:4x4x3", 12)
+    engines = [fm.FiniteWidth(width=64, batch=6, batches=2, seed=seed) for seed in (1, 1, 2)]
+    one, same, other = (scan(families.vanilla(2, 1), images, engine) for engine in engines)
+    assert (one.data["batch"], one.data["batches"], one.data["points"]) == (6, 2, 6)
+    np.testing.assert_array_equal(one["mu2_signal"], same["mu2_signal"])
+    assert np.all(one["mu2_signal"] != other["mu2_signal"])

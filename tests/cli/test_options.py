@@ -1,0 +1,121 @@
+"""Options that commands share: what becomes of them, and wrong ones."""
+
+import json
+import os
+from importlib.util import find_spec
+
+import pytest
+from command_line import DEEP, SMALL, run
+
+
+def test_effective_ranks_where_they_are_asked_for():
+    values = json.loads(run("scan", "bn_ff", *SMALL, "--format", "json", "--reff-at", "all").stdout)
+    assert list(values["moments"]["reff_signal"]) == values["locs"] == ["input", "conv", "norm", "act"]
+    values = json.loads(run("scan", "bn_ff", *SMALL, "--format", "json", "--reff-at", "conv").stdout)
+    assert list(values["moments"]["reff_noise"]) == ["conv"]
+
+
+def test_spec(tmp_path):
+    path = tmp_path / "net.toml"
+    path.write_text('layers = [{repeat = 3, layers = [{type = "Conv"}, {type = "ReLU"}]}]')
+    options = ["--images", "synthetic:8x8x3", "--count", 4, "--format", "json", "--quiet"]
+    values = json.loads(run("scan", "--spec", path, *options).stdout)
+    assert values["architecture"]["name"] == "net"
+    family = json.loads(run("scan", "vanilla", "--depth", 3, "--no-input-conv", *options).stdout)
+    assert values["moments"] == family["moments"]
+
+
+def test_fail_if():
+    exploding = ["scan", "bn_ff", *DEEP, "--count", 8, "--quiet"]
+    assert "exploding sensitivity" in run(*exploding).stdout
+    result = run(*exploding, "--fail-if", "well-behaved", "--fail-if", "exploding", code=3)
+    assert result.stderr == "Error: --fail-if: bn_ff has the label 'exploding sensitivity'.\n"
+    assert "exploding sensitivity" in result.stdout  # the data come all the same
+    run(*exploding, "--fail-if", "exploding sensitivity", code=3)
+    run(*exploding, "--fail-if", "one-dimensional")
+    run("compare", *DEEP, "--count", 8, "--quiet", "--every", 1, "--fail-if", "exploding", code=3)
+
+
+def test_fail_if_without_a_verdict_fails():
+    result = run("scan", "vanilla", *SMALL, "--fail-if", "exploding", "--quiet", code=3)
+    assert "has no verdict; it takes a depth of at least 16" in result.stderr
+
+
+WRONG = [
+    (["scn"], ("No such command",)),
+    (["scan"], ("FAMILY", "--spec FILE", "one of them is needed")),
+    (["scan", "bnff"], ("'bnff' is not one of", "bn_ff")),
+    (["scan", "bn_ff", "--spec", "net.toml"], ("give one of them, not both",)),
+    (["scan", "--spec", "nowhere.toml"], ("Cannot read nowhere.toml", "No such file")),
+    (["scan", "--spec", "nowhere.toml", "--depth", 100], ("--depth is for a FAMILY",)),
+    (["scan", "--spec", "nowhere.toml", "--no-input-conv"], ("--no-input-conv is for a FAMILY",)),
+    (["scan", "--spec", "nowhere.toml", "--res-depth", 2], ("--res-depth is for a FAMILY",)),
+    (["scan", "bn_ff", "--depth", -1], ("--depth", "-1 is not in the range x>=0")),
+    (["scan", "bn_ff", "--depth", "ten"], ("'ten' is not a valid integer",)),
+    (["scan", "bn_ff", "--kernel-size", 0], ("--kernel-size", "x>=1")),
+    (["scan", "bn_ff", "--padding", "same"], ("'same' is not one of", "periodic")),
+    (["scan", "bn_ff", "--res-depth", 0], ("--res-depth",)),
+    (["scan", "bn_ff", "--epsilon", -1], ("--epsilon",)),
+    (["scan", "bn_ff", "--epsilon", "nan"], ("--epsilon", "not a finite number")),
+    (["scan", "bn_ff", "--epsilon", "inf"], ("--epsilon", "not a finite number")),
+    (["scan", "bn_ff", "--images", "fashion-mnst"], ("did you mean 'fashion-mnist'?",)),
+    (["scan", "bn_ff", "--images", "no/such.npy"], ("no file or folder 'no/such.npy'",)),
+    (["scan", "bn_ff", "--images", "synthetic:8"], ("the size in 'synthetic:8' must be",)),
+    (["scan", "bn_ff", "--count", 0], ("--count",)),
+    (["scan", "bn_ff", "--count", 1000], ("count is 1000, but there are only 256 images",)),
+    (["scan", "bn_ff", "--count", 1, "--kernel-size", 1], ("two different images",)),
+    (["scan", "bn_ff", "--every", 0], ("--every",)),
+    (["scan", "bn_ff", "--seed", -1], ("--seed",)),
+    (["scan", "bn_ff", "--threads", 0], ("--threads",)),
+    (["scan", "bn_ff", "--threads", 100_000], ("threads must be a whole number from 1 to",)),
+    (["scan", "bn_ff", "--method", "exact"], ("'exact' is not one of", "sampled")),
+    (["scan", "bn_ff", "--width", 64], ('width belongs to method="finite" or "sampled"',)),
+    (["scan", "bn_ff", "--nets", 3], ('nets belongs to method="sampled"',)),
+    (["scan", "bn_ff", "--method", "sampled", "--width", 0], ("--width",)),
+    (["scan", "bn_res", "--scale", -1], ("--scale", "x>=0")),
+    (["scan", "bn_res", "--gain", 0], ("--gain", "x>0")),
+    (["scan", "bn_res", "--gain", "nan"], ("--gain", "not a finite number")),
+    (["scan", "bn_ff", "--resume"], ("--resume goes on with the scan of --output FILE",)),
+    (["scan", "bn_ff", "--dtype", "float16"], ("'float16' is not one of", "float32")),
+    (["scan", "vanilla", "--dtype", "float32"], ("float32 needs a BatchNorm in every unit",)),
+    (["scan", "bn_ff", "--rank", 0], ("--rank", "x>=1")),
+    (["scan", "bn_ff", "--reff-at", "bn"], ("'bn' is not one of", "merge", "all")),
+    (["scan", "bn_ff", "--format", "xml"], ("'xml' is not one of", "table")),
+    (["scan", "bn_ff", "--output", "x.txt"], ("Cannot tell the format of x.txt", ".json, .csv, .npz")),
+    (["scan", "bn_ff", "--output", "x.json", "--format", "csv"], ("csv and --output x.json disagree",)),
+    (["scan", "bn_ff", "--output", "no/x.json"], ("Cannot write no/x.json: there is no folder no",)),
+    (["scan", "bn_ff", "--output", "."], ("it is a folder",)),
+    (["scan", "bn_ff", "--fail-if", "boring"], ("'boring' is not one of", "exploding")),
+    (["compare", "bn_ff"], ("unexpected extra argument",)),
+    (["compare", "--output", "x.npz"], ("Cannot tell the format of x.npz", ".json, .csv")),
+    (["compare", "--spec", "net.toml"], ("No such option",)),
+    (["verify"], ("FAMILY", "one of them is needed")),
+    (["verify", "bn_ff", "--widths", "64,x"], ("'64,x' is not a list of whole numbers",)),
+    (["verify", "bn_ff", "--widths", "64"], ("at least two different widths",)),
+    (["verify", "bn_ff", "--method", "sampled"], ("--method", "sampled")),
+    (["verify", "residual", "--method", "finite"], ("Of nets with convolutions",)),
+    (["verify", "bn_ff", "--widths", "0,64"], ("all of widths must be a positive whole number, not 0",)),
+    (["verify", "bn_ff", "--nets", "7"], ("--nets", "x>=8")),
+    (["verify", "bn_ff", "--depth", "0"], ("nothing to verify",)),
+    (["plot"], ("Missing argument 'RESULT'",)),
+    (["plot", "x.json"], ("Missing option '--output'",)),
+    (["plot", "x.csv", "--output", "x.png"], ("Cannot tell the format of x.csv",)),
+    (["plot", "x.json", "--output", "x.png"], ("There is no file x.json",)),
+    (["plot", "x.json", "--output", "x.gif"], ("Cannot tell the format of x.gif", ".png, .pdf, .svg")),
+    (["doctor", "now"], ("unexpected extra argument",)),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("arguments", "words"), WRONG)
+def test_wrong_command_lines(arguments, words, monkeypatch, tmp_path):
+    if arguments[0] == "plot" and find_spec("matplotlib") is None:
+        pytest.skip("figures need matplotlib")
+    monkeypatch.chdir(tmp_path)
+    result = run(*arguments, code=2)
+    assert isinstance(result.exception, SystemExit)  # and no traceback
+    *_, sentence = result.stderr.splitlines()
+    assert sentence.startswith("Error: ")
+    assert sentence.endswith((".", "?", ")"))
+    assert all(word in sentence for word in words), sentence
+    assert result.stdout == ""
+    assert os.listdir(tmp_path) == []

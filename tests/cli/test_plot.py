@@ -1,0 +1,30 @@
+"""`fastmoments plot`, and the figures of the other commands."""
+
+from importlib.util import find_spec
+
+import pytest
+from command_line import SMALL, needs_matplotlib, run
+
+
+@needs_matplotlib
+def test_figures(tmp_path):
+    single, comparison = tmp_path / "scan.npz", tmp_path / "compare.json"
+    result = run("scan", "vanilla", *SMALL, "--output", single, "--plot", tmp_path / "a.png")
+    assert f"The figure is in {tmp_path / 'a.png'}." in result.stderr
+    run("compare", *SMALL, "--output", comparison, "--plot", tmp_path / "b.svg", "--quiet")
+    run("plot", single, "--output", tmp_path / "c.png", "--quiet")
+    run("plot", comparison, "--output", tmp_path / "d.png", "--quiet")
+    for name in ("a.png", "c.png", "d.png"):
+        assert (tmp_path / name).read_bytes().startswith(b"\x89PNG")
+    assert b"<svg" in (tmp_path / "b.svg").read_bytes()
+
+
+@pytest.mark.parametrize(
+    "content", ["", "{}", "[1]", '{"schema": "fastmoments.compare/1", "scans": [{}]}', "\x00"]
+)
+def test_plot_of_a_damaged_file(tmp_path, content):
+    if find_spec("matplotlib") is None:
+        pytest.skip("figures need matplotlib")
+    path = tmp_path / "x.json"
+    path.write_text(content)
+    assert "is not a scan saved by" in run("plot", path, "--output", tmp_path / "x.png", code=2).stderr

@@ -1,0 +1,78 @@
+"""Bytes that a walk stores, counted while it walks."""
+
+import weakref
+
+import pytest
+
+import fastmoments as fm
+from fastmoments.covariances.storage import DTYPES, Covariance
+from fastmoments.engines.infinite_width.costs import account
+from fastmoments.nets.layers import Conv
+from fastmoments.nets.network import Residual
+
+NETS = {
+    "plain": fm.vanilla(2),
+    "normalised": fm.bn_ff(2),
+    "shortcut": fm.residual(3),
+    "nested shortcut": fm.Network([Residual([Residual([fm.ReLU(), Conv(3)]), Conv(3)])], stem=[Conv(3)]),
+    "strided": fm.Network([Conv(3, stride=2), fm.ReLU()], stem=[Conv(3)]),
+    "strided shortcut": fm.Network(
+        [Residual([Conv(3, stride=2), fm.ReLU(), Conv(3)], [Conv(1, stride=2)])], stem=[Conv(3)]
+    ),
+    "fully connected": fm.vanilla(2, 1),
+    "fully connected shortcut": fm.bn_res(2, 1),
+}
+CASES = [(name, dtype) for name, net in NETS.items() for dtype in DTYPES[: 1 + net.normalised]]
+
+
+class Kept:
+    """Bytes of the arrays that covariances hold as blocks, those that nobody holds any more left out."""
+
+    def __init__(self):
+        self.arrays, self.peak = weakref.WeakValueDictionary(), 0
+
+    def take(self, array):
+        while array.base is not None:  # a view holds all of the memory it is of
+            array = array.base
+        self.arrays[id(array)] = array
+        self.peak = max(self.peak, sum(each.nbytes for each in self.arrays.values()))
+
+
+@pytest.fixture
+def kept(monkeypatch):
+    """What covariances of the signal store while a scan runs."""
+    kept = Kept()
+
+    def store(self, name, value):
+        if name == "blocks":
+            kept.take(value)
+        object.__setattr__(self, name, value)
+
+    monkeypatch.setattr(Covariance, "__setattr__", store, raising=False)
+    return kept
+
+
+def batch_shape(net, shape):
+    """As the engine takes it."""
+    return (shape[0], 1, 1, shape[1] * shape[2] * shape[3]) if net.fully_connected else shape
+
+
+@pytest.mark.parametrize(("name", "dtype"), CASES)
+def test_stored_bytes_are_those_of_the_covariances(name, dtype, kept):
+    net, shape = NETS[name], (40 if NETS[name].fully_connected else 6, 8, 8, 1)
+    fm.scan(net, fm.load_images("synthetic:8x8x1", shape[0]), fm.InfiniteWidth(dtype=dtype))
+    assert account(net, batch_shape(net, shape), dtype).peak == kept.peak
+
+
+def test_what_comes_down_to_one_position_is_counted_as_the_tile_it_becomes(kept):
+    net = fm.Network([Conv(3), fm.ReLU(), Conv(2, stride=8), fm.ReLU(), Conv(1)])
+    fm.scan(net, fm.load_images("synthetic:8x8x1", 6))
+    assert account(net, (6, 8, 8, 1), "float64").peak == kept.peak + (6 * 6 - 21) * 8
+
+
+def test_stored_bytes_by_hand():
+    """Blocks of pairs of images, by pairs of positions, eight bytes each; twice with a shortcut."""
+    found = account(fm.residual(3), (6, 12, 12, 1), "float64")
+    assert found.peak == 2 * found.stored == 2 * 21 * 36**2 * 8
+    found = account(fm.vanilla(3, 1), (40, 1, 1, 16), "float64")
+    assert found.peak == found.stored == 40 * 40 * 8

@@ -1,0 +1,86 @@
+"""Layers of a random net against explicit loops and covariances."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.testing import assert_allclose, assert_array_equal
+from simulated import SQUARE, naive_convolve
+
+from fastmoments.engines.sampled import layers as sampling
+from fastmoments.engines.sampled.layers import Draw, Flow, convolve, forward
+from fastmoments.nets.layers import BatchNorm, Conv
+
+CONVS = st.builds(
+    Conv,
+    kernel_size=st.integers(1, 4),
+    stride=st.integers(1, 3),
+    dilation=st.integers(1, 3),
+    padding=st.sampled_from(["periodic", "zeros", "symmetric"]),
+)
+
+
+@settings(max_examples=80)
+@given(conv=CONVS, height=st.integers(1, 7), width=st.integers(1, 7), chunk=st.sampled_from([1, 2**20]))
+def test_convolution_is_that_of_explicit_loops(conv, height, width, chunk):
+    rng = np.random.default_rng(0)
+    images = rng.standard_normal((3, height, width, 2), dtype=np.float32)
+    weights = rng.standard_normal((conv.kernel_size**2 * 2, 4), dtype=np.float32)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sampling, "_CHUNK", chunk)
+        ours = convolve(conv, images, weights)
+    assert_allclose(ours, naive_convolve(conv, images, weights), atol=64 * 2.0**-24 * conv.kernel_size)
+
+
+@pytest.mark.parametrize("draw", ["weights", "gram"])
+@pytest.mark.parametrize(
+    "conv",
+    [
+        Conv(1),
+        Conv(1, gain=1.0, bias_variance=0.4),
+        Conv(3),
+        Conv(3, padding="zeros", bias_variance=0.7),
+        Conv(3, padding="symmetric", stride=2),
+        Conv(2, dilation=2, padding="zeros", gain=0.5),
+    ],
+)
+def test_covariance_behind_a_convolution(conv, draw):
+    """All covariances of signal and noise, crossed ones included, are gain * mean over patches + bias."""
+    rng, width = np.random.default_rng(11), 20_000
+    flow = Flow.start(SQUARE[:2, :3, :3], rng)
+    flow.pair[1] += flow.pair[0]  # so that the crossed covariance is not small
+    start = (flow.pair * np.exp(flow.log_scale).reshape(2, 1, 1, 1, 1)).reshape(4, 3, 3, 2)
+    fan_in = 2 * conv.kernel_size**2
+    patches = naive_convolve(conv, start, np.eye(fan_in)).reshape(-1, fan_in)
+    expected = conv.gain * patches @ patches.T / fan_in
+    expected[: len(expected) // 2, : len(expected) // 2] += conv.bias_variance
+
+    forward(conv, flow, Draw(rng, width, draw), None)
+    channels = (flow.points() * np.exp(flow.log_scale).reshape(2, 1, 1)).reshape(-1, width)
+    variance = expected.diagonal()
+    error = np.sqrt((np.outer(variance, variance) + expected**2) / width)
+    z = (channels @ channels.T / width - expected)[np.triu_indices(len(expected))] / error[
+        np.triu_indices(len(expected))
+    ]
+    assert np.abs(z).max() < 4
+    assert np.abs(channels.mean(axis=1) / np.sqrt(variance / width)).max() < 4
+
+
+def test_auto_takes_the_gram_matrix_of_few_points_and_wide_layers():
+    assert sampling._cheaper(Conv(1), (2, 64, 1, 1, 512), 512) == "gram"
+    assert sampling._cheaper(Conv(1), (2, 512, 1, 1, 512), 512) == "weights"
+    assert sampling._cheaper(Conv(3), (2, 4, 8, 8, 512), 512) == "gram"
+    assert sampling._cheaper(Conv(3), (2, 64, 16, 16, 512), 512) == "weights"
+    assert sampling._cheaper(Conv(3, gain=1.0, stride=2), (2, 4, 16, 16, 3), 512) == "weights"
+
+
+def test_constant_channels_become_nothing_without_epsilon():
+    images = SQUARE.copy()
+    images[..., 1] = 3.0
+    flow = Flow.start(images, np.random.default_rng(0))
+    forward(BatchNorm(0.0), flow, None, None)
+    assert_array_equal(flow.pair[..., 1], 0.0)
+    assert_allclose(flow.pair[0, ..., 0].var() * np.exp(2 * flow.log_scale[0]), 1.0, rtol=1e-5)
+    flow = Flow.start(np.ones((3, 1, 1, 2)), np.random.default_rng(0))
+    forward(BatchNorm(0.0), flow, None, None)
+    assert_array_equal(flow.pair, 0.0)

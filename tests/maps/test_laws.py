@@ -1,0 +1,87 @@
+"""What may follow what: the law of a signal, rule by rule."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fastmoments.maps import laws
+from fastmoments.maps.laws import DATA, GAUSSIAN, MIXED, NORMALISED, RECTIFIED, law_after, law_after_stack
+from fastmoments.nets import families
+from fastmoments.nets.layers import BatchNorm, Conv, PiecewiseLinear, ReLU
+from fastmoments.nets.network import Network, Residual
+
+
+class Bent(PiecewiseLinear, abstract=True):
+    """Of slope 1 above 0 and 0.1 below: of itself it is something else."""
+
+    slopes = (1.0, 0.1)
+
+
+LAWS = (DATA, GAUSSIAN, NORMALISED, RECTIFIED, MIXED)
+CONV, NORM, RELU, BENT = Conv(), BatchNorm(), ReLU(), Bent()
+
+#: The law behind a layer by the law before it; what is not here is refused.
+RULES = {
+    CONV: dict.fromkeys(LAWS, GAUSSIAN),
+    NORM: {GAUSSIAN: NORMALISED},
+    RELU: {GAUSSIAN: RECTIFIED, NORMALISED: RECTIFIED, RECTIFIED: RECTIFIED},
+    BENT: {GAUSSIAN: RECTIFIED, NORMALISED: RECTIFIED},
+}
+
+
+@pytest.mark.parametrize("before", LAWS)
+@pytest.mark.parametrize("layer", RULES, ids=lambda layer: type(layer).__name__)
+def test_the_table_of_laws(layer, before):
+    if before in RULES[layer]:
+        assert law_after(layer, before) == RULES[layer][before]
+    else:
+        with pytest.raises(ValueError, match=f"{type(layer).__name__} of a signal that is .*\\({before}\\)"):
+            law_after(layer, before)
+
+
+@pytest.mark.parametrize(
+    ("unit", "behind"),
+    [
+        (Residual([RELU, CONV]), GAUSSIAN),
+        (Residual([CONV, NORM]), MIXED),
+        (Residual([CONV], [CONV, RELU]), MIXED),
+        (Residual([CONV], [CONV]), GAUSSIAN),
+    ],
+)
+def test_a_sum_is_gaussian_if_both_sides_are(unit, behind):
+    assert law_after(unit, GAUSSIAN) == behind
+
+
+def test_a_branch_that_ends_in_an_activation_is_refused():
+    with pytest.raises(ValueError, match="the branch ends in a ReLU"):
+        law_after(Residual([CONV, RELU]), GAUSSIAN)
+
+
+STACKS = st.lists(st.sampled_from([CONV, RELU, NORM]), max_size=6)
+
+
+@given(STACKS, STACKS)
+def test_a_stack_has_the_law_of_its_layers_one_by_one(one, other):
+    def law(*stacks):
+        found = DATA
+        try:
+            for stack in stacks:
+                found = law_after_stack(stack, found)
+        except ValueError as problem:
+            return str(problem)
+        return found
+
+    assert law((*one, *other)) == law(tuple(one), tuple(other)) == law((Network(one), Network(other)))
+
+
+@pytest.mark.parametrize("name", families.FAMILIES)
+def test_presets_are_covered(name):
+    laws.check(families.FAMILIES[name](3))
+
+
+def test_a_station_between_units_forgets_a_batch_norm():
+    """So a ReLU may not begin the unit behind one that ends in a batch norm, but a Conv may."""
+    laws.check(Network([CONV, NORM, CONV]))
+    laws.check(Network([CONV, NORM, RELU]))
+    with pytest.raises(ValueError, match=r"ReLU of a signal .*\(mixed\)"):
+        laws.check(Network([RELU, CONV], stem=[CONV, NORM]))

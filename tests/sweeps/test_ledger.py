@@ -1,0 +1,131 @@
+"""The journal of a sweep: interrupted, torn, of something else."""
+
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+from grids import SMALL
+
+import fastmoments as fm
+from fastmoments.sweeps import sweeping
+from fastmoments.sweeps.grid import compute
+
+
+class Interrupt(Exception):
+    pass
+
+
+def interrupted(output, after, **options):
+    """Run SMALL until so many scans are done."""
+
+    def progress(done, number, row):
+        if row is not None and done >= after:
+            raise Interrupt
+
+    with pytest.raises(Interrupt):
+        fm.sweep(options.pop("lists", SMALL), processes=1, output=output, progress=progress, **options)
+    return Path(f"{output}.partial")
+
+
+def computed(monkeypatch):
+    """Count scans from now on."""
+    calls = []
+
+    def counted(item, version):
+        calls.append(item)
+        return compute(item, version)
+
+    monkeypatch.setattr(sweeping, "compute", counted)
+    return calls
+
+
+@pytest.mark.parametrize("after", [1, 5, 8])
+def test_resumed_is_uninterrupted(table, tmp_path, monkeypatch, after):
+    output = tmp_path / "x.csv"
+    journal = interrupted(output, after)
+    assert not output.exists()
+    assert journal.read_bytes().count(b"\n") == after + 1
+    calls, told = computed(monkeypatch), []
+    fm.sweep(SMALL, processes=1, output=output, resume=True, progress=lambda *call: told.append(call[:2]))
+    assert len(calls) == 8 - after
+    assert told == [(done, 8) for done in range(after, 9)]
+    assert output.read_bytes() == table
+    assert os.listdir(tmp_path) == ["x.csv"]
+
+
+@pytest.mark.parametrize(
+    "torn", [b'{"key": "ab', b'{"key": "0123456789abcdef", "row": {}', b"\0\0\0\n", b"\n"]
+)
+def test_a_torn_last_line_is_dropped(table, tmp_path, monkeypatch, torn):
+    output = tmp_path / "x.csv"
+    journal = interrupted(output, 3)
+    journal.write_bytes(journal.read_bytes() + torn)
+    calls = computed(monkeypatch)
+    journal = interrupted(output, 5, resume=True)
+    assert len(calls) == 2
+    assert all(json.loads(line) for line in journal.read_bytes().splitlines())  # the torn line is gone
+    fm.sweep(SMALL, processes=1, output=output, resume=True)
+    assert output.read_bytes() == table
+
+
+@pytest.mark.parametrize("cut", range(0, 400, 57))
+def test_a_journal_cut_anywhere(table, tmp_path, cut):
+    output = tmp_path / "x.csv"
+    journal = interrupted(output, 2)
+    journal.write_bytes(journal.read_bytes()[:-cut] if cut else b"")
+    fm.sweep(SMALL, processes=1, output=output, resume=True)
+    assert output.read_bytes() == table
+
+
+def test_a_journal_is_not_overwritten(tmp_path):
+    journal = interrupted(tmp_path / "x.csv", 2)
+    before = journal.read_bytes()
+    with pytest.raises(ValueError, match="go on with --resume"):
+        fm.sweep(SMALL, processes=1, output=tmp_path / "x.csv")
+    assert journal.read_bytes() == before
+
+
+def test_a_journal_of_something_else_is_refused(tmp_path, monkeypatch):
+    output = tmp_path / "x.csv"
+    journal = interrupted(output, 2)
+    content = journal.read_bytes()
+    for other in ({**SMALL, "depth": [16, 20, 24]}, {**SMALL, "depth": [20, 16]}, {**SMALL, "seed": 1}):
+        with pytest.raises(ValueError, match="belongs to another grid"):
+            fm.sweep(other, processes=1, output=output, resume=True)
+    numpy = np.__version__.encode()
+    journal.write_bytes(content.replace(b'"numpy": "' + numpy, b'"numpy": "1.0.0'))
+    with pytest.raises(ValueError, match=r"begun with numpy 1.0.0, and this is"):
+        fm.sweep(SMALL, processes=1, output=output, resume=True)
+    for damaged in (b'{"a": 1}\n' + content, content.replace(b"\n", b"\nxyz\n", 1)):
+        journal.write_bytes(damaged)
+        with pytest.raises(ValueError, match="is damaged"):
+            fm.sweep(SMALL, processes=1, output=output, resume=True)
+        assert journal.read_bytes() == damaged
+
+
+def test_other_images_under_the_same_name_are_refused(tmp_path):
+    images = tmp_path / "images.npy"
+    np.save(images, np.random.default_rng(0).normal(size=(4, 4, 4, 1)))
+    lists = {**SMALL, "source": images}
+    interrupted(tmp_path / "x.csv", 2, lists=lists)
+    np.save(images, np.random.default_rng(1).normal(size=(4, 4, 4, 1)))
+    with pytest.raises(ValueError, match="The images are not those"):
+        fm.sweep(lists, processes=1, output=tmp_path / "x.csv", resume=True)
+
+
+def test_two_sweeps_do_not_write_one_journal(tmp_path):
+    pytest.importorskip("fcntl")
+
+    def progress(done, number, row):
+        if done == 1:
+            with pytest.raises(ValueError, match="Another sweep is writing"):
+                fm.sweep(SMALL, processes=1, output=tmp_path / "x.csv", resume=True)
+
+    fm.sweep(SMALL, processes=1, output=tmp_path / "x.csv", progress=progress)
+
+
+def test_resume_without_a_journal_begins(table, tmp_path):
+    fm.sweep(SMALL, processes=1, output=tmp_path / "x.csv", resume=True)
+    assert (tmp_path / "x.csv").read_bytes() == table
