@@ -27,8 +27,9 @@ SPECS = {
 stem = [{ type = "Conv", stride = 2, gain = 1.0 }]
 layers = [
     { type = "Conv", bias_variance = 0.1 }, { type = "ReLU" },
-    { type = "Residual", branch = [{ type = "ReLU" }, { type = "Conv", stride = 2 }],
-      shortcut = [{ type = "Conv", kernel_size = 1, stride = 2, gain = 1.0 }] },
+    { type = "Residual", branch = [
+        { type = "ReLU" }, { type = "Conv", stride = 2 }], shortcut = [
+        { type = "Conv", kernel_size = 1, stride = 2, gain = 1.0 }] },
     { repeat = 3, layers = [{ type = "Residual", scale = 0.5, branch = [
         { type = "ReLU" }, { type = "Conv", dilation = 2 }, { type = "ReLU" }, { type = "Conv" }] }] },
 ]

@@ -62,7 +62,7 @@ def _runtime() -> dict[str, str]:
     blas = {pool["internal_api"] for pool in threadpoolctl.threadpool_info() if pool["user_api"] == "blas"}
     cache = "off (FASTMOMENTS_CACHE=0)"
     if CACHE:
-        folder = blocks.rectify.stats.cache_path
+        folder = blocks.activate.stats.cache_path
         writable = os.access(folder, os.W_OK)
         cache = f"{folder} ({'writable' if writable else 'NOT writable: every run compiles anew'})"
     return {

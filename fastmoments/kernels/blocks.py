@@ -1,4 +1,4 @@
-"""Loops over the stored blocks of a covariance: convolution, ReLU and batch norm.
+"""Loops over the stored blocks of a covariance: convolution, activation and batch norm.
 
 A covariance over M points is stored as blocks of image pairs ``(first[p], second[p])``, each of
 ``size x size`` points; a kernel visits a block once, while it is in the cache. Every kernel works
@@ -19,6 +19,13 @@ where A(u) = acos(1-u) / u^(1/2) and pi H(u) = (sqrt(u(2-u)) - (1-u) acos(1-u)) 
 on [0, 1] (the nearest singularity is u = 2), so that polynomials of degree 17 and 15 give them to a
 few units in the last place, with neither a branch nor a cancellation at r = 1 or r = -1. In single
 precision degree 9 and 7 do.
+
+An activation of two slopes a, b is ``(a - b) relu(x) + b x``, so that its covariance and that of its
+derivative are
+
+    bend E[relu relu] + passed K    and    bend k0 + passed,        bend = (a - b)^2, passed = a b
+
+(`nets.layers.PiecewiseLinear`); of the ReLU 1 and 0.
 
 The signal's blocks are of double or single precision, and every array that stands beside them in a
 loop over their elements has the same; the noise and all sums are of double precision.
@@ -99,27 +106,27 @@ def _double_k1(r, zero, one, lens):
 
 
 @helper()
-def _rectify_row(row, factor, inverse, roots, inverses, right, lens, out):
-    """out_b = 2 factor roots_b k1(r_b) with r_b = row_b inverse inverses_b.
+def _activate_row(row, factor, inverse, passed, roots, inverses, right, lens, out):
+    """out_b = 2 factor roots_b k1(r_b) + passed row_b with r_b = row_b inverse inverses_b.
 
     For the points b of a block, of which `right` is the first.
     """
     zero, one = row.dtype.type(0.0), row.dtype.type(1.0)
     for b in range(U(row.size)):
         r = row[b] * (inverse * inverses[right + b])
-        out[b] = (factor * roots[right + b]) * _double_k1(r, zero, one, lens)
+        out[b] = (factor * roots[right + b]) * _double_k1(r, zero, one, lens) + passed * row[b]
 
 
 @helper()
-def _mask_row(row, factor, inverse, inverses, right, arc, out):
-    """out_b = 2 pi factor k0(r_b), likewise."""
+def _mask_row(row, factor, inverse, passed, inverses, right, arc, out):
+    """out_b = 2 pi factor k0(r_b) + passed, likewise."""
     real = row.dtype.type
     half_pi, one, zero = real(HALF_PI), real(1.0), real(0.0)
     for b in range(U(row.size)):
         r = row[b] * (inverse * inverses[right + b])
         u = max(one - abs(r), zero)
         angle = half_pi - math.sqrt(u) * _polynomial(arc, u)  # asin |r|
-        out[b] = factor * (half_pi + math.copysign(angle, r))
+        out[b] = factor * (half_pi + math.copysign(angle, r)) + passed
 
 
 @helper(reassociate=True)
@@ -139,13 +146,13 @@ def _tally(rows, line, sums, a):
 
 
 @helper()
-def _activate(row, left, right, roots, inverses, arc, lens, noise, mask, out, sums, line):
-    """ReLU of a row into row `line` of `out`; on a diagonal block its mask into that row of `noise`.
+def _activate(row, left, right, bend, passed, roots, inverses, arc, lens, noise, mask, out, sums, line):
+    """Activation of a row into row `line` of `out`; on a diagonal block its mask into that row of `noise`.
 
     `left` is the point of the row, `right` the first of its columns. Adds the result to the by-products.
     """
     zero, half, one = row.dtype.type(0.0), row.dtype.type(0.5), row.dtype.type(1.0)
-    factor, inverse = half * roots[left], inverses[left]
+    factor, inverse = half * bend * roots[left], inverses[left]
     total = 0.0
     for b in range(U(row.size)):
         r = row[b] * (inverse * inverses[right + b])
@@ -153,25 +160,32 @@ def _activate(row, left, right, roots, inverses, arc, lens, noise, mask, out, su
         out[line, b] = value
         total = _plus(total, value)
         sums[1, b] += value
+    if passed != zero:  # apart, since the ReLU, which has none, is the rule
+        for b in range(U(row.size)):
+            value = passed * row[b]
+            out[line, b] += value
+            total = _plus(total, value)
+            sums[1, b] += value
     if left == right + line:
-        exact = factor * roots[left]  # r = 1 exactly, never through the rounded r
+        exact = (factor + passed * roots[left]) * roots[left]  # r = 1 exactly, never through the rounded r
         surplus = exact - out[line, line]
         out[line, line] = exact
         total += surplus
         sums[1, line] += surplus
         if noise.size:
-            _mask_row(row, row.dtype.type(INVERSE_2PI), inverse, inverses, right, arc, mask)
-            mask[line] = 0.5
+            _mask_row(row, row.dtype.type(INVERSE_2PI) * bend, inverse, passed, inverses, right, arc, mask)
+            mask[line] = half * bend + passed
             for b in range(row.size):
                 noise[line, b] *= mask[b]
     sums[0, line] = total
 
 
 @jit()
-def rectify(
-    worker, workers, arc, lens, blocks, first, second, scale, bias, roots, inverses, noise, before, after
-):
-    """ReLU of ``scale * K + bias``, in place; and of the noise, block by block.
+def activate(
+    worker, workers, arc, lens, bend, passed, blocks, first, second, scale, bias, roots, inverses, noise,
+    before, after,
+):  # fmt: skip
+    """Activation of ``scale * K + bias``, in place; and of the noise, block by block.
 
     Parameters
     ----------
@@ -182,8 +196,9 @@ def rectify(
         Square root of the diagonal of ``scale * K + bias``, and its inverse (0 for 0).
     arc, lens : tuples
         A and H (`POLYNOMIALS`).
+    bend, passed : of the precision of the blocks
     noise : float64 (images, size, size)
-        Noise covariance of each image, multiplied by k0; empty when it is not wanted.
+        Noise covariance of each image, multiplied by bend k0 + passed; empty when it is not wanted.
     before, after : float64 (pairs, 2, size)
         Row and column sums of ``scale * K + bias`` and of the result; zero on entry. `before` may be
         empty when it is not wanted.
@@ -203,7 +218,9 @@ def rectify(
                 row[b] = real(scale) * block[a, b] + real(bias)
             if tally.size:
                 _tally(rows, U(0), tally, a)
-            _activate(row, left + a, right, roots, inverses, arc, lens, masked, mask, block, sums, a)
+            _activate(
+                row, left + a, right, bend, passed, roots, inverses, arc, lens, masked, mask, block, sums, a
+            )
 
 
 @helper()
@@ -279,10 +296,11 @@ def _pad_height(out, line, pad_h, height, width):
 
 @jit()
 def convolve(
-    worker, workers, arc, lens, source, target, first, second, width, pad_h, slots, kept, lines, down, drops,
-    columns, across, inside, low, high, stride, scale, bias, activate, roots, inverses, noise, before, after,
+    worker, workers, arc, lens, bend, passed, source, target, first, second, width, pad_h, slots, kept, lines,
+    down, drops, columns, across, inside, low, high, stride, scale, bias, activate, roots, inverses, noise,
+    before, after,
 ):  # fmt: skip
-    """``scale`` times the sum over taps of K, plus ``bias``; then, if asked, the ReLU: one visit.
+    """``scale`` times the sum over taps of K, plus ``bias``; then, if asked, an activation: one visit.
 
     The k x k sum of K[(a + t), (b + t)], the same tap on both sides, separates into one along the
     width and one along the height; a weighted one into several such pairs. The first is taken of all rows
@@ -301,9 +319,9 @@ def convolve(
         Where the taps are and what they weigh (`taps.TapTables`).
     stride : int
     activate : bool
-        Whether the ReLU follows; if not, `roots`, `inverses`, `noise` and `after` are not used.
-    roots, inverses, arc, lens, noise, before, after
-        As for `rectify`, in the sizes of the result.
+        Whether the activation follows; if not, `roots`, `inverses`, `noise` and `after` are not used.
+    roots, inverses, arc, lens, bend, passed, noise, before, after
+        As for `activate`, in the sizes of the result.
     """
     pairs, size, _ = source.shape
     new_height, new_width, new_size = lines.shape[0], columns.shape[0], target.shape[1]
@@ -349,7 +367,8 @@ def convolve(
                     _tally(rows, U(0), tally, a)
                 if activate:
                     _activate(
-                        row, left + a, right, roots, inverses, arc, lens, masked, mask, result, total, a
+                        row, left + a, right, bend, passed, roots, inverses, arc, lens, masked, mask,
+                        result, total, a,
                     )  # fmt: skip
                 else:
                     for b in range(new_size):
@@ -366,10 +385,10 @@ def _scale_columns(source, start, factors, out):
 
 @jit()
 def normalise(
-    worker, workers, arc, lens, blocks, first, second, means, vectors, values, damped, bulk, roots, inverses,
-    weights, mask_nodes, activate, noise, after,
+    worker, workers, arc, lens, bend, passed, blocks, first, second, means, vectors, values, damped, bulk,
+    roots, inverses, weights, mask_nodes, activated, noise, after,
 ):  # fmt: skip
-    """Batch norm as a weighted set of Gaussians S_s, then, if asked, the ReLU of each; in place.
+    """Batch norm as a weighted set of Gaussians S_s, then, if asked, the activation of each; in place.
 
     At node s the centred covariance S = sum_k values_k u_k u_k' + B becomes
     ``S_s = sum_k damped[s, k] u_k u_k' + bulk[s] B bulk[s]``. A block is worked through in panels of
@@ -390,10 +409,10 @@ def normalise(
     weights : (nodes,)
     mask_nodes : int
         The last `mask_nodes` nodes serve the noise, those before them the signal.
-    activate : bool
+    activated : bool
         False adds up S_s itself and leaves the noise alone.
-    arc, lens, noise, after
-        As for `rectify`.
+    arc, lens, bend, passed, noise, after
+        As for `activate`.
     """
     pairs, size, _ = blocks.shape
     nodes, rank = damped.shape
@@ -408,7 +427,7 @@ def normalise(
     for p in range(worker, pairs, workers):
         block, sums = blocks[p], after[p]
         same = first[p] == second[p]
-        masked = same and activate and noise.size > 0
+        masked = same and activated and noise.size > 0
         right = U(second[p] * size)
         for k in range(rank):
             for b in range(U(size)):
@@ -433,20 +452,23 @@ def normalise(
                     factor, inverse = bulk[s, left + a], its_inverses[left + a]
                     for b in range(U(size)):
                         row[b] = damped_part[a, b] + factor * bulk[s, right + b] * bulk_part[a, b]
-                    if not activate:
+                    if not activated:
                         for b in range(size):
                             out[a, b] += weight * row[b]
                     elif s < signal_nodes:
                         root = its_roots[left + a]
-                        amplitude = real(0.5) * weight * root
-                        _rectify_row(row, amplitude, inverse, its_roots, its_inverses, right, lens, part)
+                        amplitude, share = real(0.5) * bend * weight * root, passed * weight
+                        _activate_row(
+                            row, amplitude, inverse, share, its_roots, its_inverses, right, lens, part
+                        )
                         if same:
-                            part[top + a] = amplitude * root
+                            part[top + a] = (amplitude + share * root) * root
                         for b in range(size):
                             out[a, b] += part[b]
                     else:
-                        _mask_row(row, weight * real(INVERSE_2PI), inverse, its_inverses, right, arc, part)
-                        part[top + a] = real(0.5) * weight
+                        share = weight * bend * real(INVERSE_2PI)
+                        _mask_row(row, share, inverse, passed * weight, its_inverses, right, arc, part)
+                        part[top + a] = real(0.5) * bend * weight + passed * weight
                         for b in range(size):
                             mask[a, b] += part[b]
             for a in range(skip, U(height)):

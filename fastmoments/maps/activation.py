@@ -12,6 +12,14 @@ from ..nets.layers import PiecewiseLinear
 from .marginals import roots_and_inverses
 
 
+def coefficients(activation: PiecewiseLinear | None, dtype: np.dtype) -> tuple:
+    """What the kernels are told of an activation: polynomials, `bend` and `passed`; without one not used."""
+    from ..kernels.blocks import POLYNOMIALS
+
+    bend, passed = (activation.bend, activation.passed) if activation is not None else (1.0, 0.0)
+    return (*POLYNOMIALS[dtype], dtype.type(bend), dtype.type(passed))
+
+
 def settle(
     signal: Covariance, noise: NoiseCovariance, after: np.ndarray, activation: PiecewiseLinear
 ) -> dict[str, float | None]:
@@ -86,8 +94,8 @@ def scaled_and_activated(
     mask = mask_target(signal, noise, activation)
     roots, inverses = roots_and_inverses(signal.diagonal, signal.blocks.dtype)
     spread(
-        kernels.rectify, *kernels.POLYNOMIALS[signal.blocks.dtype], signal.blocks, first, second, scale, bias,
-        roots, inverses, mask, before, after,
+        kernels.activate, *coefficients(activation, signal.blocks.dtype), signal.blocks, first, second,
+        scale, bias, roots, inverses, mask, before, after,
     )  # fmt: skip
     known = settle(signal, noise, after, activation)
     return gather_row_sums(before, signal.grid[0]) if tally else None, known

@@ -14,7 +14,7 @@ from ..covariances.eigenpairs import leading_pairs
 from ..covariances.scales import log
 from ..covariances.storage import Covariance, NoiseCovariance, pairs
 from ..nets.layers import PiecewiseLinear
-from .activation import mask_target, settle
+from .activation import coefficients, mask_target, settle
 from .marginals import Marginals, roots_and_inverses
 from .overlap import Overlap
 from .quadrature import BatchNormWeight, Damping
@@ -290,7 +290,7 @@ def _mix(
         spectral.bulk_damping(damping),
     )
     spread(
-        kernels.normalise, *kernels.POLYNOMIALS[dtype], signal.blocks, first, second,
+        kernels.normalise, *coefficients(activation, dtype), signal.blocks, first, second,
         *(np.ascontiguousarray(array, dtype=dtype) for array in beside),
         roots, inverses, weights.astype(dtype), mask_nodes, activation is not None, mask, after,
     )  # fmt: skip

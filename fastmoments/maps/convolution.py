@@ -14,7 +14,7 @@ import numpy as np
 from ..covariances.scales import log
 from ..covariances.storage import Covariance, NoiseCovariance, gather_row_sums, pairs, tile_size
 from ..nets.layers import Conv, PiecewiseLinear
-from .activation import mask_target, scaled_and_activated, settle
+from .activation import coefficients, mask_target, scaled_and_activated, settle
 from .marginals import Marginals, roots_and_inverses
 from .taps import tap_tables
 
@@ -124,8 +124,8 @@ def _convolve_noise(noise: NoiseCovariance, conv: Conv, method: str) -> None:
 def _convolve_blocks(source, first, second, grid, conv, factor, bias, method, activation=None, tally=True):
     """``factor`` times the convolution of blocks, plus ``bias``; in place when the size allows.
 
-    `activation` is (roots, inverses, noise) when the ReLU is to follow in the same visit.
-    Returns the blocks and the sums (pairs, 2, size) before and after the ReLU, the first only if `tally`.
+    `activation` is (activation, roots, inverses, noise) when one is to follow in the same visit.
+    Returns the blocks and the sums (pairs, 2, size) before and after it, the first only if `tally`.
     """
     from ..kernels import blocks as kernels
     from ..kernels.threads import spread
@@ -138,7 +138,6 @@ def _convolve_blocks(source, first, second, grid, conv, factor, bias, method, ac
     before = np.zeros((len(source) if tally else 0, 2, new_size))
     after = np.zeros((len(source) if activation else 0, 2, new_size))
     scale = factor * conv.gain / conv.kernel_size**2
-    polynomials = kernels.POLYNOMIALS[source.dtype]
     if fft.chosen(method, conv, height, width):
         fft.convolve(source, target, conv, height, width)
         if activation is None:
@@ -147,27 +146,17 @@ def _convolve_blocks(source, first, second, grid, conv, factor, bias, method, ac
             if tally:
                 before[:, 0], before[:, 1] = target.sum(2), target.sum(1)
             return target, (before, after)
-        roots, inverses, mask = activation
+        which, roots, inverses, mask = activation
         spread(
-            kernels.rectify,
-            *polynomials,
-            target,
-            first,
-            second,
-            scale,
-            bias,
-            roots,
-            inverses,
-            mask,
-            before,
-            after,
-        )
+            kernels.activate, *coefficients(which, source.dtype), target, first, second, scale, bias,
+            roots, inverses, mask, before, after,
+        )  # fmt: skip
         return target, (before, after)
     nothing = np.empty(0, source.dtype)
-    roots, inverses, mask = activation or (nothing, nothing, np.empty((0, 0, 0)))
+    which, roots, inverses, mask = activation or (None, nothing, nothing, np.empty((0, 0, 0)))
     spread(
-        kernels.convolve, *polynomials, source, target, first, second, width, conv.padded_index(height),
-        *tap_tables(conv, height, width), conv.stride, scale, bias,
+        kernels.convolve, *coefficients(which, source.dtype), source, target, first, second, width,
+        conv.padded_index(height), *tap_tables(conv, height, width), conv.stride, scale, bias,
         activation is not None, roots, inverses, mask, before, after,
     )  # fmt: skip
     return target, (before, after)
@@ -240,7 +229,7 @@ def convolve(
         beside = None
         if activation is not None:
             roots = roots_and_inverses(signal.diagonal, signal.blocks.dtype)
-            beside = (*roots, mask_target(signal, noise, activation))
+            beside = (activation, *roots, mask_target(signal, noise, activation))
         # A tap of a periodic convolution of stride 1 sees every column once: row sums go the diagonal's way.
         alike = conv.padding == "periodic" and conv.stride == 1
         signal.blocks, (before, after) = _convolve_blocks(
