@@ -77,6 +77,20 @@ def relu(matrix):
     return scale * k1(r)
 
 
+def activated(matrix, slopes):
+    """E phi phi' of two slopes, quadrant by quadrant: where one sign is turned, so is the correlation."""
+    r, scale = correlation(matrix)
+    above, below = slopes
+    return scale * ((above**2 + below**2) * k1(r) - 2.0 * above * below * k1(-r))
+
+
+def mask_of(matrix, slopes):
+    """E of the product of derivatives, likewise."""
+    r = correlation(matrix)[0]
+    above, below = slopes
+    return (above**2 + below**2) * k0(r) + 2.0 * above * below * k0(-r)
+
+
 def gaussian_pair(f, r, degree):
     """E f(u, v) of standard Gaussians of correlation r, f homogeneous of an even degree, by its definition.
 

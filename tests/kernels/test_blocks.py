@@ -11,8 +11,20 @@ from states import seeds, sizes, state
 
 from fastmoments.covariances.storage import block_index, gather_row_sums, pairs
 from fastmoments.kernels import blocks as kernels
+from fastmoments.kernels.threads import limited, spread
 
 workers = st.integers(1, 4)
+slopes = st.sampled_from([(1.0, 0.0), (1.0, 0.2), (1.0, -1.0), (0.3, 2.0)])
+
+
+def run(kernel, count, *args):
+    with limited(count):
+        spread(kernel, *args)
+
+
+def coefficients(slopes):
+    above, below = slopes
+    return (*kernels.POLYNOMIALS[np.dtype(np.float64)], (above - below) ** 2, above * below)
 
 
 def full_of(blocks, images):
@@ -40,35 +52,35 @@ def test_polynomials_are_the_arc_cosine_and_the_lens(dtype, bound):
     np.testing.assert_allclose(found[u > 0.05], exact[u > 0.05], rtol=40 * bound)
 
 
-@given(seeds, sizes, workers, st.floats(0.1, 3.0), st.sampled_from([0.0, 0.4]))
+@given(seeds, sizes, workers, slopes, st.floats(0.1, 3.0), st.sampled_from([0.0, 0.4]))
 @settings(max_examples=30)
-def test_rectify(seed, size, count, scale, bias):
+def test_activate(seed, size, count, slopes, scale, bias):
     signal, _, full, noise = state(seed, size)
     between = scale * naive.flat(full) + bias
     roots, images = np.sqrt(np.diag(between)), size[0]
     first, second = pairs(images)
     before, after = np.zeros((2, first.size, 2, noise.shape[1]))
     masked = noise.copy()
-    kernels.rectify(
-        signal.blocks, first, second, scale, bias, roots, 1.0 / roots,
-        *kernels.POLYNOMIALS[signal.blocks.dtype], masked, before, after, count,
+    run(
+        kernels.activate, count, *coefficients(slopes), signal.blocks, first, second, scale, bias,
+        roots, 1.0 / roots, masked, before, after,
     )  # fmt: skip
-    expected = naive.relu(between)
+    expected = naive.activated(between, slopes)
     np.testing.assert_allclose(full_of(signal.blocks, images), expected, rtol=0, atol=1e-13 * expected.max())
     for sums, matrix in ((before, between), (after, expected)):
         total = gather_row_sums(sums, images)
         np.testing.assert_allclose(total, matrix.sum(1), rtol=0, atol=1e-12 * np.abs(matrix).sum())
-    masks, positions = naive.mask(between), noise.shape[1]
+    masks, positions = naive.mask_of(between, slopes), noise.shape[1]
     for i in range(images):
         here = slice(i * positions, (i + 1) * positions)
         wanted = noise[i] * masks[here, here]
         np.testing.assert_allclose(masked[i], wanted, rtol=0, atol=1e-7 * np.abs(noise).max())
 
 
-@given(seeds, sizes, workers, st.integers(1, 3), st.integers(1, 4), st.booleans())
+@given(seeds, sizes, workers, slopes, st.integers(1, 3), st.integers(1, 4), st.booleans())
 @settings(max_examples=30)
-def test_normalise(seed, size, count, nodes, rank, activate):
-    """sum_s w_s relu(S_s), S_s the damped leading pairs and the bulk, each damped at both of its points."""
+def test_normalise(seed, size, count, slopes, nodes, rank, activate):
+    """sum_s w_s phi(S_s), S_s the damped leading pairs and the bulk, each damped at both of its points."""
     rng = np.random.default_rng(seed)
     signal, _, full, noise = state(seed, size)
     images, points = size[0], signal.points
@@ -83,17 +95,18 @@ def test_normalise(seed, size, count, nodes, rank, activate):
     roots = np.sqrt(np.maximum([np.diag(field) for field in fields], 1e-12))
     weights, first = rng.uniform(0.1, 1.0, 2 * nodes), pairs(images)
     after, masked = np.zeros((first[0].size, 2, noise.shape[1])), noise.copy()
-    kernels.normalise(
-        signal.blocks, *first, signal.means, vectors, values, damped, bulk, roots, 1.0 / roots, weights,
-        nodes, activate, *kernels.POLYNOMIALS[signal.blocks.dtype], masked, after, count,
+    run(
+        kernels.normalise, count, *coefficients(slopes), signal.blocks, *first, signal.means, vectors,
+        values, damped, bulk, roots, 1.0 / roots, weights, nodes, activate, masked, after,
     )  # fmt: skip
     served = zip(weights[:nodes], fields[:nodes], strict=True)
-    expected = sum(w * (naive.relu(field) if activate else field) for w, field in served)
+    expected = sum(w * (naive.activated(field, slopes) if activate else field) for w, field in served)
     scale = np.abs(expected).max()
     np.testing.assert_allclose(full_of(signal.blocks, images), expected, rtol=0, atol=1e-9 * scale)
     total = gather_row_sums(after, images)
     np.testing.assert_allclose(total, expected.sum(1), rtol=0, atol=1e-8 * scale * points)
-    masks = sum(w * naive.mask(field) for w, field in zip(weights[nodes:], fields[nodes:], strict=True))
+    served = zip(weights[nodes:], fields[nodes:], strict=True)
+    masks = sum(w * naive.mask_of(field, slopes) for w, field in served)
     positions = noise.shape[1]
     for i in range(images):
         here = slice(i * positions, (i + 1) * positions)
@@ -108,8 +121,9 @@ def test_multiply(seed, images, size, columns, count):
     blocks = rng.standard_normal((images * (images + 1) // 2, size, size))
     blocks[np.diag(block_index(images))] += blocks[np.diag(block_index(images))].swapaxes(1, 2)
     vectors = rng.standard_normal((images, size, columns))
-    out = np.zeros_like(vectors)
-    kernels.multiply(blocks, block_index(images), vectors, out, count)
+    sums = np.zeros((min(kernels.PARTS, len(blocks)), *vectors.shape))
+    run(kernels.multiply, count, blocks, *pairs(images), vectors, sums)
+    out = sums.sum(0)
     expected = full_of(blocks, images) @ vectors.reshape(-1, columns)
     np.testing.assert_allclose(out.reshape(-1, columns), expected, rtol=0, atol=1e-12 * images * size)
 
@@ -118,7 +132,7 @@ def test_multiply(seed, images, size, columns, count):
 def test_combine(dtype):
     one, other = np.random.default_rng(0).standard_normal((2, 3, 4, 4)).astype(dtype)
     expected = 0.25 * one + 3.0 * other
-    kernels.combine(one, 0.25, other, 3.0)
+    run(kernels.combine, 2, one, 0.25, other, 3.0)
     assert one.dtype == dtype
     np.testing.assert_allclose(one, expected, rtol=4 * np.finfo(dtype).eps, atol=4 * np.finfo(dtype).eps)
 
@@ -129,6 +143,6 @@ def test_sum_squares(seed, size, count):
     signal, _, full, _ = state(seed, size)
     first, second = pairs(size[0])
     sums = np.zeros((first.size, 2, signal.blocks.shape[1]))
-    kernels.sum_squares(signal.blocks, first, second, signal.means, sums, count)
+    run(kernels.sum_squares, count, signal.blocks, first, second, signal.means, sums)
     expected = (naive.centre(naive.flat(full)) ** 2).sum(1)
     np.testing.assert_allclose(gather_row_sums(sums, size[0]), expected, rtol=1e-9, atol=1e-12)

@@ -3,7 +3,6 @@
 import math
 
 import numpy as np
-from numba import prange
 
 from fastmoments.kernels import jit
 
@@ -19,7 +18,7 @@ def _total(values):
 @jit.jit()
 def _totals(rows):
     totals, known = np.empty(len(rows)), np.empty(len(rows))
-    for n in prange(len(rows)):
+    for n in range(len(rows)):
         totals[n] = _total(rows[n])
         known[n] = totals[n] == totals[n]
     return totals, known
@@ -28,7 +27,7 @@ def _totals(rows):
 @jit.jit()
 def _divided(a, b):
     out = np.empty_like(a)
-    for n in prange(a.size):
+    for n in range(a.size):
         out[n] = a[n] / b[n]
     return out
 

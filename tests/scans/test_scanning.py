@@ -1,11 +1,11 @@
 """The scan of a net: what it says of itself; wrong calls, refused with a ValueError of one sentence."""
 
-import numba
 import numpy as np
 import pytest
 
 import fastmoments as fm
 from fastmoments.images import sources as data
+from fastmoments.kernels.threads import workers
 from fastmoments.nets import families
 from fastmoments.nets.layers import BatchNorm, Conv, ReLU
 from fastmoments.nets.network import Network, Residual
@@ -151,11 +151,11 @@ def test_the_kernel_is_symmetric_and_has_the_variance_of_the_scan():
 
 
 def test_threads_are_put_back_also_behind_an_error():
-    before = numba.get_num_threads()
+    before = workers()
     with pytest.raises(KeyError), limited_threads(1):
-        assert numba.get_num_threads() == 1
+        assert workers() == 1
         raise KeyError
-    assert numba.get_num_threads() == before
+    assert workers() == before
 
 
 def test_batches_are_drawn_by_the_seed():
