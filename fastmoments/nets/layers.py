@@ -204,6 +204,11 @@ class PiecewiseLinear(Activation, abstract=True):
         return above * below
 
     @property
+    def mean_slope(self) -> float:
+        """E phi'(z) = (a + b) / 2."""
+        return 0.5 * sum(self.slopes)
+
+    @property
     def second_moment(self) -> float:
         """E phi(z)^2 = E phi'(z)^2 = (a^2 + b^2) / 2."""
         above, below = self.slopes
@@ -224,6 +229,37 @@ class ReLU(PiecewiseLinear):
     def slopes(self) -> tuple[float, float]:
         """1 above 0, 0 below."""
         return 1.0, 0.0
+
+
+@dataclass(frozen=True)
+class LeakyReLU(PiecewiseLinear):
+    """x above 0, ``negative_slope * x`` below.
+
+    Parameters
+    ----------
+    negative_slope : float
+        Not negative; `Abs` has -1.
+    """
+
+    negative_slope: float = 0.01
+
+    def __post_init__(self):
+        finite("LeakyReLU: negative_slope", self.negative_slope, positive=False)
+
+    @property
+    def slopes(self) -> tuple[float, float]:
+        """1 above 0, the negative slope below."""
+        return 1.0, self.negative_slope
+
+
+@dataclass(frozen=True)
+class Abs(PiecewiseLinear):
+    """The absolute value."""
+
+    @property
+    def slopes(self) -> tuple[float, float]:
+        """1 above 0, -1 below."""
+        return 1.0, -1.0
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""The ReLU of a Gaussian: its naive formula, its definition, its symmetries, and samples."""
+"""Piecewise linear activations of a Gaussian: the formula, its definition, its symmetries, and samples."""
 
 import math
 
@@ -11,7 +11,10 @@ from states import assert_consistent, in_full, seeds, sizes, state
 
 from fastmoments.covariances.storage import Covariance, NoiseCovariance
 from fastmoments.maps.activation import activate
-from fastmoments.nets.layers import ReLU
+from fastmoments.nets.layers import Abs, LeakyReLU, ReLU
+
+ACTIVATIONS = [ReLU(), LeakyReLU(), LeakyReLU(0.3), LeakyReLU(2.0), Abs()]
+activations = st.sampled_from(ACTIVATIONS)
 
 
 @pytest.mark.parametrize("r", [-1.0, -0.999, -0.3, 0.0, 0.5, 0.9999, 1.0])
@@ -22,18 +25,36 @@ def test_the_naive_formulas_are_the_expectations_they_stand_for(r):
     np.testing.assert_allclose([naive.k0(r), naive.k1(r)], [both, product], rtol=0, atol=1e-14)
 
 
-@given(seeds, sizes)
-def test_relu_alone(seed, size):
+@pytest.mark.parametrize("r", [-1.0, -0.999, -0.3, 0.0, 0.5, 0.9999, 1.0])
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+def test_the_quadrants_add_up_to_the_expectation(activation, r):
+    above, below = activation.slopes
+    value = naive.gaussian_pair(lambda u, v: phi(u, above, below) * phi(v, above, below), r, 2)
+    slope = naive.gaussian_pair(
+        lambda u, v: np.where(u > 0, above, below) * np.where(v > 0, above, below), r, 0
+    )
+    matrix = np.array([[1.0, r], [r, 1.0]])
+    np.testing.assert_allclose(naive.activated(matrix, activation.slopes)[0, 1], value, rtol=0, atol=1e-13)
+    np.testing.assert_allclose(naive.mask_of(matrix, activation.slopes)[0, 1], slope, rtol=0, atol=1e-13)
+
+
+def phi(x, above, below):
+    return np.where(x > 0, above, below) * x
+
+
+@given(seeds, sizes, activations)
+def test_an_activation_alone(seed, size, activation):
     signal, noise, full, blocks = state(seed, size, (-2.0, 3.0))
-    activate(signal, noise, ReLU())
-    expected = naive.relu(naive.flat(full))
-    np.testing.assert_allclose(signal.dense(), expected, rtol=0, atol=1e-13 * expected.max())
+    activate(signal, noise, activation)
+    expected = naive.activated(naive.flat(full), activation.slopes)
+    bound = 1e-13 * np.diag(expected).max()
+    np.testing.assert_allclose(signal.dense(), expected, rtol=0, atol=bound)
     assert_consistent(signal)
     positions = size[1] * size[2]
     for i in range(size[0]):
         here = slice(i * positions, (i + 1) * positions)
-        masked = blocks[i] * naive.mask(naive.flat(full)[here, here])
-        np.testing.assert_allclose(in_full(noise)[i], masked, rtol=0, atol=1e-13 * np.abs(blocks).max())
+        masked = blocks[i] * naive.mask_of(naive.flat(full)[here, here], activation.slopes)
+        np.testing.assert_allclose(in_full(noise)[i], masked, rtol=0, atol=4e-13 * np.abs(blocks).max())
 
 
 def test_arc_cosine_kernels_keep_their_digits_at_both_ends():
@@ -66,44 +87,74 @@ def test_a_point_without_signal_stays_without_signal_and_loses_its_noise():
     assert noise.blocks[0, 2, 2] == pytest.approx(0.55)
 
 
-@given(seeds, sizes)
+@given(seeds, sizes, activations)
 @settings(max_examples=20)
-def test_it_stays_a_covariance_with_the_halved_diagonal(seed, size):
+def test_it_stays_a_covariance_with_the_second_moment_on_the_diagonal(seed, size, activation):
     signal, noise, full, _ = state(seed, size)
     before = np.diag(naive.flat(full))
-    known = activate(signal, noise, ReLU())
+    above, below = activation.slopes
+    known = activate(signal, noise, activation)
     after = signal.dense()
     np.testing.assert_allclose(after, after.T, rtol=0, atol=1e-14 * after.max())
     assert np.linalg.eigvalsh(after)[0] > -1e-13 * after.max()
-    np.testing.assert_allclose(np.diag(after), 0.5 * before, rtol=1e-14)
-    expected = math.log(np.mean(np.sqrt(before / (2 * math.pi))))  # E relu(y) = sigma / sqrt(2 pi)
+    np.testing.assert_allclose(np.diag(after), 0.5 * (above**2 + below**2) * before, rtol=1e-14)
+    # E |phi(y)| = (|a| + |b|) sigma / sqrt(2 pi)
+    expected = math.log((abs(above) + abs(below)) * np.mean(np.sqrt(before / (2 * math.pi))))
     assert known["log_nu1_abs_signal"] == pytest.approx(expected, abs=1e-12)
     assert known["log_mu4_signal"] is None
 
 
-@given(seeds, sizes, st.floats(1e-3, 1e3))
+@given(seeds, sizes)
 @settings(max_examples=20)
-def test_it_scales_with_the_signal_and_noise_does_not(seed, size, scale):
+def test_limits_of_the_slope(seed, size):
+    """A slope of 0 is the ReLU, one of 1 passes everything; |x| is twice the ReLU less x."""
+    found = {}
+    for activation in (ReLU(), LeakyReLU(0.0), LeakyReLU(1.0), Abs()):
+        signal, noise, full, blocks = state(seed, size)
+        activate(signal, noise, activation)
+        found[activation] = signal.dense(), in_full(noise)
+    before = naive.flat(full)
+    np.testing.assert_array_equal(found[LeakyReLU(0.0)][0], found[ReLU()][0])
+    np.testing.assert_allclose(found[LeakyReLU(1.0)][0], before, rtol=0, atol=1e-14 * before.max())
+    np.testing.assert_allclose(found[LeakyReLU(1.0)][1], blocks, rtol=0, atol=1e-14 * blocks.max())
+    folded = 4.0 * found[ReLU()][0] - before
+    np.testing.assert_allclose(found[Abs()][0], folded, rtol=0, atol=1e-13 * before.max())
+
+
+@given(seeds, sizes, st.floats(1e-3, 1e3), activations)
+@settings(max_examples=20)
+def test_it_scales_with_the_signal_and_noise_does_not(seed, size, scale, activation):
     (signal, noise, _, _), (other, other_noise, _, _) = state(seed, size), state(seed, size)
     other.blocks *= scale
     other.diagonal *= scale
     other.row_sums *= scale
     for each in ((signal, noise), (other, other_noise)):
-        activate(*each, ReLU())
+        activate(*each, activation)
     np.testing.assert_allclose(other.dense(), scale * signal.dense(), rtol=1e-11, atol=1e-14 * scale)
     np.testing.assert_allclose(in_full(other_noise), in_full(noise), rtol=0, atol=1e-10)
 
 
-def test_it_is_the_mean_over_sampled_channels():
+@pytest.mark.parametrize("activation", [ReLU(), LeakyReLU(0.3), Abs()])
+def test_it_is_the_mean_over_sampled_channels(activation):
     rng, channels = np.random.default_rng(7), 400_000
     signal, noise, full, blocks = state(3, (1, 2, 2))
     y = np.linalg.cholesky(naive.flat(full)) @ rng.standard_normal((4, channels))
-    activate(signal, noise, ReLU())
-    relu, on = np.maximum(y, 0.0), (y > 0).astype(float)
+    activate(signal, noise, activation)
+    values, slopes = phi(y, *activation.slopes), np.where(y > 0, *activation.slopes)
     for a in range(4):
         for b in range(4):
             for samples, found in (
-                (relu[a] * relu[b], signal.dense()[a, b]),
-                (blocks[0, a, b] * on[a] * on[b], noise.blocks[0, a, b]),
+                (values[a] * values[b], signal.dense()[a, b]),
+                (blocks[0, a, b] * slopes[a] * slopes[b], noise.blocks[0, a, b]),
             ):
-                assert abs(samples.mean() - found) < 4.0 * samples.std() / math.sqrt(channels)
+                error = samples.std() / math.sqrt(channels)
+                assert abs(samples.mean() - found) <= 4.0 * error + 1e-12 * abs(found)
+
+
+def test_a_point_without_signal_has_no_derivative_but_of_a_relu():
+    features = np.random.default_rng(0).standard_normal((2, 3, 1, 30))
+    features[1, 2] = 0.0
+    signal = Covariance.from_features(features, 1 / 30)
+    noise = NoiseCovariance(np.repeat(np.eye(3)[None], 2, 0), 2, (3, 1))
+    with pytest.raises(ValueError, match="LeakyReLU of a point without signal has no derivative"):
+        activate(signal, noise, LeakyReLU())

@@ -7,18 +7,11 @@ from hypothesis import strategies as st
 from fastmoments.maps import laws
 from fastmoments.maps.laws import DATA, GAUSSIAN, MIXED, NORMALISED, RECTIFIED, law_after, law_after_stack
 from fastmoments.nets import families
-from fastmoments.nets.layers import BatchNorm, Conv, PiecewiseLinear, ReLU
+from fastmoments.nets.layers import BatchNorm, Conv, LeakyReLU, ReLU
 from fastmoments.nets.network import Network, Residual
 
-
-class Bent(PiecewiseLinear, abstract=True):
-    """Of slope 1 above 0 and 0.1 below: of itself it is something else."""
-
-    slopes = (1.0, 0.1)
-
-
 LAWS = (DATA, GAUSSIAN, NORMALISED, RECTIFIED, MIXED)
-CONV, NORM, RELU, BENT = Conv(), BatchNorm(), ReLU(), Bent()
+CONV, NORM, RELU, BENT = Conv(), BatchNorm(), ReLU(), LeakyReLU(0.1)
 
 #: The law behind a layer by the law before it; what is not here is refused.
 RULES = {
@@ -85,3 +78,11 @@ def test_a_station_between_units_forgets_a_batch_norm():
     laws.check(Network([CONV, NORM, RELU]))
     with pytest.raises(ValueError, match=r"ReLU of a signal .*\(mixed\)"):
         laws.check(Network([RELU, CONV], stem=[CONV, NORM]))
+
+
+def test_what_is_nearly_linear_is_refused_beside_batch_norm():
+    leaky = LeakyReLU(0.4)
+    laws.check(Network([CONV, leaky]))
+    laws.check(Network([CONV, NORM, LeakyReLU(0.2)]))
+    with pytest.raises(ValueError, match=r"slopes \(1.0, 0.4\) keeps signal and noise correlated"):
+        laws.check(Network([CONV, leaky, CONV, NORM]))

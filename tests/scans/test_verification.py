@@ -54,6 +54,13 @@ def test_families_agree_with_simulations(family):
     assert all(row.standard_error < 0.2 for row in result.rows)
 
 
+@pytest.mark.parametrize("activation", [layers.LeakyReLU(0.2), layers.Abs()])
+@pytest.mark.parametrize("norm", [(), (layers.BatchNorm(),)])
+def test_other_activations_agree_with_simulations(activation, norm):
+    result = small(network.Network((layers.Conv(), *norm, activation) * 3))
+    assert result.agrees, [(row.moment, row.loc, row.depth, row.z) for row in result.rows]
+
+
 @pytest.mark.parametrize("moment", verification.MOMENTS)
 def test_a_wrong_formula_is_found(monkeypatch, moment):
     exact = verification._values
