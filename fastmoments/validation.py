@@ -38,8 +38,8 @@ def whole(name: str, value: object, least: int = 1, most: int | None = None, why
     return number
 
 
-def finite(name: str, value: object, *, positive: bool) -> float:
-    """A finite number above 0, or of at least 0.
+def finite(name: str, value: object, *, positive: bool | None) -> float:
+    """A finite number above 0 (True), of at least 0 (False), or of any sign (None).
 
     Raises
     ------
@@ -50,9 +50,10 @@ def finite(name: str, value: object, *, positive: bool) -> float:
         number = math.nan if isinstance(value, (bool, str)) else float(value)  # type: ignore[arg-type]
     except (TypeError, ValueError):
         number = math.nan
-    if not math.isfinite(number) or number < 0 or (positive and number == 0):
-        kind = "positive" if positive else "non-negative"
-        raise ValueError(f"{name} must be a finite {kind} number, not {value!r}.")
+    wrong = positive is not None and (number < 0 or (positive and number == 0))
+    if not math.isfinite(number) or wrong:
+        kind = {True: "positive ", False: "non-negative ", None: ""}[positive]
+        raise ValueError(f"{name} must be a finite {kind}number, not {value!r}.")
     return number
 
 

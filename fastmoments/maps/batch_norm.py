@@ -171,6 +171,7 @@ def normalise(
     detail: bool = True,
     overlap: Overlap | None = None,
     samples: float = math.inf,
+    gamma: float = 1.0,
 ) -> Normalised:
     """Batch norm of a Gaussian signal at a finite batch, and the activation behind it, in place.
 
@@ -195,6 +196,8 @@ def normalise(
         Of signal and noise.
     samples : float
         Of how many samples S is the covariance (`quadrature`), at finite width; `signal` is its mean.
+    gamma : float
+        Scale of what is normalised; being homogeneous, the activation passes it on.
 
     Raises
     ------
@@ -221,8 +224,13 @@ def normalise(
     if overlap is not None:
         noise.log_scale += log(_unshared(signal, noise, spectral, weight, overlap))
     noise.log_scale += log(inverse_variance) - signal.log_scale
+    log_square = 2.0 * log(gamma)
+    noise.log_scale += log_square
+    for name, power in (("log_nu1_abs_signal", 0.5), ("log_mu4_signal", 2.0)):
+        if name in known:
+            known[name] += power * log_square
     log_noise = noise.log_scale + log(noise.mean_variance())
-    station = Marginals(log(level), diagonal / level, np.zeros(points), log_noise, known)
+    station = Marginals(log(level) + log_square, diagonal / level, np.zeros(points), log_noise, known)
 
     # The weights bring the mean variance to 1; the nodes of the noise follow those of the signal.
     nodes, weights, mask_nodes = rule.nodes, rule.weights / level, 0

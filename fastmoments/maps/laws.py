@@ -43,6 +43,8 @@ def _(layer: BatchNorm, law: str) -> str:
             f"BatchNorm of a signal that is not Gaussian ({law}) is not covered at infinite width; "
             "put a Conv, or a merge of branches that end in a Conv, right before it."
         )
+    if layer.beta:
+        raise ValueError('BatchNorm with a beta is not covered at infinite width; use method="sampled".')
     return NORMALISED
 
 

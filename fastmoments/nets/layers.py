@@ -91,6 +91,8 @@ class Conv(Layer):
     tap_variances : sequence of k sequences of k numbers, optional
         Profile of the kernel: the variance of its weights by tap (row, column), up to a common factor, so
         that `gain` keeps its meaning. Left out, all taps are alike.
+    channels : int, optional
+        Channels behind it, where an engine has a finite number; that engine's width if left out.
 
     Raises
     ------
@@ -105,12 +107,15 @@ class Conv(Layer):
     padding: str = "periodic"
     dilation: int = 1
     tap_variances: tuple | None = None
+    channels: int | None = None
 
     loc = "conv"
 
     def __post_init__(self):
         for name in ("kernel_size", "stride", "dilation"):
             object.__setattr__(self, name, whole(f"Conv: {name}", getattr(self, name)))
+        if self.channels is not None:
+            object.__setattr__(self, "channels", whole("Conv: channels", self.channels))
         finite("Conv: gain", self.gain, positive=True)
         finite("Conv: bias_variance", self.bias_variance, positive=False)
         one_of("Conv: padding", self.padding, geometry.PADDINGS)
@@ -264,20 +269,26 @@ class Abs(PiecewiseLinear):
 
 @dataclass(frozen=True)
 class BatchNorm(Layer):
-    """Batch normalisation over all images and positions of a channel, without learnt parameters.
+    """Batch norm over images and positions of a channel: gamma (y - mean) / sqrt(q + epsilon) + beta.
 
     Parameters
     ----------
     epsilon : float
-        Added to the batch variance.
+        Added to the batch variance q.
+    gamma, beta : float
+        Scale and shift of all channels, as they are set at initialisation.
     """
 
     epsilon: float = 1e-3
+    gamma: float = 1.0
+    beta: float = 0.0
 
     loc = "norm"
 
     def __post_init__(self):
         finite("BatchNorm: epsilon", self.epsilon, positive=False)
+        finite("BatchNorm: gamma", self.gamma, positive=True)
+        finite("BatchNorm: beta", self.beta, positive=None)
 
 
 def _profile(given, size: int) -> tuple:

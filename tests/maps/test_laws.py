@@ -80,6 +80,12 @@ def test_a_station_between_units_forgets_a_batch_norm():
         laws.check(Network([RELU, CONV], stem=[CONV, NORM]))
 
 
+def test_a_beta_is_refused():
+    laws.check(Network([CONV, BatchNorm(gamma=2.0), RELU]))
+    with pytest.raises(ValueError, match="BatchNorm with a beta is not covered"):
+        laws.check(Network([CONV, BatchNorm(beta=0.1), RELU]))
+
+
 def test_what_is_nearly_linear_is_refused_beside_batch_norm():
     leaky = LeakyReLU(0.4)
     laws.check(Network([CONV, leaky]))

@@ -61,6 +61,18 @@ def test_other_activations_agree_with_simulations(activation, norm):
     assert result.agrees, [(row.moment, row.loc, row.depth, row.z) for row in result.rows]
 
 
+@pytest.mark.parametrize(
+    "stack",
+    [
+        (layers.Conv(), layers.BatchNorm(gamma=0.5), layers.ReLU()),
+        (network.Residual([layers.Conv(), layers.BatchNorm(gamma=0.25)]), layers.Conv()),
+    ],
+)
+def test_a_gamma_agrees_with_simulations(stack):
+    result = small(network.Network(stack * 2, stem=[layers.Conv()]))
+    assert result.agrees, [(row.moment, row.loc, row.depth, row.z) for row in result.rows]
+
+
 @pytest.mark.parametrize("moment", verification.MOMENTS)
 def test_a_wrong_formula_is_found(monkeypatch, moment):
     exact = verification._values

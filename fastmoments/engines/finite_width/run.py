@@ -44,6 +44,11 @@ def kind(network: Network) -> str:
         raise ValueError('method="finite" covers layers without bias; use method="sampled".')
     if any(not isinstance(layer, Conv) for layer in network.stem) or len(network.stem) > 1:
         raise ValueError('method="finite" covers a stem of one Conv; use method="sampled".')
+    norms = [layer for layer in network.distinct if isinstance(layer, BatchNorm)]
+    if any((norm.gamma, norm.beta) != (1.0, 0.0) for norm in norms):
+        raise ValueError('method="finite" covers BatchNorm without gamma and beta; use method="sampled".')
+    if any(conv.channels is not None for conv in convolutions):
+        raise ValueError('method="finite" covers layers of one width; use method="sampled" for channels.')
     kinds = {_kind_of_unit(unit) for unit in set(network.units)}
     if not kinds:
         return PLAIN if network.fully_connected else PLAIN_CONV

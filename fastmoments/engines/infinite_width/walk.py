@@ -343,7 +343,7 @@ def _(layer: BatchNorm, walk, state, at, follows):
     done = batch_norm.normalise(
         state.signal, state.noise, layer.epsilon, follows and follows.layer,
         start=walk.vectors(at.key, state.signal.points), rank=walk.rank, detail=walk.wanted.here,
-        overlap=state.overlap, samples=samples,
+        overlap=state.overlap, samples=samples, gamma=layer.gamma,
     )  # fmt: skip
     state.law = law_after(layer, state.law)
     state.known, state.overlap = done.known, None

@@ -16,8 +16,10 @@ FLOWS = 3.5
 def memory(network: Network, shape: Shape, width: int) -> int:
     """Peak of memory of one random net at a time, in bytes; right to about a tenth.
 
-    Signal and noise are float32 at every point and channel; a residual unit holds its shortcut as well.
+    Signal and noise are float32 at every point and channel; a residual unit holds its shortcut as well. Every
+    layer counts as the widest.
     """
+    width = max([width, *(conv.channels or 0 for conv in network.convolutions())])
     images, height, width_in, channels = shape
     grid, largest, skips = (height, width_in), images * height * width_in * channels, 0
     for _, layer in walk((*network.stem, *network.layers)):

@@ -142,19 +142,24 @@ def _(layer: BatchNorm, flow: Flow, draw: Draw, inside: Inside) -> None:
     inverse = np.divide(1.0, np.sqrt(square), out=np.zeros_like(square), where=square > 0)
     values[0] -= mean.astype(np.float32)
     values *= inverse.astype(np.float32)
-    flow.log_scale -= common
+    flow.log_scale += log(layer.gamma) - common
+    if layer.beta:
+        if log(abs(layer.beta)) > flow.log_scale[0]:
+            flow.change_scale(np.array([log(abs(layer.beta)), flow.log_scale[1]]))
+        flow.points()[0] += np.float32(layer.beta * math.exp(-flow.log_scale[0]))
 
 
 @forward.register
 def _(layer: Conv, flow: Flow, draw: Draw, inside: Inside) -> None:
-    how = _cheaper(layer, flow.pair.shape, draw.width) if draw.how == "auto" else draw.how
+    width = layer.channels or draw.width
+    how = _cheaper(layer, flow.pair.shape, width) if draw.how == "auto" else draw.how
     # The gain goes into the scales, so a bias counts in units of sqrt(gain) * exp(log_scale).
     log_gain = 0.5 * math.log(layer.gain)
     log_bias = 0.5 * log(layer.bias_variance) - log_gain
     if log_bias > flow.log_scale[0]:
         flow.change_scale(np.array([log_bias, flow.log_scale[1]]))
     deviation = math.exp(log_bias - flow.log_scale[0])
-    flow.pair = (_by_gram if how == "gram" else _by_weights)(layer, flow.pair, deviation, draw)
+    flow.pair = (_by_gram if how == "gram" else _by_weights)(layer, flow.pair, deviation, draw.rng, width)
     flow.log_scale += log_gain
     flow.rescale()
 
@@ -168,10 +173,12 @@ def _(layer: Residual, flow: Flow, draw: Draw, inside: Inside) -> Iterator:
     flow.add(skip)
 
 
-def _by_weights(conv: Conv, pair: np.ndarray, bias_deviation: float, draw: Draw) -> np.ndarray:
+def _by_weights(
+    conv: Conv, pair: np.ndarray, bias_deviation: float, rng: np.random.Generator, width: int
+) -> np.ndarray:
     """Draw the weights (mean variance 1 / fan in) and biases of a convolution and apply them."""
     fan_in = conv.kernel_size**2 * pair.shape[-1]
-    weights = draw.rng.standard_normal((fan_in, draw.width), dtype=np.float32)
+    weights = rng.standard_normal((fan_in, width), dtype=np.float32)
     if conv.tap_variances is None:
         weights *= np.float32(fan_in**-0.5)
     else:
@@ -180,25 +187,27 @@ def _by_weights(conv: Conv, pair: np.ndarray, bias_deviation: float, draw: Draw)
     flat = convolve(conv, pair.reshape(-1, *pair.shape[2:]), weights)
     output = flat.reshape(2, -1, *flat.shape[1:])
     if bias_deviation > 0:
-        output[0] += np.float32(bias_deviation) * draw.rng.standard_normal(draw.width, dtype=np.float32)
+        output[0] += np.float32(bias_deviation) * rng.standard_normal(width, dtype=np.float32)
     return output
 
 
-def _by_gram(conv: Conv, pair: np.ndarray, bias_deviation: float, draw: Draw) -> np.ndarray:
+def _by_gram(
+    conv: Conv, pair: np.ndarray, bias_deviation: float, rng: np.random.Generator, width: int
+) -> np.ndarray:
     """Draw the output channels of a convolution given its input: i.i.d. N(0, Gram matrix of the patches).
 
     Signal and noise share weights, so the covariance is that of all points of both.
     """
-    images, height, width = 2 * pair.shape[1], *pair.shape[2:4]
+    images, height, columns = 2 * pair.shape[1], *pair.shape[2:4]
     pixels = pair.reshape(-1, pair.shape[-1]).astype(np.float64)
     gram = pixels @ pixels.T / pixels.shape[1]
     if not conv.pointwise:
-        gram = _patch_gram(conv, gram, images, height, width)
+        gram = _patch_gram(conv, gram, images, height, columns)
     rows = len(gram)
     gram[: rows // 2, : rows // 2] += bias_deviation**2
-    normal = draw.rng.standard_normal((rows, draw.width), dtype=np.float32)
+    normal = rng.standard_normal((rows, width), dtype=np.float32)
     output = _factor(gram).astype(np.float32) @ normal
-    return output.reshape(2, -1, conv.output_size(height), conv.output_size(width), draw.width)
+    return output.reshape(2, -1, conv.output_size(height), conv.output_size(columns), width)
 
 
 def _patch_gram(conv: Conv, gram: np.ndarray, images: int, height: int, width: int) -> np.ndarray:

@@ -62,6 +62,9 @@ def test_which_theory_covers_a_net(net, theory):
         (Network([Residual([ReLU(), Conv(1)], [Conv(1)])], [Conv(1)]), "covers stacks of"),
         (Network([Conv(1, bias_variance=0.1), ReLU()]), "layers without bias"),
         (Network([Conv(1), ReLU()], [Conv(1), ReLU()]), "a stem of one Conv"),
+        (Network([Conv(1, channels=64), ReLU()]), "layers of one width"),
+        (Network([Conv(1), BatchNorm(gamma=0.5), ReLU()]), "BatchNorm without gamma and beta"),
+        (Network([Conv(1), BatchNorm(beta=0.5), ReLU()]), "BatchNorm without gamma and beta"),
         (fm.bn_res(3, 1, input_conv=False), "needs a Conv in the stem"),
     ],
 )

@@ -84,3 +84,27 @@ def test_constant_channels_become_nothing_without_epsilon():
     flow = Flow.start(np.ones((3, 1, 1, 2)), np.random.default_rng(0))
     forward(BatchNorm(0.0), flow, None, None)
     assert_array_equal(flow.pair, 0.0)
+
+
+@pytest.mark.parametrize("beta", [0.0, -0.5, 1e-30, 1e30])
+def test_batch_norm_scales_and_shifts(beta):
+    rng = np.random.default_rng(2)
+    pair = rng.standard_normal((2, 3, 2, 2, 5)).astype(np.float32)
+    plain, other = (Flow(pair.copy(), np.array([300.0, -200.0])) for _ in range(2))
+    forward(BatchNorm(0.1), plain, None, None)
+    forward(BatchNorm(0.1, 3.0, beta), other, None, None)
+    (signal, noise), (shifted, scaled) = (
+        flow.pair.astype(float) * np.exp(flow.log_scale).reshape(2, 1, 1, 1, 1) for flow in (plain, other)
+    )
+    assert_allclose(scaled, 3.0 * noise, rtol=1e-5)
+    assert_allclose(shifted, 3.0 * signal + beta, rtol=1e-5, atol=1e-5 * (1.0 + abs(beta)))
+
+
+@pytest.mark.parametrize("draw", ["weights", "gram"])
+def test_a_layer_has_its_own_channels(draw):
+    rng = np.random.default_rng(3)
+    flow = Flow.start(rng.standard_normal((2, 4, 4, 3)), rng)
+    forward(Conv(channels=7), flow, Draw(rng, 5, draw), None)
+    assert flow.pair.shape == (2, 2, 4, 4, 7)
+    forward(Conv(), flow, Draw(rng, 5, draw), None)
+    assert flow.pair.shape == (2, 2, 4, 4, 5)
