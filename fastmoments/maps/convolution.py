@@ -16,7 +16,7 @@ from ..covariances.storage import Covariance, NoiseCovariance, gather_row_sums, 
 from ..nets.layers import Conv, PiecewiseLinear
 from .activation import coefficients, mask_target, scaled_and_activated, settle
 from .marginals import Marginals, roots_and_inverses
-from .taps import tap_tables
+from .taps import seen_by_taps, tap_tables
 
 
 def convolve_diagonal(diagonal: np.ndarray, grid: tuple[int, int, int], conv: Conv) -> np.ndarray:
@@ -26,14 +26,11 @@ def convolve_diagonal(diagonal: np.ndarray, grid: tuple[int, int, int], conv: Co
     for factors in zip(*conv.tap_factors, strict=True):
         part = diagonal.reshape(images, height, width)
         for axis, size, weights in zip((1, 2), (height, width), factors, strict=True):
-            index, out = conv.padded_index(size), conv.output_size(size)
-            padded = np.take(part, index, axis=axis)
             shape = [1, 1, 1]
-            shape[axis] = index.size
-            padded = padded * (index >= 0).reshape(shape)
-            stop = (out - 1) * conv.stride + 1
-            starts = range(0, conv.kernel_size * conv.dilation, conv.dilation)
-            seen = [np.take(padded, np.arange(t, t + stop, conv.stride), axis=axis) for t in starts]
+            shape[axis] = conv.output_size(size)
+            seen = [
+                np.take(part, index, axis=axis) * (index >= 0).reshape(shape) for index in conv.taps(size).T
+            ]
             part = sum(weight * tap for weight, tap in zip(weights, seen, strict=True))
         total = total + part
     return np.ravel(total) / conv.kernel_size**2
@@ -44,14 +41,7 @@ def patches(images: np.ndarray, conv: Conv, weights: np.ndarray | None = None) -
 
     Each tap's part is multiplied by its number in `weights` (k, k), if there are some.
     """
-    indices, outs = [], []
-    for size in images.shape[1:3]:
-        indices.append(conv.padded_index(size))
-        outs.append(np.arange(conv.output_size(size)) * conv.stride)
-    padded = images[:, indices[0]][:, :, indices[1]]
-    padded = padded * (indices[0] >= 0)[:, None, None] * (indices[1] >= 0)[:, None]
-    steps = np.arange(conv.kernel_size) * conv.dilation
-    parts = [padded[:, outs[0] + s][:, :, outs[1] + t] for s in steps for t in steps]
+    parts = list(seen_by_taps(conv, images))
     if weights is not None:
         parts = [weight * part for weight, part in zip(weights.ravel(), parts, strict=True)]
     return np.concatenate(parts, axis=-1)

@@ -1,8 +1,10 @@
-"""Tables of the taps of a convolution, for the kernel `kernels.blocks.convolve`."""
+"""What the taps of a convolution see, and the tables of them for the kernel `kernels.blocks.convolve`."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import lru_cache
+from itertools import product
 from typing import NamedTuple
 
 import numpy as np
@@ -45,6 +47,17 @@ class TapTables(NamedTuple):
     high: int
 
 
+def seen_by_taps(conv: Conv, images: np.ndarray, fill: float = 0) -> Iterator[np.ndarray]:
+    """Yield what each tap sees at every output position, shape (n, output h, output w, channels)."""
+    rows, columns = (conv.taps(size) for size in images.shape[1:3])
+    for down, across in product(rows.T, columns.T):
+        seen = images[:, down[:, None], across]
+        if down.min() < 0 or across.min() < 0:
+            seen[:, down < 0] = fill
+            seen[:, :, across < 0] = fill
+        yield seen
+
+
 @lru_cache(maxsize=64)
 def tap_tables(conv: Conv, height: int, width: int) -> TapTables:
     """The tables for images of a size."""
@@ -52,9 +65,7 @@ def tap_tables(conv: Conv, height: int, width: int) -> TapTables:
     taps = np.arange(conv.kernel_size)
 
     def seen(size: int) -> tuple[np.ndarray, np.ndarray]:
-        outputs = np.arange(conv.output_size(size))
-        index = conv.padded_index(size)[outputs[:, None] * conv.stride + taps * conv.dilation]
-        index = np.pad(index, ((0, 0), fill), constant_values=-1)
+        index = np.pad(conv.taps(size), ((0, 0), fill), constant_values=-1)
         return np.maximum(index, 0), np.where(index >= 0, 1.0, 0.0)
 
     (rows, inside_h), (columns, inside_w) = seen(height), seen(width)

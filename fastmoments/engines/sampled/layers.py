@@ -10,12 +10,12 @@ import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import singledispatch
-from itertools import product
 
 import numpy as np
 from scipy.linalg import eigh
 
 from ...covariances.scales import log
+from ...maps.taps import seen_by_taps
 from ...nets.layers import BatchNorm, Conv, Layer, PiecewiseLinear
 from ...nets.network import Residual
 
@@ -215,7 +215,7 @@ def _patch_gram(conv: Conv, gram: np.ndarray, images: int, height: int, width: i
     place = np.arange(images * height * width).reshape(images, height, width, 1)
     outside = place.size  # one more row and column, of zeros, stands for the padding
     gram = np.pad(gram, (0, 1))
-    seen = [tap.ravel() for tap in _taps(conv, place, fill=outside)]
+    seen = [tap.ravel() for tap in seen_by_taps(conv, place, fill=outside)]
     weights = conv.tap_weights.ravel() / len(seen)
     return sum(weight * gram[np.ix_(rows, rows)] for weight, rows in zip(weights, seen, strict=True))
 
@@ -255,20 +255,9 @@ def convolve(conv: Conv, images: np.ndarray, weights: np.ndarray) -> np.ndarray:
     step = max(1, _CHUNK // (shape[1] * shape[2] * max(channels, shape[3])))
     for first in range(0, count, step):
         total = output[first : first + step].reshape(-1, shape[3])
-        for seen, tap in zip(_taps(conv, images[first : first + step]), taps, strict=True):
+        for seen, tap in zip(seen_by_taps(conv, images[first : first + step]), taps, strict=True):
             total += seen.reshape(-1, channels) @ tap
     return output
-
-
-def _taps(conv: Conv, images: np.ndarray, fill=0) -> Iterator[np.ndarray]:
-    """Yield what each tap sees at every output position, shape (n, output h, output w, channels)."""
-    rows, columns = (conv.taps(size) for size in images.shape[1:3])
-    for down, across in product(rows.T, columns.T):
-        seen = images[:, down[:, None], across]
-        if down.min() < 0 or across.min() < 0:
-            seen[:, down < 0] = fill
-            seen[:, :, across < 0] = fill
-        yield seen
 
 
 def _mean_and_variance(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
