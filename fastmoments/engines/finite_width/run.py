@@ -12,9 +12,11 @@ from collections.abc import Collection, Iterator
 
 import numpy as np
 
+from ...covariances.storage import NoiseCovariance
 from ...nets.layers import BatchNorm, Conv, ReLU
-from ...nets.network import Network, Residual
-from ..protocol import Checkpoints, Passage, Station, Wanted, input_log_variances
+from ...nets.network import Network, Place, Residual
+from ..infinite_width.state import State
+from ..protocol import Checkpoints, Passage, Station, Wanted, input_log_variances, log_chi
 from .batch_norm import convolutional as bn_convolutional
 from .batch_norm import fully_connected as bn_fully_connected
 from .plain import feedforward, residual
@@ -155,6 +157,10 @@ class FiniteWidthRun:
                 'channels: give more images, or use "sampled".'
             )
         self.inputs = [input_log_variances(batch)[0] for batch in batches]
+        # A stem of one Conv, or the first of the units; all others have stride 1.
+        first = network.convolutions()[:1]
+        self.image_grid = (1, 1) if network.fully_connected else shape[:2]
+        self.grid = first[0].output_grid(self.image_grid) if first else self.image_grid
 
     def attach(self, journal: Checkpoints) -> list[Station]:
         """A run takes too short for checkpoints: it begins anew."""
@@ -162,6 +168,9 @@ class FiniteWidthRun:
 
     def __iter__(self) -> Iterator[Station | Passage]:
         """Yield the stations, layer by layer; every iteration begins anew."""
+        self.wanted.begin(0)
+        if self.wanted.images is not None:
+            yield self._images(self.wanted.images)
         walks = [
             self.walk(self.network, batch, self.width, self.wanted.depths, log_input)
             for batch, log_input in zip(self.batches, self.inputs, strict=True)
@@ -186,7 +195,22 @@ class FiniteWidthRun:
         if depth != self.wanted.depth:
             self.wanted.begin(depth)
         moments, sigmas = station_values(_mixed(laws))
-        return self.wanted.station(self.wanted.named(loc), moments, sigmas=sigmas, channels=self.width)
+        place = self.wanted.named(loc)
+        return self.wanted.station(place, moments, sigmas=sigmas, grid=self.grid, channels=self.width)
+
+    def _images(self, place: Place) -> Station:
+        """The images themselves, in which nothing is random but the batch."""
+        laws = []
+        for batch, log_input in zip(self.batches, self.inputs, strict=True):
+            images = batch if batch.ndim == 4 else batch[:, None, None]
+            state = State(images, None, NoiseCovariance.white(len(images), 1, 1))  # of variance 1 anywhere
+            moments = state.marginals().moments()
+            moments["log_chi"] = log_chi(
+                moments["log_mu2_noise"], moments["log_mu2_signal"], (log_input, 0.0)
+            )
+            laws.append({name: Lognormal(value, 0.0) for name, value in moments.items()})
+        means, sigmas = station_values(_mixed(laws))
+        return self.wanted.station(place, means, sigmas=sigmas, grid=self.image_grid)
 
 
 def _mixed(laws: list[dict[str, Lognormal]]) -> dict[str, Lognormal]:

@@ -87,8 +87,20 @@ def test_a_run_begins_anew_every_time():
     images = np.random.default_rng(0).standard_normal((4, 1, 1, 12))
     run = FiniteWidthRun(fm.vanilla(3, 1), [images], width=64)
     one, other = ([event for event in run if not isinstance(event, Passage)] for _ in range(2))
-    assert one == other and len(one) == 3 * 3
-    assert all(station.channels == 64 and station.sigmas for station in one)
+    assert one == other and len(one) == 1 + 3 * 3
+    assert all(station.channels == 64 and station.sigmas for station in one[1:])
+
+
+@pytest.mark.parametrize("net", [fm.vanilla(2), fm.bn_res(2), fm.bn_ff(2, 1)], ids=["plain", "conv", "flat"])
+def test_the_report_has_the_rows_and_sizes_of_infinite_width(net):
+    images = fm.load_images("synthetic:6x6x3", 8, seed=0)
+    wide, finite = (
+        fm.scan(net, images, engine).stations for engine in (fm.InfiniteWidth(), fm.FiniteWidth(64))
+    )
+    sizes = {station.path: station.grid for station in wide}
+    assert {station.path: station.grid for station in finite}.items() <= sizes.items()
+    assert finite[0].path == "" and finite[0].mean["chi"] == pytest.approx(1.0)
+    assert finite[0].mean["mu2_signal"] == pytest.approx(wide[0].mean["mu2_signal"], rel=1e-12)
 
 
 @pytest.mark.parametrize(
