@@ -7,7 +7,7 @@ from scipy.special import erfcx
 
 from fastmoments.images.sources import load_images
 from fastmoments.nets.families import bn_res
-from fastmoments.nets.layers import BatchNorm, Conv, ReLU
+from fastmoments.nets.layers import BatchNorm, Conv, Gaussian, ReLU
 from fastmoments.nets.network import Network
 from fastmoments.scans.scanning import kernel, scan
 
@@ -35,7 +35,7 @@ def arc_cosine() -> str | None:
 def batch_norm() -> str | None:
     """Batch norm of two points, y and -y with y normal: E[y^2 / (y^2 + epsilon)] is an error function."""
     images, epsilon = np.array([1.0, -1.0]).reshape(2, 1, 1, 1), 0.1
-    result = scan(Network((Conv(1, gain=1.0), BatchNorm(epsilon))), images, normalise=False)
+    result = scan(Network((Conv(1, weights=Gaussian(gain=1.0)), BatchNorm(epsilon))), images, normalise=False)
     wanted = 1.0 - np.sqrt(0.5 * np.pi * epsilon) * erfcx(np.sqrt(0.5 * epsilon))
     return _difference(result["mu2_signal", "norm"], wanted, 1e-4 * wanted)
 

@@ -14,7 +14,7 @@ os.environ.setdefault("OPENBLAS_THREAD_TIMEOUT", "18")
 __version__ = "0.1.0"
 
 _HOMES = {
-    "nets.layers": ("Conv", "ReLU", "LeakyReLU", "Abs", "BatchNorm"),
+    "nets.layers": ("Conv", "Gaussian", "ReLU", "LeakyReLU", "Abs", "BatchNorm"),
     "nets.network": ("Residual", "Network"),
     "nets.families": ("vanilla", "residual", "bn_ff", "bn_res", "FAMILIES"),
     "images.sources": ("load_images", "Images"),

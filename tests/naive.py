@@ -27,7 +27,9 @@ def pad_amounts(size, conv):
 def convolve(full, conv):
     """K'_pq = gain sum_t v_t K_(p+t),(q+t) / sum_t v_t + bias variance, by padding, tap by tap."""
     size = conv.kernel_size
-    profile = np.ones((size, size)) if conv.tap_variances is None else np.array(conv.tap_variances)
+    profile = (
+        np.ones((size, size)) if conv.weights.tap_variances is None else np.array(conv.weights.tap_variances)
+    )
     profile = profile / profile.sum()
     n, h, w = full.shape[:3]
     (oh, top, bottom), (ow, left, right) = pad_amounts(h, conv), pad_amounts(w, conv)
@@ -40,7 +42,7 @@ def convolve(full, conv):
             rows = slice(s * conv.dilation, s * conv.dilation + (oh - 1) * conv.stride + 1, conv.stride)
             columns = slice(t * conv.dilation, t * conv.dilation + (ow - 1) * conv.stride + 1, conv.stride)
             total += profile[s, t] * padded[:, rows, columns][:, :, :, :, rows, columns]
-    return conv.gain * total + conv.bias_variance
+    return conv.weights.gain * total + conv.weights.bias_variance
 
 
 def flat(full):

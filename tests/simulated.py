@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from fastmoments.nets.layers import BatchNorm, Conv, ReLU
+from fastmoments.nets.layers import BatchNorm, Conv, Gaussian, ReLU
 from fastmoments.nets.network import Network, Residual
 
 RNG = np.random.default_rng(5)
@@ -13,18 +13,24 @@ SQUARE = RNG.standard_normal((3, 5, 4, 2))
 
 MIXED = Network(
     layers=(
-        Conv(3, gain=0.7, bias_variance=0.3, padding="zeros"),
+        Conv(3, weights=Gaussian(gain=0.7, bias_variance=0.3), padding="zeros"),
         ReLU(),
         BatchNorm(0.1),
-        Conv(2, dilation=2, padding="symmetric", bias_variance=2.0),
+        Conv(2, dilation=2, padding="symmetric", weights=Gaussian(bias_variance=2.0)),
         Residual(
-            branch=(ReLU(), Conv(3, stride=2), BatchNorm(0.0), ReLU(), Conv(1, bias_variance=0.5)),
-            shortcut=(Conv(1, gain=9.0, stride=2),),
+            branch=(
+                ReLU(),
+                Conv(3, stride=2),
+                BatchNorm(0.0),
+                ReLU(),
+                Conv(1, weights=Gaussian(bias_variance=0.5)),
+            ),
+            shortcut=(Conv(1, weights=Gaussian(gain=9.0), stride=2),),
         ),
         ReLU(),
         BatchNorm(1e-3),
     ),
-    stem=(Conv(3, gain=1.5, padding="periodic"), BatchNorm(0.2)),
+    stem=(Conv(3, weights=Gaussian(gain=1.5), padding="periodic"), BatchNorm(0.2)),
 )
 
 
@@ -55,10 +61,10 @@ def naive_layer(layer, x, dx, rng, width):
         deviation = np.sqrt(x.var(axis=(0, 1, 2)) + layer.epsilon)
         return (x - x.mean(axis=(0, 1, 2))) / deviation, dx / deviation
     fan_in = layer.kernel_size**2 * x.shape[-1]
-    weights = rng.standard_normal((fan_in, width), dtype=np.float32) * np.sqrt(layer.gain / fan_in)
+    weights = rng.standard_normal((fan_in, width), dtype=np.float32) * np.sqrt(layer.weights.gain / fan_in)
     bias = 0.0
-    if layer.bias_variance:
-        bias = np.sqrt(layer.bias_variance) * rng.standard_normal(width, dtype=np.float32)
+    if layer.weights.bias_variance:
+        bias = np.sqrt(layer.weights.bias_variance) * rng.standard_normal(width, dtype=np.float32)
     return naive_convolve(layer, x, weights) + bias, naive_convolve(layer, dx, weights)
 
 

@@ -66,12 +66,14 @@ def first_convolution(
     tile, dtype
         As for `Covariance.from_features`.
     """
-    parts = patches(images, conv, None if conv.tap_variances is None else np.sqrt(conv.tap_weights))
+    parts = patches(images, conv, None if conv.weights.tap_variances is None else np.sqrt(conv.tap_weights))
     if noise.grid == (1, 1):
-        noise.log_scale += log(conv.gain * share_of_taps(conv))
+        noise.log_scale += log(conv.weights.gain * share_of_taps(conv))
     else:
         _convolve_noise(noise, conv, method)
-    return Covariance.from_features(parts, conv.gain / parts.shape[-1], conv.bias_variance, tile, dtype)
+    weights = conv.weights
+    factor = weights.gain / parts.shape[-1]
+    return Covariance.from_features(parts, factor, weights.bias_variance, tile, dtype)
 
 
 def share_of_taps(conv: Conv) -> float:
@@ -100,7 +102,7 @@ def _convolve_noise(noise: NoiseCovariance, conv: Conv, method: str) -> None:
     count = noise.blocks.shape[0]
     diagonal = np.einsum("npp->np", noise.blocks).ravel()
     grid = (count, *noise.grid)
-    level = conv.gain * float(np.mean(convolve_diagonal(diagonal, grid, conv)))
+    level = conv.weights.gain * float(np.mean(convolve_diagonal(diagonal, grid, conv)))
     if level == 0.0:
         raise ValueError(_off_the_image(conv, noise.grid))
     index = np.arange(count)
@@ -127,7 +129,7 @@ def _convolve_blocks(source, first, second, grid, conv, factor, bias, method, ac
     target = source if new_size == source.shape[1] else np.empty(shape, source.dtype)
     before = np.zeros((len(source) if tally else 0, 2, new_size))
     after = np.zeros((len(source) if activation else 0, 2, new_size))
-    scale = factor * conv.gain / conv.kernel_size**2
+    scale = factor * conv.weights.gain / conv.kernel_size**2
     if fft.chosen(method, conv, height, width):
         fft.convolve(source, target, conv, height, width)
         if activation is None:
@@ -187,18 +189,18 @@ def convolve(
     # One position seen through k x k taps is a pointwise layer with the share of taps that meet it.
     share = share_of_taps(conv) if noise.grid == (1, 1) else 1.0
     seen = signal.diagonal * share if pointwise else convolve_diagonal(signal.diagonal, signal.grid, conv)
-    log_bias = log(conv.bias_variance)
-    log_level = np.logaddexp(signal.log_scale + log(conv.gain * float(seen.mean())), log_bias)
+    log_bias = log(conv.weights.bias_variance)
+    log_level = np.logaddexp(signal.log_scale + log(conv.weights.gain * float(seen.mean())), log_bias)
     factor = math.exp(signal.log_scale - log_level)
     bias = math.exp(log_bias - log_level)
     old_grid = signal.grid
-    signal.diagonal = factor * conv.gain * seen + bias
+    signal.diagonal = factor * conv.weights.gain * seen + bias
     signal.log_scale = float(log_level)
 
     if pointwise:
         level = noise.mean_variance()
         noise.blocks /= level
-        noise.log_scale += log(conv.gain * share * level)
+        noise.log_scale += log(conv.weights.gain * share * level)
     else:
         _convolve_noise(noise, conv, method)
         signal.grid = (old_grid[0], *noise.grid)
@@ -207,7 +209,7 @@ def convolve(
 
     known: dict = {}
     if pointwise:
-        scale = factor * conv.gain * share
+        scale = factor * conv.weights.gain * share
         if activation is not None:
             row_sums, known = scaled_and_activated(signal, noise, scale, bias, activation)
         else:
@@ -228,7 +230,7 @@ def convolve(
         )  # fmt: skip
         if alike:
             row_sums = convolve_diagonal(signal.row_sums, old_grid, conv)
-            row_sums = factor * conv.gain * row_sums + bias * signal.points
+            row_sums = factor * conv.weights.gain * row_sums + bias * signal.points
         else:
             row_sums = gather_row_sums(before, old_grid[0]) if before.size else None
         signal.row_sums = row_sums  # type: ignore[assignment]  # None where no station is wanted

@@ -53,7 +53,7 @@ class Overlap:
         if self.features.shape[-1] * conv.kernel_size**2 > MAX_FEATURES:
             return None
         return Overlap(
-            patches(self.features, conv, conv.gain / conv.kernel_size**2 * conv.tap_weights),
+            patches(self.features, conv, conv.weights.gain / conv.kernel_size**2 * conv.tap_weights),
             patches(self.sources, conv),
         )
 

@@ -7,7 +7,7 @@ connected), which is followed by no batch norm and no activation and does not co
 from __future__ import annotations
 
 from ..validation import whole
-from .layers import BatchNorm, Conv, ReLU
+from .layers import BatchNorm, Conv, Gaussian, ReLU
 from .network import Network, Residual
 
 
@@ -16,13 +16,13 @@ def _preset(
 ) -> Network:
     depth = whole(f"{name}: depth", depth, 0)
     size = conv.kernel_size
-    stem = (Conv(size, gain=1.0, stride=1 if size == 1 else 2, padding=conv.padding),) if input_conv else ()
+    first = Conv(size, Gaussian(gain=1.0), stride=1 if size == 1 else 2, padding=conv.padding)
     quoted = {"depth": depth, "kernel_size": size, "padding": conv.padding, **parameters}
     if not input_conv:
         quoted["input_conv"] = False
-    quoted |= {"gain": conv.gain} if conv.gain != 2.0 else {}
+    quoted |= {"gain": conv.weights.gain} if conv.weights.gain != 2.0 else {}
     quoted |= {"scale": scale} if scale != 1.0 else {}
-    return Network(layers * depth, stem, name, tuple(quoted.items()))
+    return Network(layers * depth, (first,) if input_conv else (), name, tuple(quoted.items()))
 
 
 def _unit(name: str, layers: tuple, res_depth: int, scale: float) -> tuple:
@@ -61,7 +61,7 @@ def vanilla(
     ValueError
         If a parameter is outside its range.
     """
-    conv = Conv(kernel_size, gain, padding=padding)
+    conv = Conv(kernel_size, Gaussian(gain), padding=padding)
     return _preset("vanilla", (conv, ReLU()), depth, conv, input_conv)
 
 
@@ -73,7 +73,7 @@ def residual(
 
     Parameters and errors as for `vanilla`; `epsilon` means nothing here.
     """
-    conv = Conv(kernel_size, gain, padding=padding)
+    conv = Conv(kernel_size, Gaussian(gain), padding=padding)
     unit = _unit("residual", (ReLU(), conv), res_depth, scale)
     return _preset("residual", unit, depth, conv, input_conv, scale, res_depth=res_depth)
 
@@ -86,7 +86,7 @@ def bn_ff(
 
     Parameters and errors as for `vanilla`; `res_depth` and `scale` mean nothing here.
     """
-    conv = Conv(kernel_size, gain, padding=padding)
+    conv = Conv(kernel_size, Gaussian(gain), padding=padding)
     layers = (conv, BatchNorm(epsilon), ReLU())
     return _preset("bn_ff", layers, depth, conv, input_conv, epsilon=epsilon)
 
@@ -99,7 +99,7 @@ def bn_res(
 
     Parameters and errors as for `vanilla`.
     """
-    conv = Conv(kernel_size, gain, padding=padding)
+    conv = Conv(kernel_size, Gaussian(gain), padding=padding)
     unit = _unit("bn_res", (BatchNorm(epsilon), ReLU(), conv), res_depth, scale)
     return _preset("bn_res", unit, depth, conv, input_conv, scale, res_depth=res_depth, epsilon=epsilon)
 

@@ -7,9 +7,10 @@ validation of the parameters and where the taps of a convolution are (`Conv.taps
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
 from functools import cached_property
+from types import MappingProxyType
 from typing import ClassVar
 
 import numpy as np
@@ -27,12 +28,15 @@ class Layer:
         Name of the station behind it on curves over depth; "" where the layer has none of its own.
     stacks : tuple of str
         Fields that hold layers, in the order in which the signal meets them.
+    flat : mapping of str to type
+        Fields whose own fields stand beside them in a table.
     TYPES : dict of str to type
         Every kind of layer by its name, as specifications give it.
     """
 
     loc: ClassVar[str] = ""
     stacks: ClassVar[tuple[str, ...]] = ()
+    flat: ClassVar[Mapping[str, type]] = MappingProxyType({})
     TYPES: ClassVar[dict[str, type[Layer]]] = {}
 
     def __init_subclass__(cls, *, abstract: bool = False, **options):
@@ -51,6 +55,37 @@ class Layer:
         return grid
 
 
+@dataclass(frozen=True)
+class Gaussian:
+    """Fresh Gaussian weights: where the weights of a `Conv` come from.
+
+    Parameters
+    ----------
+    gain : float
+        They have variance ``gain / (k^2 * channels in)``; 2 is He's initialisation.
+    bias_variance : float
+        Variance of the bias, one per output channel; 0 means no bias.
+    tap_variances : sequence of k sequences of k numbers, optional
+        Profile of a k x k kernel: the variance of its weights by tap (row, column), up to a common factor,
+        so that `gain` keeps its meaning. Left out, all taps are alike.
+
+    Raises
+    ------
+    ValueError
+        If a parameter is outside its range.
+    """
+
+    gain: float = 2.0
+    bias_variance: float = 0.0
+    tap_variances: tuple | None = None
+
+    def __post_init__(self):
+        finite("Gaussian: gain", self.gain, positive=True)
+        finite("Gaussian: bias_variance", self.bias_variance, positive=False)
+        if self.tap_variances is not None:
+            object.__setattr__(self, "tap_variances", _profile(self.tap_variances))
+
+
 def joined(path: str, stack: str, index: int) -> str:
     """Path of a layer inside another: ``layers.3`` and its ``branch``, 1 make ``layers.3.branch.1``."""
     return f"{path}.{stack}.{index}" if path else f"{stack}.{index}"
@@ -58,10 +93,16 @@ def joined(path: str, stack: str, index: int) -> str:
 
 def describe(layer: Layer) -> dict:
     """A layer as a table of plain values, the form a TOML specification has; defaults are left out."""
-    known = fields(layer)  # type: ignore[arg-type]  # every layer is a dataclass
-    values = {field.name: (getattr(layer, field.name), field.default) for field in known}
-    changed = {name: _plain(value) for name, (value, default) in values.items() if value != default}
-    return {"type": type(layer).__name__, **changed}
+    changed = _changed(layer)
+    for name in layer.flat.keys() & changed:
+        changed |= _changed(changed.pop(name))
+    return {"type": type(layer).__name__} | {name: _plain(value) for name, value in changed.items()}
+
+
+def _changed(described) -> dict:
+    """The fields of a dataclass that are not their defaults."""
+    values = ((field.name, getattr(described, field.name), field.default) for field in fields(described))
+    return {name: value for name, value, default in values if value != default}
 
 
 def _plain(value):
@@ -78,19 +119,13 @@ class Conv(Layer):
     ----------
     kernel_size : int
         Side k of the square k x k kernel.
-    gain : float
-        The weights have variance ``gain / (k^2 * channels in)``; 2 is He's initialisation.
-    bias_variance : float
-        Variance of the bias, one per output channel; 0 means no bias.
+    weights : Gaussian
     stride, dilation : int
         Step between outputs and between taps, in positions.
     padding : {"periodic", "zeros", "symmetric"}
         What stands beyond the border: the opposite side, nothing, or the mirror image with the edge
         repeated (numpy's "symmetric"). The output has ceil(size / stride) positions; of an odd
         amount of padding the extra position stands behind (TensorFlow's rule).
-    tap_variances : sequence of k sequences of k numbers, optional
-        Profile of the kernel: the variance of its weights by tap (row, column), up to a common factor, so
-        that `gain` keeps its meaning. Left out, all taps are alike.
     channels : int, optional
         Channels behind it, where an engine has a finite number; that engine's width if left out.
 
@@ -101,39 +136,41 @@ class Conv(Layer):
     """
 
     kernel_size: int = 3
-    gain: float = 2.0
-    bias_variance: float = 0.0
+    weights: Gaussian = Gaussian()
     stride: int = 1
     padding: str = "periodic"
     dilation: int = 1
-    tap_variances: tuple | None = None
     channels: int | None = None
 
     loc = "conv"
+    flat = MappingProxyType({"weights": Gaussian})
 
     def __post_init__(self):
         for name in ("kernel_size", "stride", "dilation"):
             object.__setattr__(self, name, whole(f"Conv: {name}", getattr(self, name)))
         if self.channels is not None:
             object.__setattr__(self, "channels", whole("Conv: channels", self.channels))
-        finite("Conv: gain", self.gain, positive=True)
-        finite("Conv: bias_variance", self.bias_variance, positive=False)
+        if not isinstance(self.weights, Gaussian):
+            raise ValueError(f"Conv: weights must be Gaussian(...), not {self.weights!r}.")
         one_of("Conv: padding", self.padding, geometry.PADDINGS)
-        if self.tap_variances is not None:
-            object.__setattr__(self, "tap_variances", _profile(self.tap_variances, self.kernel_size))
+        size = len(self.weights.tap_variances or ()) or self.kernel_size
+        if size != self.kernel_size:
+            raise ValueError(
+                f"Conv: tap_variances must be {self.kernel_size} rows, as the kernel has, not {size}."
+            )
 
     @cached_property
     def tap_weights(self) -> np.ndarray:
         """Variance of each tap's weights relative to their mean, shape (kernel_size, kernel_size)."""
-        if self.tap_variances is None:
+        if self.weights.tap_variances is None:
             return np.ones((self.kernel_size, self.kernel_size))
-        profile = np.array(self.tap_variances)
+        profile = np.array(self.weights.tap_variances)
         return profile / profile.mean()
 
     @cached_property
     def tap_factors(self) -> tuple[np.ndarray, np.ndarray]:
         """`tap_weights` as a sum of products of (down, across) the image, each of shape (terms, k)."""
-        if self.tap_variances is None:
+        if self.weights.tap_variances is None:
             return np.ones((1, self.kernel_size)), np.ones((1, self.kernel_size))
         left, values, right = np.linalg.svd(self.tap_weights)
         terms = np.count_nonzero(values > 1e-15 * values[0])
@@ -291,14 +328,14 @@ class BatchNorm(Layer):
         finite("BatchNorm: beta", self.beta, positive=None)
 
 
-def _profile(given, size: int) -> tuple:
+def _profile(given) -> tuple:
     """A kernel's profile as a tuple of tuples."""
-    wrong = f"Conv: tap_variances must be {size} rows of {size} non-negative numbers, not all of them 0"
+    wrong = "Gaussian: tap_variances must be k rows of k non-negative numbers, not all of them 0"
     try:
         profile = np.array(given, dtype=np.float64)
     except (TypeError, ValueError):
         raise ValueError(f"{wrong}, not {given!r}.") from None
-    if profile.shape != (size, size):
+    if profile.ndim != 2 or profile.shape[0] != profile.shape[1] or not profile.size:
         raise ValueError(f"{wrong}; it got an array of shape {profile.shape}.")
     if not np.isfinite(profile).all() or profile.min() < 0 or profile.max() == 0:
         raise ValueError(f"{wrong}, not {profile.tolist()}.")

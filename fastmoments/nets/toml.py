@@ -128,7 +128,10 @@ def _entry(table, where: str) -> list:
             f"{where}: type must be one of {', '.join(TYPES)}, not {kind!r}{_hint(kind, TYPES)}."
         )
     known = fields(TYPES[kind])  # type: ignore[arg-type]  # every layer is a dataclass
-    _check_keys(table, ("type", *(field.name for field in known)), f"{where} ({kind})")
+    flat = TYPES[kind].flat
+    parts = {name: [field.name for field in fields(part)] for name, part in flat.items()}
+    names = [name for field in known for name in parts.get(field.name, [field.name])]
+    _check_keys(table, ("type", *names), f"{where} ({kind})")
     given = {key: value for key, value in table.items() if key != "type"}
     for field in known:
         if field.default is MISSING and field.name not in given:
@@ -136,6 +139,8 @@ def _entry(table, where: str) -> list:
     for key in given.keys() & set(TYPES[kind].stacks):
         given[key] = tuple(_stack(given[key], f"{where}.{key}"))
     try:
+        for name, part in flat.items():
+            given[name] = part(**{key: given.pop(key) for key in parts[name] if key in given})
         return [TYPES[kind](**given)]
     except ValueError as problem:
         raise ValueError(f"{where}: {problem}") from None

@@ -7,7 +7,7 @@ import pytest
 
 import fastmoments as fm
 from fastmoments.engines.infinite_width.walk import InfiniteWidthWalk
-from fastmoments.nets.layers import Conv, ReLU
+from fastmoments.nets.layers import Conv, Gaussian, ReLU
 from fastmoments.nets.network import Network, Residual
 
 DATA = Path(__file__).parents[1] / "data" / "oracle"
@@ -29,7 +29,7 @@ def assert_agrees(layers, images, expected, method="auto"):
 def test_convolutional(nt, method):
     data = read(f"conv3x3_{nt}")
     he = Conv(padding=PADDING[nt])
-    wb = Conv(gain=1.69, bias_variance=0.16, padding=PADDING[nt])
+    wb = Conv(weights=Gaussian(gain=1.69, bias_variance=0.16), padding=PADDING[nt])
     wide = Conv(5, padding=PADDING[nt])
     assert_agrees([he], data["x"], data["he_conv_only"], method)
     for depth in (1, 2, 5):
@@ -56,10 +56,13 @@ def test_residual(nt, method):
     data = read(f"residual_{nt}")
     padding, beta = PADDING[nt], float(data["beta"])
     conv = Conv(padding=padding)
-    unit = Residual([ReLU(), conv, ReLU(), Conv(gain=2 * beta**2, padding=padding)])
+    unit = Residual([ReLU(), conv, ReLU(), Conv(weights=Gaussian(gain=2 * beta**2), padding=padding)])
     for units in (1, 2, 5):
         assert_agrees([conv] + [unit] * units, data["x"], data[f"units{units}"], method)
-    projected = Residual([conv, ReLU(), Conv(gain=1, padding=padding)], shortcut=[Conv(1, gain=1)])
+    projected = Residual(
+        [conv, ReLU(), Conv(weights=Gaussian(gain=1), padding=padding)],
+        shortcut=[Conv(1, weights=Gaussian(gain=1))],
+    )
     layers = [conv, ReLU(), *[projected, ReLU()] * 2]
     assert_agrees(layers, data["x"], data["postact_proj_units2"], method)
 
@@ -68,8 +71,12 @@ def test_residual(nt, method):
 def test_strided_residual(nt):
     data = read("stride2")
     padding = PADDING[nt]
-    branch = [Conv(stride=2, gain=1, padding=padding), ReLU(), Conv(gain=1, padding=padding)]
-    unit = Residual(branch, shortcut=[Conv(1, stride=2, gain=1)])
+    branch = [
+        Conv(stride=2, weights=Gaussian(gain=1), padding=padding),
+        ReLU(),
+        Conv(weights=Gaussian(gain=1), padding=padding),
+    ]
+    unit = Residual(branch, shortcut=[Conv(1, stride=2, weights=Gaussian(gain=1))])
     layers = [Conv(padding=padding), ReLU(), unit]
     assert_agrees(layers, data["x_even"], data[f"{nt}_even_strided_residual"])
 
@@ -77,7 +84,7 @@ def test_strided_residual(nt):
 def test_fully_connected():
     data = read("fc_relu")
     images = data["x"][:, None, None, :]
-    for name, dense in (("he", Conv(1)), ("wb", Conv(1, gain=1.69, bias_variance=0.16))):
+    for name, dense in (("he", Conv(1)), ("wb", Conv(1, weights=Gaussian(gain=1.69, bias_variance=0.16)))):
         for depth in (1, 2, 5, 20):
             assert_agrees([dense, ReLU()] * depth, images, data[f"{name}_post_L{depth}"])
         for depth in (2, 3, 6, 21):

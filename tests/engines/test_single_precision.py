@@ -11,7 +11,7 @@ from fastmoments.maps import batch_norm
 from fastmoments.maps.activation import activate
 from fastmoments.maps.convolution import convolve
 from fastmoments.maps.merge import merge
-from fastmoments.nets.layers import Conv, ReLU
+from fastmoments.nets.layers import Conv, Gaussian, ReLU
 
 # A few roundings of an element, whose own is 6e-8.
 ROUNDING = 1e-6
@@ -45,7 +45,7 @@ def assert_close(double, single, bound=ROUNDING):
 )  # fmt: skip
 @settings(max_examples=30)
 def test_convolution_and_relu(seed, size, kernel_size, padding, active, method):
-    conv = Conv(kernel_size, padding=padding, bias_variance=0.1)
+    conv = Conv(kernel_size, padding=padding, weights=Gaussian(bias_variance=0.1))
     double, single = both(seed, size)
     for signal, noise in (double, single):
         convolve(signal, noise, conv, activation=ReLU() if active else None, method=method)

@@ -11,12 +11,12 @@ from states import seeds
 
 from fastmoments.kernels.adjoint import convolve_transposed
 from fastmoments.nets.geometry import PADDINGS
-from fastmoments.nets.layers import Conv
+from fastmoments.nets.layers import Conv, Gaussian
 
 convs = st.builds(
     Conv,
     kernel_size=st.integers(1, 4),
-    gain=st.floats(0.2, 4.0),
+    weights=st.builds(Gaussian, gain=st.floats(0.2, 4.0)),
     padding=st.sampled_from(PADDINGS),
     dilation=st.integers(1, 2),
 )
@@ -26,7 +26,7 @@ def transposed(form, conv):
     height, width = form.shape[1:3]
     return convolve_transposed(
         form, conv.padded_index(height), conv.padded_index(width), conv.dilation,
-        *map(np.ascontiguousarray, conv.tap_factors), conv.gain / conv.kernel_size**2,
+        *map(np.ascontiguousarray, conv.tap_factors), conv.weights.gain / conv.kernel_size**2,
     )  # fmt: skip
 
 
@@ -36,7 +36,7 @@ def test_it_is_the_transpose_of_the_naive_convolution(seed, grid, conv, weighted
     """<G, A K> = <A' G, K> for every G and K, symmetric or not."""
     rng = np.random.default_rng(seed)
     if weighted:
-        conv = replace(conv, tap_variances=rng.random((conv.kernel_size,) * 2))
+        conv = replace(conv, weights=Gaussian(tap_variances=rng.random((conv.kernel_size,) * 2)))
     form, kernel = rng.standard_normal((2, *grid, *grid))
     expected = np.sum(form * naive.convolve(kernel, conv))
     found = np.sum(transposed(form, conv) * kernel)

@@ -15,14 +15,14 @@ from fastmoments.kernels import decorrelation, forms, mixtures, spectra
 from fastmoments.maps import batch_norm
 from fastmoments.maps.activation import activate
 from fastmoments.maps.convolution import convolve
-from fastmoments.nets.layers import Conv, ReLU
+from fastmoments.nets.layers import Conv, Gaussian, ReLU
 
 
 @pytest.mark.parametrize("padding", ["periodic", "zeros", "symmetric"])
 @pytest.mark.parametrize("active", [False, True])
 def test_convolution(padding, active):
     size = (2, 3, 3)
-    conv = Conv(3, bias_variance=0.1, padding=padding)
+    conv = Conv(3, weights=Gaussian(bias_variance=0.1), padding=padding)
     signal, noise, full, _ = state(0, size)
     convolve(signal, noise, conv, activation=ReLU() if active else None)
     expected = naive.flat(naive.convolve(full, conv))
@@ -36,13 +36,15 @@ def test_convolution(padding, active):
         Conv(3, stride=2),
         Conv(2, stride=3, padding="symmetric"),
         Conv(5, padding="zeros"),
-        Conv(3, tap_variances=[[1.0, 2.0, 3.0], [0.0, 1.0, 0.0], [4.0, 0.0, 1.0]]),
+        Conv(3, weights=Gaussian(tap_variances=[[1.0, 2.0, 3.0], [0.0, 1.0, 0.0], [4.0, 0.0, 1.0]])),
     ],
 )
 def test_other_taps(conv):
     signal, noise, full, _ = state(0, (2, 4, 4))
-    convolve(signal, noise, replace(conv, bias_variance=0.1), activation=None)
-    expected = naive.flat(naive.convolve(full, replace(conv, bias_variance=0.1)))
+    convolve(signal, noise, replace(conv, weights=replace(conv.weights, bias_variance=0.1)), activation=None)
+    expected = naive.flat(
+        naive.convolve(full, replace(conv, weights=replace(conv.weights, bias_variance=0.1)))
+    )
     np.testing.assert_allclose(signal.dense(), expected, rtol=1e-11)
 
 

@@ -13,7 +13,7 @@ from states import assert_consistent, in_full, noise_in_full, seeds, sizes, stat
 from fastmoments.covariances.storage import NoiseCovariance
 from fastmoments.maps.convolution import convolve, first_convolution
 from fastmoments.nets.geometry import PADDINGS
-from fastmoments.nets.layers import Conv, ReLU
+from fastmoments.nets.layers import Conv, Gaussian, ReLU
 
 
 def profiles(size):
@@ -25,14 +25,15 @@ def profiles(size):
 
 
 def with_profile(conv):
-    return profiles(conv.kernel_size).map(lambda profile: replace(conv, tap_variances=profile))
+    return profiles(conv.kernel_size).map(
+        lambda profile: replace(conv, weights=replace(conv.weights, tap_variances=profile))
+    )
 
 
 convs = st.builds(
     Conv,
     kernel_size=st.integers(1, 4),
-    gain=st.floats(0.2, 4.0),
-    bias_variance=st.sampled_from([0.0, 0.3]),
+    weights=st.builds(Gaussian, gain=st.floats(0.2, 4.0), bias_variance=st.sampled_from([0.0, 0.3])),
     stride=st.integers(1, 3),
     padding=st.sampled_from(PADDINGS),
     dilation=st.integers(1, 2),
@@ -50,7 +51,7 @@ def test_convolution(seed, size, conv, method):
     assert_consistent(signal)
     assert known == {}
     np.testing.assert_allclose(station.diagonal, signal.diagonal)
-    unbiased = replace(conv, bias_variance=0.0)
+    unbiased = replace(conv, weights=replace(conv.weights, bias_variance=0.0))
     pieces = [naive.flat(naive.convolve(part, unbiased)) for part in noise_in_full(blocks, size)]
     np.testing.assert_allclose(in_full(noise), pieces, rtol=0, atol=1e-12 * np.max(np.abs(pieces)))
     assert station.log_noise == pytest.approx(math.log(np.mean([np.diag(p) for p in pieces])), abs=1e-12)
@@ -76,7 +77,7 @@ def test_convolution_and_relu_in_one_visit(seed, size, conv, method):
         np.mean(np.sqrt(np.diag(between) / (2 * np.pi)))
     )
     positions = noise.blocks.shape[1]
-    unbiased = replace(conv, bias_variance=0.0)
+    unbiased = replace(conv, weights=replace(conv.weights, bias_variance=0.0))
     for i, part in enumerate(noise_in_full(blocks, size)):
         here = slice(i * positions, (i + 1) * positions)
         masked = naive.flat(naive.convolve(part, unbiased)) * naive.mask(between[here, here])
@@ -93,6 +94,6 @@ def test_first_convolution_is_that_of_the_images_covariance(seed, size, conv):
     expected = naive.flat(naive.convolve(full, conv))
     np.testing.assert_allclose(signal.dense(), expected, rtol=0, atol=1e-12 * np.abs(expected).max())
     assert_consistent(signal)
-    unbiased = replace(conv, bias_variance=0.0)
+    unbiased = replace(conv, weights=replace(conv.weights, bias_variance=0.0))
     white = np.eye(size[1] * size[2]).reshape(1, *size[1:], 1, *size[1:])
     np.testing.assert_allclose(in_full(noise)[0], naive.flat(naive.convolve(white, unbiased)), atol=1e-12)

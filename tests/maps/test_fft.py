@@ -8,12 +8,12 @@ from hypothesis import given, settings
 
 from fastmoments.maps import fft
 from fastmoments.nets.geometry import PADDINGS
-from fastmoments.nets.layers import Conv
+from fastmoments.nets.layers import Conv, Gaussian
 
 convs = st.builds(
     Conv,
     kernel_size=st.integers(1, 5),
-    gain=st.just(1.0),
+    weights=st.just(Gaussian(gain=1.0)),
     stride=st.integers(1, 3),
     padding=st.sampled_from(PADDINGS),
     dilation=st.integers(1, 2),
@@ -41,7 +41,7 @@ def test_blocks_are_convolved_one_by_one(conv, height, width, seed):
 )
 @pytest.mark.parametrize(("height", "width"), [(1, 6), (2, 1)])
 def test_images_of_one_row_or_column(height, width):
-    conv, size = Conv(3, gain=1.0, padding="zeros"), height * width
+    conv, size = Conv(3, weights=Gaussian(gain=1.0), padding="zeros"), height * width
     blocks, target = np.ones((1, size, size)), np.empty((1, size, size))
     fft.convolve(blocks, target, conv, height, width)
     full = blocks.reshape(1, height, width, 1, height, width)

@@ -10,7 +10,7 @@ from fastmoments.engines.infinite_width.walk import InfiniteWidthWalk
 from fastmoments.engines.sampled.walk import SampledRun
 from fastmoments.images.sources import load_images, normalise
 from fastmoments.maps.overlap import MAX_FEATURES, Overlap
-from fastmoments.nets.layers import Conv
+from fastmoments.nets.layers import Conv, Gaussian
 
 
 def explicit(images, convs, p):
@@ -29,7 +29,7 @@ def explicit(images, convs, p):
                 inside = (a >= 0)[:, None] & (b >= 0)
                 part = gram[:, a][:, :, b][:, :, :, :, a][:, :, :, :, :, b]
                 total = total + part * inside[None, :, :, None, None, None] * inside
-        gram = conv.gain / conv.kernel_size**2 * total
+        gram = conv.weights.gain / conv.kernel_size**2 * total
     n, a, b, m = gram.shape[:4]
     return gram.reshape(n * a * b, m, a * b)[:, :, p]
 
@@ -39,7 +39,7 @@ def explicit(images, convs, p):
 def test_shares_are_the_second_moments_of_the_cross_covariance(padding, count):
     rng = np.random.default_rng(0)
     images = rng.standard_normal((2, 6, 6, 2))
-    convs = [Conv(3, gain=1.3, stride=2, padding=padding), Conv(3, padding=padding)][:count]
+    convs = [Conv(3, weights=Gaussian(gain=1.3), stride=2, padding=padding), Conv(3, padding=padding)][:count]
     overlap = Overlap.of_images(images)
     for conv in convs:
         overlap = overlap.convolved(conv)

@@ -14,7 +14,6 @@ convs = st.builds(
     stride=st.integers(1, 3),
     padding=st.sampled_from(PADDINGS),
     dilation=st.integers(1, 2),
-    tap_variances=st.none(),
 )
 sides = st.integers(1, 8)
 

@@ -4,15 +4,15 @@ import numpy as np
 import pytest
 
 from fastmoments.nets import families
-from fastmoments.nets.layers import BatchNorm, Conv, ReLU
+from fastmoments.nets.layers import BatchNorm, Conv, Gaussian, ReLU
 
 
 def test_presets():
     for name, family in families.FAMILIES.items():
         network = family(7, 5, "zeros", 3, 0.1)
         assert (network.name, network.depth, network.kernel_size) == (name, 7, 5)
-        assert network.stem == (Conv(5, gain=1.0, stride=2, padding="zeros"),)
-        assert family(7, 1).stem == (Conv(1, gain=1.0),)
+        assert network.stem == (Conv(5, weights=Gaussian(gain=1.0), stride=2, padding="zeros"),)
+        assert family(7, 1).stem == (Conv(1, weights=Gaussian(gain=1.0)),)
         assert family(7, input_conv=False).stem == ()
         assert family(np.int64(3)).architecture()["depth"] == 3
         assert family(3, 1).fully_connected
@@ -22,7 +22,7 @@ def test_presets():
 
 
 def test_stacks_are_those_of_the_reference():
-    conv, norm, relu = Conv(3, 2.0), BatchNorm(1e-3), ReLU()
+    conv, norm, relu = Conv(3, Gaussian(2.0)), BatchNorm(1e-3), ReLU()
     assert families.vanilla(2).layers == (conv, relu) * 2
     assert families.bn_ff(2).layers == (conv, norm, relu) * 2
     assert [unit.branch for unit in families.residual(2).layers] == [(relu, conv) * 2] * 2
@@ -36,5 +36,5 @@ def test_a_preset_quotes_what_it_was_made_from(name):
     said = net.architecture()
     assert (said["name"], said["gain"], said["input_conv"]) == (name, 1.5, False)
     assert said.get("scale") == (0.5 if "res" in name else None)
-    assert all(conv.gain == 1.5 for conv in net.convolutions())
+    assert all(conv.weights.gain == 1.5 for conv in net.convolutions())
     assert not {"gain", "scale", "input_conv"} & set(families.FAMILIES[name](3).architecture())

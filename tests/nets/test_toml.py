@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fastmoments.nets.geometry import PADDINGS
-from fastmoments.nets.layers import BatchNorm, Conv, ReLU
+from fastmoments.nets.layers import BatchNorm, Conv, Gaussian, ReLU
 from fastmoments.nets.network import Network, Residual
 from fastmoments.nets.toml import load_network, network_from_dict
 
@@ -11,12 +11,11 @@ positive = st.floats(1e-6, 1e6, allow_nan=False)
 profiles = st.none() | st.lists(st.integers(1, 9), min_size=3, max_size=3).map(
     lambda row: [row, row[::-1], row]
 )
-weighted = st.builds(Conv, tap_variances=profiles)
+weighted = st.builds(Conv, weights=st.builds(Gaussian, tap_variances=profiles))
 convs = weighted | st.builds(
     Conv,
     kernel_size=st.integers(1, 7),
-    gain=positive,
-    bias_variance=st.just(0.0) | positive,
+    weights=st.builds(Gaussian, gain=positive, bias_variance=st.just(0.0) | positive),
     stride=st.integers(1, 3),
     padding=st.sampled_from(PADDINGS),
     dilation=st.integers(1, 3),
@@ -53,7 +52,9 @@ def toml(value) -> str:
 @pytest.mark.parametrize("repeat", [1, 7])
 def test_file_is_read(tmp_path, repeat):
     unit = Residual((BatchNorm(0.5), ReLU(), Conv(5, padding="zeros")), (Conv(1),), scale=0.25)
-    network = Network((unit, Conv(dilation=2)) * repeat, (Conv(stride=2, gain=1.0),), "wide")
+    network = Network(
+        (unit, Conv(dilation=2)) * repeat, (Conv(stride=2, weights=Gaussian(gain=1.0)),), "wide"
+    )
     path = tmp_path / "net.toml"
     path.write_text("\n".join(f"{key} = {toml(value)}" for key, value in network.architecture().items()))
     assert load_network(path) == network
@@ -67,7 +68,9 @@ def test_arrays_of_tables_and_default_name(tmp_path):
         'layers = [{type = "Conv"}, {repeat = 2, layers = [{type = "ReLU"}]}]\n[[layers]]\ntype = "Conv"'
     )
     network = load_network(path)
-    assert network == Network((Conv(), ReLU(), ReLU()) * 3 + (Conv(),), (Conv(gain=1.0),), "plain")
+    assert network == Network(
+        (Conv(), ReLU(), ReLU()) * 3 + (Conv(),), (Conv(weights=Gaussian(gain=1.0)),), "plain"
+    )
     assert network.depth == 4
 
 

@@ -7,7 +7,7 @@ import fastmoments as fm
 from fastmoments.images import sources as data
 from fastmoments.kernels.threads import workers
 from fastmoments.nets import families
-from fastmoments.nets.layers import BatchNorm, Conv, ReLU
+from fastmoments.nets.layers import BatchNorm, Conv, Gaussian, ReLU
 from fastmoments.nets.network import Network, Residual
 from fastmoments.scans.engines import engine_from
 from fastmoments.scans.files import load_scan
@@ -72,9 +72,9 @@ CALLS = {
     "count is zero": (lambda: data.load_images("synthetic", 0), "count must be a positive whole number"),
     "kernel size is zero": (lambda: Conv(0), "kernel_size must be a positive whole number, not 0"),
     "kernel size is a float": (lambda: Conv(3.0), "kernel_size must be a positive whole number"),
-    "gain is zero": (lambda: Conv(gain=0.0), "gain must be a finite positive number"),
-    "gain is not a number": (lambda: Conv(gain=float("nan")), "gain must be a finite positive number"),
-    "bias variance is negative": (lambda: Conv(bias_variance=-1.0), "bias_variance must be"),
+    "gain is zero": (lambda: Gaussian(0.0), "gain must be a finite positive number"),
+    "gain is not a number": (lambda: Gaussian(float("nan")), "gain must be a finite positive number"),
+    "bias variance is negative": (lambda: Gaussian(bias_variance=-1.0), "bias_variance must be"),
     "padding is unknown": (lambda: Conv(padding="same"), "padding must be one of periodic"),
     "epsilon is negative": (lambda: BatchNorm(-1e-3), "epsilon must be a finite non-negative number"),
     "branch without weights": (lambda: Residual((ReLU(),)), "the branch needs a Conv"),

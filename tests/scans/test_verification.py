@@ -92,7 +92,7 @@ def test_a_wrong_formula_is_found(monkeypatch, moment):
 
 
 def test_a_missing_gain_is_found():
-    conv = layers.Conv(gain=1.9)
+    conv = layers.Conv(weights=layers.Gaussian(gain=1.9))
     right, wrong = (network.Network((c, layers.ReLU()) * 2) for c in (layers.Conv(), conv))
     assert small(right).agrees
     simulate = verification.scan
@@ -212,8 +212,10 @@ PROFILE = [[1.0, 2.0, 1.0], [0.0, 4.0, 0.5], [1.0, 0.3, 0.0]]
 def test_scales_and_profiles_agree_with_sampling(draw, monkeypatch):
     """A scaled residual branch and weighted taps, wherever the infinite-width engine knows them."""
     monkeypatch.setitem(verification.scan.__kwdefaults__, "draw", draw)
-    conv = layers.Conv(3, tap_variances=PROFILE, padding="zeros")
+    conv = layers.Conv(3, weights=layers.Gaussian(tap_variances=PROFILE), padding="zeros")
     unit = network.Residual([layers.BatchNorm(), layers.ReLU(), conv], scale=0.6)
-    stem = layers.Conv(3, gain=1.0, stride=2, tap_variances=PROFILE, padding="symmetric")
+    stem = layers.Conv(
+        3, weights=layers.Gaussian(gain=1.0, tap_variances=PROFILE), stride=2, padding="symmetric"
+    )
     images = data.load_images("synthetic:8x8x3", 3, seed=0)
     assert verify(network.Network([unit] * 3, stem=[stem]), images, widths=(64, 128, 256), nets=40).agrees

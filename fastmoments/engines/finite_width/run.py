@@ -42,7 +42,7 @@ def kind(network: Network) -> str:
         In one sentence, if none does.
     """
     convolutions = network.convolutions()
-    if any(conv.bias_variance for conv in convolutions):
+    if any(conv.weights.bias_variance for conv in convolutions):
         raise ValueError('method="finite" covers layers without bias; use method="sampled".')
     if any(not isinstance(layer, Conv) for layer in network.stem) or len(network.stem) > 1:
         raise ValueError('method="finite" covers a stem of one Conv; use method="sampled".')

@@ -154,8 +154,8 @@ def _(layer: Conv, flow: Flow, draw: Draw, inside: Inside) -> None:
     width = layer.channels or draw.width
     how = _cheaper(layer, flow.pair.shape, width) if draw.how == "auto" else draw.how
     # The gain goes into the scales, so a bias counts in units of sqrt(gain) * exp(log_scale).
-    log_gain = 0.5 * math.log(layer.gain)
-    log_bias = 0.5 * log(layer.bias_variance) - log_gain
+    log_gain = 0.5 * math.log(layer.weights.gain)
+    log_bias = 0.5 * log(layer.weights.bias_variance) - log_gain
     if log_bias > flow.log_scale[0]:
         flow.change_scale(np.array([log_bias, flow.log_scale[1]]))
     deviation = math.exp(log_bias - flow.log_scale[0])
@@ -179,7 +179,7 @@ def _by_weights(
     """Draw the weights (mean variance 1 / fan in) and biases of a convolution and apply them."""
     fan_in = conv.kernel_size**2 * pair.shape[-1]
     weights = rng.standard_normal((fan_in, width), dtype=np.float32)
-    if conv.tap_variances is None:
+    if conv.weights.tap_variances is None:
         weights *= np.float32(fan_in**-0.5)
     else:
         deviations = np.sqrt(np.repeat(conv.tap_weights.ravel(), pair.shape[-1]) / fan_in)

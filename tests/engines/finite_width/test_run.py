@@ -18,7 +18,7 @@ from fastmoments.engines.finite_width.run import (
 )  # fmt: skip
 from fastmoments.engines.finite_width.shared.lognormal import Lognormal
 from fastmoments.engines.protocol import Passage
-from fastmoments.nets.layers import BatchNorm, Conv, ReLU
+from fastmoments.nets.layers import BatchNorm, Conv, Gaussian, ReLU
 from fastmoments.nets.network import Network, Residual
 
 FAMILIES = ("vanilla", "residual", "bn_ff", "bn_res")
@@ -60,7 +60,7 @@ def test_which_theory_covers_a_net(net, theory):
         (Network([Conv(3), ReLU(), Conv(5), ReLU()], [Conv(3)]), "all alike"),
         (Network([Conv(1), ReLU(), Conv(1), BatchNorm(), ReLU()]), "covers stacks of"),
         (Network([Residual([ReLU(), Conv(1)], [Conv(1)])], [Conv(1)]), "covers stacks of"),
-        (Network([Conv(1, bias_variance=0.1), ReLU()]), "layers without bias"),
+        (Network([Conv(1, weights=Gaussian(bias_variance=0.1)), ReLU()]), "layers without bias"),
         (Network([Conv(1), ReLU()], [Conv(1), ReLU()]), "a stem of one Conv"),
         (Network([Conv(1, channels=64), ReLU()]), "layers of one width"),
         (Network([Conv(1), BatchNorm(gamma=0.5), ReLU()]), "BatchNorm without gamma and beta"),

@@ -16,7 +16,7 @@ from fastmoments.engines.infinite_width.walk import InfiniteWidthWalk
 from fastmoments.engines.protocol import recorded_depths
 from fastmoments.kernels.threads import limited
 from fastmoments.nets.geometry import PADDINGS
-from fastmoments.nets.layers import BatchNorm, Conv, ReLU
+from fastmoments.nets.layers import BatchNorm, Conv, Gaussian, ReLU
 from fastmoments.nets.network import LOCS, Network, Residual
 
 FAMILIES = list(fm.FAMILIES)
@@ -201,7 +201,7 @@ def test_ranks_may_be_taken_anywhere_and_change_nothing_else():
 
 def test_moments_of_the_first_stations_follow_from_the_covariance():
     batch = images()
-    network = Network([Conv(), ReLU()], stem=[Conv(gain=1.0, stride=2)])
+    network = Network([Conv(), ReLU()], stem=[Conv(weights=Gaussian(gain=1.0), stride=2)])
     stations = run(network, batch, reff_locs=("conv", "act"))
     images_covariance = np.einsum("iabf,jcdf->iabjcd", batch, batch) / batch.shape[-1]
     full = naive.convolve(naive.convolve(images_covariance, network.stem[0]), Conv())
@@ -307,8 +307,8 @@ def test_gain_scales_the_signal():
 
 def test_profiles_in_a_net_agree_by_both_ways_and_with_uniform_taps():
     def net(profile):
-        conv = fm.Conv(3, tap_variances=profile, padding="symmetric")
-        stem = fm.Conv(3, gain=1.0, stride=2, tap_variances=profile, padding="zeros")
+        conv = fm.Conv(3, weights=fm.Gaussian(tap_variances=profile), padding="symmetric")
+        stem = fm.Conv(3, weights=fm.Gaussian(gain=1.0, tap_variances=profile), stride=2, padding="zeros")
         return fm.Network([conv, fm.BatchNorm(), fm.ReLU()] * 3, stem=[stem])
 
     profile = [[1.0, 2.0, 1.0], [0.0, 4.0, 0.5], [1.0, 0.3, 0.0]]

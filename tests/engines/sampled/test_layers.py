@@ -9,7 +9,7 @@ from simulated import SQUARE, naive_convolve
 
 from fastmoments.engines.sampled import layers as sampling
 from fastmoments.engines.sampled.layers import Draw, Flow, convolve, forward
-from fastmoments.nets.layers import BatchNorm, Conv
+from fastmoments.nets.layers import BatchNorm, Conv, Gaussian
 
 CONVS = st.builds(
     Conv,
@@ -37,11 +37,11 @@ def test_convolution_is_that_of_explicit_loops(conv, height, width, chunk):
     "conv",
     [
         Conv(1),
-        Conv(1, gain=1.0, bias_variance=0.4),
+        Conv(1, weights=Gaussian(gain=1.0, bias_variance=0.4)),
         Conv(3),
-        Conv(3, padding="zeros", bias_variance=0.7),
+        Conv(3, padding="zeros", weights=Gaussian(bias_variance=0.7)),
         Conv(3, padding="symmetric", stride=2),
-        Conv(2, dilation=2, padding="zeros", gain=0.5),
+        Conv(2, dilation=2, padding="zeros", weights=Gaussian(gain=0.5)),
     ],
 )
 def test_covariance_behind_a_convolution(conv, draw):
@@ -52,8 +52,8 @@ def test_covariance_behind_a_convolution(conv, draw):
     start = (flow.pair * np.exp(flow.log_scale).reshape(2, 1, 1, 1, 1)).reshape(4, 3, 3, 2)
     fan_in = 2 * conv.kernel_size**2
     patches = naive_convolve(conv, start, np.eye(fan_in)).reshape(-1, fan_in)
-    expected = conv.gain * patches @ patches.T / fan_in
-    expected[: len(expected) // 2, : len(expected) // 2] += conv.bias_variance
+    expected = conv.weights.gain * patches @ patches.T / fan_in
+    expected[: len(expected) // 2, : len(expected) // 2] += conv.weights.bias_variance
 
     forward(conv, flow, Draw(rng, width, draw), None)
     channels = (flow.points() * np.exp(flow.log_scale).reshape(2, 1, 1)).reshape(-1, width)
@@ -71,7 +71,9 @@ def test_auto_takes_the_gram_matrix_of_few_points_and_wide_layers():
     assert sampling._cheaper(Conv(1), (2, 512, 1, 1, 512), 512) == "weights"
     assert sampling._cheaper(Conv(3), (2, 4, 8, 8, 512), 512) == "gram"
     assert sampling._cheaper(Conv(3), (2, 64, 16, 16, 512), 512) == "weights"
-    assert sampling._cheaper(Conv(3, gain=1.0, stride=2), (2, 4, 16, 16, 3), 512) == "weights"
+    assert (
+        sampling._cheaper(Conv(3, weights=Gaussian(gain=1.0), stride=2), (2, 4, 16, 16, 3), 512) == "weights"
+    )
 
 
 def test_constant_channels_become_nothing_without_epsilon():

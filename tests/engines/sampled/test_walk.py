@@ -12,7 +12,7 @@ from fastmoments.engines.protocol import ENGINE_MOMENTS, recorded_depths
 from fastmoments.engines.sampled import layers as sampling
 from fastmoments.engines.sampled.walk import SampledRun
 from fastmoments.nets import families
-from fastmoments.nets.layers import BatchNorm, Conv, ReLU
+from fastmoments.nets.layers import BatchNorm, Conv, Gaussian, ReLU
 from fastmoments.nets.network import LOCS, Network, Residual
 
 
@@ -158,7 +158,9 @@ def test_the_scale_of_the_images_only_adds_a_logarithm(factor, draw):
 @pytest.mark.parametrize("factor", [2.0**-200, 0.25, 2.0**200])
 def test_epsilon_and_bias_count_in_the_units_of_the_signal(factor):
     def net(epsilon, bias):
-        return Network((Conv(3), BatchNorm(epsilon), ReLU()), (Conv(3, bias_variance=bias),))
+        return Network(
+            (Conv(3), BatchNorm(epsilon), ReLU()), (Conv(3, weights=Gaussian(bias_variance=bias)),)
+        )
 
     ones = run(net(0.3, 0.5), SQUARE)
     others = run(net(0.3 * factor**2, 0.5 * factor**2), factor * SQUARE)

@@ -80,13 +80,13 @@ def stations(
     log_input : float
         Logarithm of mu2 of the images, which normalises chi.
     """
-    state = of_images(images, network.stem[0].gain) if network.stem else None
+    state = of_images(images, network.stem[0].weights.gain) if network.stem else None
     activation = None  # laws after the last ReLU: the input of the next unit of a net without skips
     for depth, unit in enumerate(network.units, 1):
         residual = isinstance(unit[0], Residual)
         layers = unit[0].branch if residual else unit
         epsilons = [layer.epsilon for layer in layers if isinstance(layer, BatchNorm)]
-        gains = [layer.gain for layer in layers if isinstance(layer, Conv)]
+        gains = [layer.weights.gain for layer in layers if isinstance(layer, Conv)]
         wanted = depth in depths
         walk = _Walk(width, log_input, depth, wanted, depth + 1 in depths, closures)
         if residual:

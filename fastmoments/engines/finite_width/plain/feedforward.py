@@ -31,7 +31,7 @@ def stations(
     closures: Closures = CLOSURES,
 ) -> Iterator:
     """Yield (depth, loc, laws) of every station wanted; parameters as of `batch_norm.fully_connected`."""
-    gains = [layer.gain for unit in network.units for layer in unit if isinstance(layer, Conv)]
+    gains = [layer.weights.gain for unit in network.units for layer in unit if isinstance(layer, Conv)]
     linear = bool(network.stem)
     covariances, alignments, forward = [], [], {}
     for depth, place in enumerate(_walk(images, len(gains), width, linear, closures)):
@@ -51,7 +51,7 @@ def stations(
     variances = interpolated_between(
         nodes, (yield from deviations(covariances, alignments, nodes, width, first))
     )
-    log_gain = math.log(network.stem[0].gain) if linear else 0.0
+    log_gain = math.log(network.stem[0].weights.gain) if linear else 0.0
     if not gains:
         yield 0, "input", forward[0, "act"].laws(variances(0), log_gain, log_input)
     for depth, gain in enumerate(gains, 1):

@@ -44,7 +44,9 @@ def stations(
     closures: Closures = CLOSURES,
 ) -> Iterator:
     """Yield (depth, loc, laws) of every station wanted; parameters as of `feedforward.stations`."""
-    gains = [[part.gain for part in unit[0].branch if isinstance(part, Conv)] for unit in network.units]
+    gains = [
+        [part.weights.gain for part in unit[0].branch if isinstance(part, Conv)] for unit in network.units
+    ]
     betas = [
         unit[0].scale ** 2 * math.prod(0.5 * gain for gain in own)
         for unit, own in zip(network.units, gains, strict=True)
@@ -66,7 +68,7 @@ def stations(
     counts = [len(own) for own in gains]
     merges, acts = yield from deviations(kernels, betas, counts, nodes, inner, width)
     merges, acts = interpolated_between(nodes, merges), interpolated_between(inner, acts)
-    log_gain = math.log(network.stem[0].gain)
+    log_gain = math.log(network.stem[0].weights.gain)
     for depth, (own, beta) in enumerate(zip(gains, betas, strict=True), 1):
         growth = math.log1p(beta)
         if depth in depths:

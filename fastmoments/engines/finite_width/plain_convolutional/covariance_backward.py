@@ -176,7 +176,7 @@ def _next(signal: Covariance, conv: Conv) -> tuple[Covariance, Covariance]:
     signal = signal.copy()
     noise = NoiseCovariance.white(signal.grid[0], *signal.grid[1:])
     convolve(signal, noise, conv, None)
-    signal.log_scale -= math.log(conv.gain)
+    signal.log_scale -= math.log(conv.weights.gain)
     before = signal.copy()
     activate(signal, noise, ReLU())
     signal.log_scale += math.log(2.0)

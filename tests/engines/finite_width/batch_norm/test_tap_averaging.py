@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from numpy.testing import assert_allclose
 
 from fastmoments.engines.finite_width.batch_norm.tap_averaging import TapAveraging
-from fastmoments.nets.layers import Conv
+from fastmoments.nets.layers import Conv, Gaussian
 
 seeds = st.integers(0, 2**32 - 1)
 
@@ -39,7 +39,7 @@ def test_correlations_by_displacement_are_means_over_pairs(seed, height, width, 
         Conv(3),
         Conv(3, dilation=2),
         Conv(5),
-        Conv(3, tap_variances=[[1, 2, 1], [2, 4, 2], [1, 2, 1]]),
+        Conv(3, weights=Gaussian(tap_variances=[[1, 2, 1], [2, 4, 2], [1, 2, 1]])),
         Conv(2),
     ],
 )

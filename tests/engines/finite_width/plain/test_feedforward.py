@@ -25,7 +25,7 @@ def test_gains_scale_what_is_no_ratio():
     images = np.random.default_rng(1).standard_normal((6, 12))
 
     def act(gain):
-        net = fm.Network([fm.Conv(1, gain=gain), fm.ReLU()] * 2)
+        net = fm.Network([fm.Conv(1, weights=fm.Gaussian(gain=gain)), fm.ReLU()] * 2)
         walk = stations(net, images, 64, frozenset({2}), 0.0)
         return {loc: laws for _, loc, laws in walk if loc is not None}["act"]
 

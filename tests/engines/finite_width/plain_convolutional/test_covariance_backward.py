@@ -8,13 +8,17 @@ import pytest
 from numpy.testing import assert_allclose
 
 from fastmoments.engines.finite_width.plain_convolutional import covariance_backward as convolutional_backward
-from fastmoments.nets.layers import Conv
+from fastmoments.nets.layers import Conv, Gaussian
 
 
 @pytest.mark.parametrize("padding", ["periodic", "zeros", "symmetric"])
 def test_transposed_convolution(padding):
     """<G, A K> = <A' G, K> for the convolution A of covariances, whose oracle is `naive.convolve`."""
-    rng, grid, conv = np.random.default_rng(3), (2, 4, 5), Conv(3, gain=1.0, padding=padding)
+    rng, grid, conv = (
+        np.random.default_rng(3),
+        (2, 4, 5),
+        Conv(3, weights=Gaussian(gain=1.0), padding=padding),
+    )
     points = math.prod(grid)
     form, kernel = (m + m.T for m in rng.standard_normal((2, points, points)))
     convolved = naive.flat(naive.convolve(kernel.reshape(*grid, *grid), conv))
