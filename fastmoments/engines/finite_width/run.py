@@ -19,6 +19,7 @@ from ..infinite_width.state import State
 from ..protocol import Checkpoints, Passage, Station, Wanted, input_log_variances, log_chi
 from .batch_norm import convolutional as bn_convolutional
 from .batch_norm import fully_connected as bn_fully_connected
+from .closures import CLOSURES, Closures
 from .plain import feedforward, residual
 from .plain_convolutional import feedforward as convolutional
 from .shared.lognormal import Lognormal, station_values
@@ -120,6 +121,8 @@ class FiniteWidthRun:
         Channels behind every layer.
     depths : collection of int, optional
         Where stations are taken; everywhere if left out.
+    closures : Closures
+        What the theory assumes where it derives nothing.
 
     Raises
     ------
@@ -128,14 +131,17 @@ class FiniteWidthRun:
         images do not vary.
     """
 
-    def __init__(self, network: Network, batches, *, width: int, depths: Collection[int] | None = None):
+    def __init__(
+        self, network: Network, batches, *, width: int, depths: Collection[int] | None = None,
+        closures: Closures = CLOSURES,
+    ):  # fmt: skip
         if width < LEAST_WIDTH:
             raise ValueError(
                 f'method="finite" expands in 1 / width, which does not hold at width {width}: give at least '
                 f"{LEAST_WIDTH}; it is rough from a depth of 0.4 widths on in plain nets, and from as many "
                 'points as channels on in fully connected ones with batch norm; or use "sampled".'
             )
-        self.network, self.width = network, width
+        self.network, self.width, self.closures = network, width, closures
         self.wanted = Wanted(network, depths)
         theories = {
             PLAIN: feedforward, PLAIN_CONV: convolutional, PLAIN_RES: residual, BN_FF: bn_fully_connected,
@@ -172,7 +178,7 @@ class FiniteWidthRun:
         if self.wanted.images is not None:
             yield self._images(self.wanted.images)
         walks = [
-            self.walk(self.network, batch, self.width, self.wanted.depths, log_input)
+            self.walk(self.network, batch, self.width, self.wanted.depths, log_input, self.closures)
             for batch, log_input in zip(self.batches, self.inputs, strict=True)
         ]
         # One batch after the other, so that memory holds one; the stations come with the last. A walk yields

@@ -1,10 +1,13 @@
 """Which theory covers a net, and how its stations come, batch by batch."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose
 
 import fastmoments as fm
+from fastmoments.engines.finite_width.closures import CLOSURES
 from fastmoments.engines.finite_width.run import (
     BN_CONV,
     BN_FF,
@@ -89,6 +92,17 @@ def test_a_run_begins_anew_every_time():
     one, other = ([event for event in run if not isinstance(event, Passage)] for _ in range(2))
     assert one == other and len(one) == 1 + 3 * 3
     assert all(station.channels == 64 and station.sigmas for station in one[1:])
+
+
+def test_closures_can_be_swapped():
+    images = np.random.default_rng(0).standard_normal((8, 1, 1, 12))
+    other = dataclasses.replace(CLOSURES, third_moment=lambda mean, variance: mean**3)
+    runs = (
+        FiniteWidthRun(fm.vanilla(3, 1), [images], width=64, closures=closures)
+        for closures in (CLOSURES, other)
+    )
+    one, other = ([event for event in run if not isinstance(event, Passage)][-1].moments for run in runs)
+    assert one != other
 
 
 @pytest.mark.parametrize("net", [fm.vanilla(2), fm.bn_res(2), fm.bn_ff(2, 1)], ids=["plain", "conv", "flat"])
