@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
+
+#: An operator: maps vectors (points, k) to its products with them.
+Product = Callable[[np.ndarray], np.ndarray]
 
 # Up to here all eigenvalues at once are cheaper than an iteration for the leading one.
 DENSE_EIGENVALUES = 256
@@ -12,7 +17,9 @@ DENSE_EIGENVALUES = 256
 LANCZOS_RESIDUAL, LANCZOS_STEPS = 1e-5, 96
 
 
-def leading_eigenvalue(product, points: int, start: np.ndarray | None) -> tuple[float, np.ndarray | None]:
+def leading_eigenvalue(
+    product: Product, points: int, start: np.ndarray | None
+) -> tuple[float, np.ndarray | None]:
     """Largest eigenvalue of a symmetric positive operator, and its eigenvector to start the next from.
 
     Lanczos' recursion, orthogonalised in full. (ARPACK draws from a generator of its own when it meets
@@ -56,7 +63,7 @@ def leading_eigenvalue(product, points: int, start: np.ndarray | None) -> tuple[
 
 
 def leading_pairs(
-    product,
+    product: Product,
     start: np.ndarray | None,
     count: int,
     iterations: int,

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
+from numpy.typing import DTypeLike
 
 #: Precisions of the stored signal covariance, the default first.
 DTYPES = ("float64", "float32")
@@ -76,8 +77,9 @@ class Covariance:
 
     @classmethod
     def from_features(
-        cls, features: np.ndarray, factor: float, bias: float = 0.0, tile: int | None = None, dtype=np.float64
-    ) -> Covariance:
+        cls, features: np.ndarray, factor: float, bias: float = 0.0, tile: int | None = None,
+        dtype: DTypeLike = np.float64,
+    ) -> Covariance:  # fmt: skip
         """Gram matrix ``factor * features features' + bias`` of features given at every point.
 
         Parameters
@@ -86,7 +88,7 @@ class Covariance:
         factor, bias : float
         tile : int, optional
             With one position per image: points to a block (a divisor of n); chosen if left out.
-        dtype
+        dtype : dtype-like
             Of the blocks: double or single precision.
         """
         n, h, w, f = features.shape

@@ -13,7 +13,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import ClassVar, Protocol, runtime_checkable
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -205,7 +205,12 @@ class Wanted:
         The station at the unit's input.
     """
 
-    def __init__(self, network: Network, depths: Collection[int] | None = None, reff_locs=("act",)):
+    def __init__(
+        self,
+        network: Network,
+        depths: Collection[int] | None = None,
+        reff_locs: Collection[str] = ("act",),
+    ) -> None:
         if not set(reff_locs) <= set(LOCS):
             raise ValueError(f"reff_locs may name {', '.join(LOCS)}, not {', '.join(reff_locs)}.")
         self.network, self.reff_locs = network, frozenset(reff_locs)
@@ -254,7 +259,7 @@ class Wanted:
         """Whether effective ranks are taken there."""
         return place.loc in self._ranked
 
-    def station(self, place: Place, moments: dict[str, float], **facts) -> Station:
+    def station(self, place: Place, moments: dict[str, float], **facts: Any) -> Station:
         """The record of a station; `facts` are further fields of it."""
         layer = "images" if place.layer is None else type(place.layer).__name__
         return Station(place.path, layer, self.depth, place.loc, moments, **facts)

@@ -4,17 +4,22 @@ Every source ends as the same record, `Images`: a float64 batch (n, h, w, c) tha
 Nothing here unpickles: a file is bytes in a documented layout or it is refused.
 """
 
+from __future__ import annotations
+
 import difflib
 import gzip
 import os
 import re
 import struct
 import zipfile
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
+from typing import IO
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from ..validation import whole
 
@@ -44,7 +49,9 @@ class Images:
     seed: int | None
 
 
-def load_images(source="fashion-mnist", count=16, seed=0):
+def load_images(
+    source: str | os.PathLike[str] | ArrayLike = "fashion-mnist", count: int | None = 16, seed: int = 0
+) -> Images:
     """Load a batch of images from a name, a path or an array.
 
     Parameters
@@ -89,7 +96,7 @@ def load_images(source="fashion-mnist", count=16, seed=0):
     return Images(_float64(batch[chosen], chosen, label), label, seed)
 
 
-def as_images(images):
+def as_images(images: Images | ArrayLike) -> Images:
     """Check a batch of images and bring it to float64 and four axes.
 
     Parameters
@@ -107,12 +114,14 @@ def as_images(images):
     ValueError
         If values are not real numbers or not finite, there are not 3 or 4 axes, or an axis is empty.
     """
-    images = images if isinstance(images, Images) else Images(images, "array", None)
+    if not isinstance(images, Images):
+        batch = _batch(images, "array")
+        return Images(_float64(batch, range(len(batch)), "array"), "array", None)
     batch = _batch(images.array, images.source)
     return Images(_float64(batch, range(len(batch)), images.source), images.source, images.seed)
 
 
-def normalise(images, fully_connected=False):
+def normalise(images: Images | ArrayLike, fully_connected: bool = False) -> np.ndarray:
     """Bring each channel, or each feature, to mean 0 and variance 1 over the batch (no Bessel correction).
 
     The mean square of the signal, and its variance, are then 1 at the input of the net, up to the constant
@@ -151,7 +160,7 @@ def normalise(images, fully_connected=False):
     return x / deviation
 
 
-def _batch(images, label):
+def _batch(images: ArrayLike, label: str) -> np.ndarray:
     """Return `images` as a non-empty real array (n, h, w, c), values untouched and unread."""
     try:
         array = np.asarray(images)
@@ -166,7 +175,7 @@ def _batch(images, label):
     return array if array.ndim == 4 else array[..., np.newaxis]
 
 
-def _float64(batch, indices, label):
+def _float64(batch: np.ndarray, indices: Sequence[int] | np.ndarray, label: str) -> np.ndarray:
     """Copy a batch to float64 and check that it is finite; `indices` are the images' places in the source."""
     with np.errstate(over="ignore"):  # a long double beyond float64 becomes infinite and is reported as such
         array = np.array(batch, dtype=np.float64, order="C")
@@ -176,7 +185,7 @@ def _float64(batch, indices, label):
     return array
 
 
-def _synthetic(name, count, seed):
+def _synthetic(name: str, count: int | None, seed: int) -> np.ndarray:
     """Make `count` Gaussian random fields of variance 1; the size stands in the name."""
     match = re.fullmatch(r"synthetic(?::([0-9]{1,9})x([0-9]{1,9})(?:x([0-9]{1,9}))?)?", name)
     sizes = zip(match.groups(), (16, 16, 3), strict=True) if match else [(0, 0)] * 3
@@ -197,7 +206,7 @@ def _synthetic(name, count, seed):
     return np.ascontiguousarray(np.fft.ifft2(waves, axes=(1, 2)).real)
 
 
-def _open(source):
+def _open(source: str | os.PathLike[str] | ArrayLike) -> tuple[ArrayLike, str]:
     """Return the array behind a name, a path or an array-like, perhaps a memory map, and its label."""
     if isinstance(source, str):
         if source == "fashion-mnist":
@@ -229,12 +238,12 @@ class _Defect(Exception):
     """What is wrong with a file, said without its name; `_open` adds that."""
 
 
-def _reader(name):
+def _reader(name: str) -> Callable[[Path], np.ndarray] | None:
     """Return the reader for a file name, None if no ending fits."""
     return next((read for ending, read in _READERS.items() if name.lower().endswith(ending)), None)
 
 
-def _refuse_objects(file):
+def _refuse_objects(file: IO[bytes]) -> None:
     """Raise if an open .npy stream announces Python objects; then rewind it."""
     npy = np.lib.format
     header = npy.read_array_header_1_0 if npy.read_magic(file) == (1, 0) else npy.read_array_header_2_0
@@ -244,13 +253,13 @@ def _refuse_objects(file):
     file.seek(0)
 
 
-def _read_npy(path):
+def _read_npy(path: Path) -> np.ndarray:
     with open(path, "rb") as file:
         _refuse_objects(file)
     return np.lib.format.open_memmap(path, mode="r")
 
 
-def _read_npz(path_or_file):
+def _read_npz(path_or_file: Path | IO[bytes]) -> np.ndarray:
     with zipfile.ZipFile(path_or_file) as archive:
         keys = [name.removesuffix(".npy") for name in archive.namelist()]
         if "images" not in keys:
@@ -260,7 +269,7 @@ def _read_npz(path_or_file):
             return np.lib.format.read_array(file, allow_pickle=False)
 
 
-def _read_cifar(path):
+def _read_cifar(path: Path) -> np.ndarray:
     files = sorted(path.glob("data_batch_*.bin")) if path.is_dir() else [path]
     if not files:
         raise _Defect("the folder has no data_batch_*.bin, as the binary version of CIFAR-10 has")
@@ -274,7 +283,7 @@ def _read_cifar(path):
     return pixels.reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1)
 
 
-def _read_idx(path):
+def _read_idx(path: Path) -> np.ndarray:
     raw = path.read_bytes()
     raw = gzip.decompress(raw) if path.suffix.lower() == ".gz" else raw
     magic, n, h, w = struct.unpack(">4I", raw[:16])
@@ -285,5 +294,9 @@ def _read_idx(path):
     return np.frombuffer(raw, dtype=np.uint8, offset=16).reshape(n, h, w)
 
 
-_READERS = {".npy": _read_npy, ".npz": _read_npz, ".bin": _read_cifar}
+_READERS: dict[str, Callable[[Path], np.ndarray]] = {
+    ".npy": _read_npy,
+    ".npz": _read_npz,
+    ".bin": _read_cifar,
+}
 _READERS |= dict.fromkeys((".idx", ".idx.gz", "-ubyte", "-ubyte.gz"), _read_idx)

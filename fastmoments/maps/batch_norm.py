@@ -24,7 +24,7 @@ DENSE_POINTS = 320
 #: The leading ones have at least this share of the trace; so many they are at least, and at most.
 SHARE, LEAST_RANK, MOST_RANK = 5e-3, 8, 64
 #: Spare vectors of the iteration for them, and its products per layer, at most: a layer that hardly turns
-#: the eigenvectors needs one (`covariance.leading_pairs`: residual), the first has nothing to start from.
+#: the eigenvectors needs one (`eigenpairs.leading_pairs`: residual), the first has nothing to start from.
 SPARE, ITERATIONS, WARM_UP, RESIDUAL = 8, 2, 4, 1e-2
 #: Error allowed to the quadrature of batch norm (`quadrature.Rule.error`): with every eigenpair, and
 #: where the bulk's error is larger anyway.
@@ -153,7 +153,7 @@ class Normalised:
     """
 
     station: Marginals
-    known: dict
+    known: dict[str, float | None]
     rank: float
     vectors: np.ndarray
     error: float
@@ -280,8 +280,9 @@ def _moments(spectral: Spectrum, weight: BatchNormWeight, tolerance: float) -> d
 
 
 def _mix(
-    signal, spectral: Spectrum, damping: Damping, variances, weights, mask_nodes, activation, mask
-) -> np.ndarray:
+    signal: Covariance, spectral: Spectrum, damping: Damping, variances: np.ndarray, weights: np.ndarray,
+    mask_nodes: int, activation: PiecewiseLinear | None, mask: np.ndarray,
+) -> np.ndarray:  # fmt: skip
     """Run the kernel over the blocks; the sums (pairs, 2, size) of the result."""
     from ..kernels import blocks as kernels
     from ..kernels.threads import spread
@@ -305,7 +306,9 @@ def _mix(
     return after
 
 
-def _unshared(signal, noise, spectral: Spectrum, weight: BatchNormWeight, overlap: Overlap) -> float:
+def _unshared(
+    signal: Covariance, noise: NoiseCovariance, spectral: Spectrum, weight: BatchNormWeight, overlap: Overlap
+) -> float:
     """Factor on the noise variance behind batch norm for its overlap with the signal (`overlap`)."""
     shares, total = overlap.shares(spectral.vectors)
     lost = float(shares @ weight.mean_damping(spectral.values))

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 
 import numpy as np
+from numpy.typing import DTypeLike
 
 from ..covariances.scales import log
 from ..covariances.storage import Covariance, NoiseCovariance, gather_row_sums, pairs, tile_size
@@ -53,7 +54,7 @@ def first_convolution(
     conv: Conv,
     method: str = "auto",
     tile: int | None = None,
-    dtype=np.float64,
+    dtype: DTypeLike = np.float64,
 ) -> Covariance:
     """Convolution of the images, as a Gram matrix of patches: no covariance at their full size.
 
@@ -113,7 +114,14 @@ def _convolve_noise(noise: NoiseCovariance, conv: Conv, method: str) -> None:
     noise.grid = conv.output_grid(noise.grid)
 
 
-def _convolve_blocks(source, first, second, grid, conv, factor, bias, method, activation=None, tally=True):
+#: An activation that follows in the same visit, roots and inverses of the diagonal, and the noise it masks.
+_Beside = tuple[PiecewiseLinear, np.ndarray, np.ndarray, np.ndarray]
+
+
+def _convolve_blocks(
+    source: np.ndarray, first: np.ndarray, second: np.ndarray, grid: tuple[int, int, int], conv: Conv,
+    factor: float, bias: float, method: str, activation: _Beside | None = None, tally: bool = True,
+) -> tuple[np.ndarray, tuple[np.ndarray, np.ndarray]]:  # fmt: skip
     """``factor`` times the convolution of blocks, plus ``bias``; in place when the size allows.
 
     `activation` is (activation, roots, inverses, noise) when one is to follow in the same visit.
@@ -145,9 +153,10 @@ def _convolve_blocks(source, first, second, grid, conv, factor, bias, method, ac
         )  # fmt: skip
         return target, (before, after)
     nothing = np.empty(0, source.dtype)
-    which, roots, inverses, mask = activation or (None, nothing, nothing, np.empty((0, 0, 0)))
+    alone = None, nothing, nothing, np.empty((0, 0, 0))
+    behind, roots, inverses, mask = alone if activation is None else activation
     spread(
-        kernels.convolve, *coefficients(which, source.dtype), source, target, first, second, width,
+        kernels.convolve, *coefficients(behind, source.dtype), source, target, first, second, width,
         conv.padded_index(height), *tap_tables(conv, height, width), conv.stride, scale, bias,
         activation is not None, roots, inverses, mask, before, after,
     )  # fmt: skip
@@ -162,7 +171,7 @@ def convolve(
     *,
     method: str = "auto",
     detail: bool = True,
-) -> tuple[Marginals, dict]:
+) -> tuple[Marginals, dict[str, float | None]]:
     """Convolution, and the activation behind it, in place.
 
     K'_pq = gain / k^2 sum_t v_t K_(p+t),(q+t) + bias_variance, the same tap on both sides, v its relative
@@ -207,7 +216,7 @@ def convolve(
     log_noise = noise.log_scale + log(noise.mean_variance())
     before_diagonal = signal.diagonal
 
-    known: dict = {}
+    known: dict[str, float | None] = {}
     if pointwise:
         scale = factor * conv.weights.gain * share
         if activation is not None:
@@ -218,7 +227,7 @@ def convolve(
             row_sums = signal.row_sums = scale * signal.row_sums + bias * signal.points
     else:
         first, second = pairs(old_grid[0])
-        beside = None
+        beside: _Beside | None = None
         if activation is not None:
             roots = roots_and_inverses(signal.diagonal, signal.blocks.dtype)
             beside = (activation, *roots, mask_target(signal, noise, activation))

@@ -27,7 +27,7 @@ class Marginals:
     known: Mapping[str, float | None] = field(default_factory=dict)
 
     def moments(self) -> dict[str, float]:
-        """Signal and noise moments by the names of `moments.ENGINE_MOMENTS`, without chi and r_eff."""
+        """Moments by the names of `engines.protocol.ENGINE_MOMENTS`, without chi and r_eff."""
         assert self.row_sums is not None, "a station that is wanted has its row sums"
         means = np.asarray(self.row_sums / self.diagonal.size)
         centred = np.maximum(self.diagonal - 2.0 * means + means.mean(), 0.0)
@@ -42,13 +42,15 @@ class Marginals:
         return {name: value for name, value in values.items() if value is not None}
 
 
-def marginals(signal: Covariance, noise: NoiseCovariance, known: dict) -> Marginals:
+def marginals(signal: Covariance, noise: NoiseCovariance, known: Mapping[str, float | None]) -> Marginals:
     """The station a signal stands at."""
     log_noise = noise.log_scale + log(noise.mean_variance())
     return Marginals(signal.log_scale, signal.diagonal, signal.row_sums, log_noise, known)
 
 
-def roots_and_inverses(variances: np.ndarray, dtype=np.float64) -> tuple[np.ndarray, np.ndarray]:
+def roots_and_inverses(
+    variances: np.ndarray, dtype: np.dtype | type[np.floating] = np.float64
+) -> tuple[np.ndarray, np.ndarray]:
     """Square roots and their inverses, the inverse of 0 being 0, in the precision of the blocks."""
     roots = np.sqrt(variances).astype(dtype)
     return roots, np.divide(1.0, roots, out=np.zeros_like(roots), where=roots >= np.finfo(dtype).tiny)

@@ -22,6 +22,7 @@ Debbah, 2011)
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -74,7 +75,14 @@ class BatchNormWeight:
         n, of how many samples S is the covariance; the eigenvalues are those of its mean T.
     """
 
-    def __init__(self, eigenvalues, counts, points: int, epsilon: float, samples: float = np.inf):
+    def __init__(
+        self,
+        eigenvalues: np.ndarray,
+        counts: np.ndarray,
+        points: int,
+        epsilon: float,
+        samples: float = np.inf,
+    ) -> None:
         self.eigenvalues = eigenvalues
         self.counts = counts
         self.points = points
@@ -159,7 +167,7 @@ class BatchNormWeight:
         return Rule(nodes, weights / (1.0 - at_x) ** decay, error)
 
 
-def _jacobi_matrices(x: np.ndarray, mass: np.ndarray):
+def _jacobi_matrices(x: np.ndarray, mass: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Yield the Jacobi matrices (diagonal, below it) of the discrete measure `mass` on `x`, growing."""
     basis = np.sqrt(mass / mass.sum())[None, :]
     diagonal: list[float] = []

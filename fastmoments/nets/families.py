@@ -6,18 +6,26 @@ connected), which is followed by no batch norm and no activation and does not co
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from ..validation import whole
-from .layers import BatchNorm, Conv, Gaussian, ReLU
+from .layers import BatchNorm, Conv, Gaussian, Layer, ReLU
 from .network import Network, Residual
 
 
 def _preset(
-    name: str, layers: tuple, depth: int, conv: Conv, input_conv: bool, scale: float = 1.0, **parameters
+    name: str,
+    layers: tuple[Layer, ...],
+    depth: int,
+    conv: Conv,
+    input_conv: bool,
+    scale: float = 1.0,
+    **parameters: object,
 ) -> Network:
     depth = whole(f"{name}: depth", depth, 0)
     size = conv.kernel_size
     first = Conv(size, Gaussian(gain=1.0), stride=1 if size == 1 else 2, padding=conv.padding)
-    quoted = {"depth": depth, "kernel_size": size, "padding": conv.padding, **parameters}
+    quoted: dict[str, object] = {"depth": depth, "kernel_size": size, "padding": conv.padding, **parameters}
     if not input_conv:
         quoted["input_conv"] = False
     quoted |= {"gain": conv.weights.gain} if conv.weights.gain != 2.0 else {}
@@ -25,13 +33,13 @@ def _preset(
     return Network(layers * depth, (first,) if input_conv else (), name, tuple(quoted.items()))
 
 
-def _unit(name: str, layers: tuple, res_depth: int, scale: float) -> tuple:
+def _unit(name: str, layers: tuple[Layer, ...], res_depth: int, scale: float) -> tuple[Layer, ...]:
     return (Residual(layers * whole(f"{name}: res_depth", res_depth), scale=scale),)
 
 
 def vanilla(
-    depth=100, kernel_size=3, padding="periodic", res_depth=2, epsilon=1e-3, *,
-    input_conv=True, gain=2.0, scale=1.0,
+    depth: int = 100, kernel_size: int = 3, padding: str = "periodic", res_depth: int = 2,
+    epsilon: float = 1e-3, *, input_conv: bool = True, gain: float = 2.0, scale: float = 1.0,
 ) -> Network:  # fmt: skip
     """Plain feed-forward net: `depth` times (Conv, ReLU).
 
@@ -66,8 +74,8 @@ def vanilla(
 
 
 def residual(
-    depth=100, kernel_size=3, padding="periodic", res_depth=2, epsilon=1e-3, *,
-    input_conv=True, gain=2.0, scale=1.0,
+    depth: int = 100, kernel_size: int = 3, padding: str = "periodic", res_depth: int = 2,
+    epsilon: float = 1e-3, *, input_conv: bool = True, gain: float = 2.0, scale: float = 1.0,
 ) -> Network:  # fmt: skip
     """Plain net with skip connections: `depth` units of `res_depth` times (ReLU, Conv).
 
@@ -79,8 +87,8 @@ def residual(
 
 
 def bn_ff(
-    depth=100, kernel_size=3, padding="periodic", res_depth=2, epsilon=1e-3, *,
-    input_conv=True, gain=2.0, scale=1.0,
+    depth: int = 100, kernel_size: int = 3, padding: str = "periodic", res_depth: int = 2,
+    epsilon: float = 1e-3, *, input_conv: bool = True, gain: float = 2.0, scale: float = 1.0,
 ) -> Network:  # fmt: skip
     """Batch-normalised feed-forward net: `depth` times (Conv, BatchNorm, ReLU).
 
@@ -92,8 +100,8 @@ def bn_ff(
 
 
 def bn_res(
-    depth=100, kernel_size=3, padding="periodic", res_depth=2, epsilon=1e-3, *,
-    input_conv=True, gain=2.0, scale=1.0,
+    depth: int = 100, kernel_size: int = 3, padding: str = "periodic", res_depth: int = 2,
+    epsilon: float = 1e-3, *, input_conv: bool = True, gain: float = 2.0, scale: float = 1.0,
 ) -> Network:  # fmt: skip
     """Batch-normalised residual net: `depth` units of `res_depth` times (BatchNorm, ReLU, Conv).
 
@@ -105,4 +113,9 @@ def bn_res(
 
 
 #: The families by name, in the order in which they are compared.
-FAMILIES = {"vanilla": vanilla, "residual": residual, "bn_ff": bn_ff, "bn_res": bn_res}
+FAMILIES: dict[str, Callable[..., Network]] = {
+    "vanilla": vanilla,
+    "residual": residual,
+    "bn_ff": bn_ff,
+    "bn_res": bn_res,
+}

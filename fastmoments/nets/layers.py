@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
 from functools import cached_property
 from types import MappingProxyType
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -39,7 +39,7 @@ class Layer:
     flat: ClassVar[Mapping[str, type]] = MappingProxyType({})
     TYPES: ClassVar[dict[str, type[Layer]]] = {}
 
-    def __init_subclass__(cls, *, abstract: bool = False, **options):
+    def __init_subclass__(cls, *, abstract: bool = False, **options: Any) -> None:
         super().__init_subclass__(**options)
         if not abstract:
             Layer.TYPES[cls.__name__] = cls
@@ -77,9 +77,9 @@ class Gaussian:
 
     gain: float = 2.0
     bias_variance: float = 0.0
-    tap_variances: tuple | None = None
+    tap_variances: tuple[tuple[float, ...], ...] | None = None
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         finite("Gaussian: gain", self.gain, positive=True)
         finite("Gaussian: bias_variance", self.bias_variance, positive=False)
         if self.tap_variances is not None:
@@ -99,13 +99,14 @@ def describe(layer: Layer) -> dict:
     return {"type": type(layer).__name__} | {name: _plain(value) for name, value in changed.items()}
 
 
-def _changed(described) -> dict:
+def _changed(described: Layer | Gaussian) -> dict:
     """The fields of a dataclass that are not their defaults."""
-    values = ((field.name, getattr(described, field.name), field.default) for field in fields(described))
+    known = fields(described)  # type: ignore[arg-type]  # every layer is a dataclass
+    values = ((field.name, getattr(described, field.name), field.default) for field in known)
     return {name: value for name, value, default in values if value != default}
 
 
-def _plain(value):
+def _plain(value: object) -> object:
     if isinstance(value, Layer):
         return describe(value)
     return [_plain(each) for each in value] if isinstance(value, tuple) else value
@@ -145,7 +146,7 @@ class Conv(Layer):
     loc = "conv"
     flat = MappingProxyType({"weights": Gaussian})
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         for name in ("kernel_size", "stride", "dilation"):
             object.__setattr__(self, name, whole(f"Conv: {name}", getattr(self, name)))
         if self.channels is not None:
@@ -285,7 +286,7 @@ class LeakyReLU(PiecewiseLinear):
 
     negative_slope: float = 0.01
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         finite("LeakyReLU: negative_slope", self.negative_slope, positive=False)
 
     @property
@@ -322,13 +323,13 @@ class BatchNorm(Layer):
 
     loc = "norm"
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         finite("BatchNorm: epsilon", self.epsilon, positive=False)
         finite("BatchNorm: gamma", self.gamma, positive=True)
         finite("BatchNorm: beta", self.beta, positive=None)
 
 
-def _profile(given) -> tuple:
+def _profile(given: object) -> tuple[tuple[float, ...], ...]:
     """A kernel's profile as a tuple of tuples."""
     wrong = "Gaussian: tap_variances must be k rows of k non-negative numbers, not all of them 0"
     try:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple
@@ -15,15 +15,16 @@ from .layers import BatchNorm, Conv, Layer, describe, joined
 LOCS = ("input", "conv", "norm", "act", "branch", "merge", "out")
 
 
-def _stack(owner: str, layers) -> tuple[Layer, ...]:
+def _stack(owner: str, layers: Iterable[object]) -> tuple[Layer, ...]:
     try:
-        layers = tuple(layers)
+        given = tuple(layers)
     except TypeError:
         raise ValueError(f"{owner} must be a sequence of layers, not {layers!r}.") from None
-    for layer in layers:
+    found = tuple(layer for layer in given if isinstance(layer, Layer))
+    for layer in given:
         if not isinstance(layer, Layer):
             raise ValueError(f"{owner} may hold {', '.join(Layer.TYPES)}; it got {layer!r}.")
-    return layers
+    return found
 
 
 @dataclass(frozen=True)
@@ -45,14 +46,14 @@ class Residual(Layer):
         If the branch holds no Conv, or anything else than layers, or the scale is negative or not finite.
     """
 
-    branch: tuple
-    shortcut: tuple = ()
+    branch: tuple[Layer, ...]
+    shortcut: tuple[Layer, ...] = ()
     scale: float = 1.0
 
     loc = "merge"
     stacks = ("branch", "shortcut")
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         finite("Residual: scale", self.scale, positive=False)
         object.__setattr__(self, "branch", _stack("Residual: branch", self.branch))
         object.__setattr__(self, "shortcut", _stack("Residual: shortcut", self.shortcut))
@@ -100,14 +101,14 @@ class Network(Layer):
         What the net was made from; quoted in results.
     """
 
-    layers: tuple = ()
-    stem: tuple = ()
+    layers: tuple[Layer, ...] = ()
+    stem: tuple[Layer, ...] = ()
     name: str = "custom"
-    parameters: tuple = ()
+    parameters: tuple[tuple[str, object], ...] = ()
 
     stacks = ("stem", "layers")
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         object.__setattr__(self, "layers", _stack("Network: layers", self.layers))
         object.__setattr__(self, "stem", _stack("Network: stem", self.stem))
         object.__setattr__(self, "parameters", tuple(self.parameters))
@@ -221,7 +222,7 @@ class Network(Layer):
         return {**described, "layers": _run_lengths([describe(layer) for layer in self.layers])}
 
 
-def unrolled(layers, path: str, stack: str) -> Iterator[tuple[str, Layer]]:
+def unrolled(layers: Iterable[Layer], path: str, stack: str) -> Iterator[tuple[str, Layer]]:
     """The layers of a stack with their paths, networks in it unrolled; what residual units hold is not."""
     for index, layer in enumerate(layers):
         here = joined(path, stack, index)
@@ -232,7 +233,7 @@ def unrolled(layers, path: str, stack: str) -> Iterator[tuple[str, Layer]]:
             yield here, layer
 
 
-def walk(layers, *paths: str) -> Iterator[tuple[str, Layer]]:
+def walk(layers: Sequence[Layer], *paths: str) -> Iterator[tuple[str, Layer]]:
     """Every layer of a tree with its path in the order a signal meets them: what a layer holds comes first.
 
     Parameters
@@ -249,7 +250,7 @@ def walk(layers, *paths: str) -> Iterator[tuple[str, Layer]]:
             yield path, layer
 
 
-def output_grid(layers, grid: tuple[int, int]) -> tuple[int, int]:
+def output_grid(layers: Iterable[Layer], grid: tuple[int, int]) -> tuple[int, int]:
     """Positions (height, width) behind a stack of layers."""
     for layer in layers:
         grid = layer.output_grid(grid)

@@ -19,7 +19,9 @@ The tables are those that `Network.architecture` quotes::
 from __future__ import annotations
 
 import difflib
+import os
 import tomllib
+from collections.abc import Iterable
 from dataclasses import MISSING, fields
 from pathlib import Path
 
@@ -35,7 +37,7 @@ LIMIT = 1_000_000
 _KEYS = ("name", "depth", "stem", "layers")
 
 
-def load_network(path) -> Network:
+def load_network(path: str | os.PathLike[str]) -> Network:
     """Read a net from a TOML file.
 
     Parameters
@@ -93,11 +95,11 @@ def network_from_dict(table: dict) -> Network:
     return network
 
 
-def _stack(tables, where: str) -> list:
+def _stack(tables: object, where: str) -> list[Layer]:
     """The layers of an array of tables, repetitions unrolled; `where` names the array."""
     if not isinstance(tables, list):
         raise ValueError(f"{where} must be an array of tables, not {tables!r}.")
-    layers = []
+    layers: list[Layer] = []
     for place, table in enumerate(tables, 1):
         layers += _entry(table, f"{where}[{place}]")
         if len(layers) > LIMIT:
@@ -105,7 +107,7 @@ def _stack(tables, where: str) -> list:
     return layers
 
 
-def _entry(table, where: str) -> list:
+def _entry(table: object, where: str) -> list[Layer]:
     """The layers of one table: a layer, or a repeated stack."""
     if not isinstance(table, dict):
         raise ValueError(f"{where} must be a table such as {{type = 'ReLU'}}, not {table!r}.")
@@ -153,7 +155,7 @@ def _check_keys(table: dict, known: tuple[str, ...], where: str) -> None:
             raise ValueError(f"{where} has an unknown key {key!r}{_hint(key, known)}; it may have {allowed}.")
 
 
-def _hint(word, known) -> str:
+def _hint(word: object, known: Iterable[str]) -> str:
     """The nearest known word, as an afterthought."""
     lower = {name.lower(): name for name in known}
     close = difflib.get_close_matches(str(word).lower(), lower, n=1)

@@ -8,8 +8,10 @@ from collections.abc import Collection
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from numpy.typing import ArrayLike
+
 from ..engines.protocol import Engine, Plan, Shape, recorded_depths
-from ..images.sources import as_images
+from ..images.sources import Images, as_images
 from ..nets.network import Network, output_grid
 from .engines import engine_of
 
@@ -42,8 +44,8 @@ class Estimate:
 
 
 def estimate(
-    network: Network, images, engine: Engine | str | None = None, *, every: int = 1,
-    reff_locs: Collection[str] = ("act",), threads: int | None = None,
+    network: Network, images: Images | ArrayLike | Shape, engine: Engine | str | None = None, *,
+    every: int = 1, reff_locs: Collection[str] = ("act",), threads: int | None = None,
 ) -> Estimate:  # fmt: skip
     """Estimate the memory and time of a scan, without computing it.
 

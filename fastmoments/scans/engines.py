@@ -35,7 +35,7 @@ def options_of(method: str) -> dict[str, object]:
     return {field.name: field.default for field in fields(engine_class(method))}  # type: ignore[arg-type]
 
 
-def engine_from(method: str, **options) -> Engine:
+def engine_from(method: str, **options: object) -> Engine:
     """The engine of a method with options by name, as a command line or a table gives them.
 
     Those that are None have their default; a seed is dropped where nothing is drawn.

@@ -8,6 +8,7 @@ import json
 import os
 import tempfile
 import zipfile
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from .stations import StationMoments
 ENDINGS = (".json", ".npz", ".csv")
 
 
-def write_atomically(path, content: bytes) -> None:
+def write_atomically(path: str | os.PathLike[str], content: bytes) -> None:
     """Write a file under a temporary name beside it and move it into place.
 
     Raises
@@ -52,7 +53,7 @@ def _umask() -> int:
     return mask
 
 
-def checked_ending(path, endings=ENDINGS) -> str:
+def checked_ending(path: str | os.PathLike[str], endings: Collection[str] = ENDINGS) -> str:
     """The ending of a result file.
 
     Raises
@@ -75,7 +76,7 @@ def csv_text(rows: list[dict]) -> str:
     return text.getvalue()
 
 
-def save_scan(scan: Scan, path) -> None:
+def save_scan(scan: Scan, path: str | os.PathLike[str]) -> None:
     """Write a scan to `path`, a .json, .npz or .csv file, all of it or nothing.
 
     Raises
@@ -104,7 +105,7 @@ def save_scan(scan: Scan, path) -> None:
     write_atomically(path, content)
 
 
-def load_scan(path) -> Scan:
+def load_scan(path: str | os.PathLike[str]) -> Scan:
     """Read a scan that was saved as .json or .npz, or what the .partial journal of one holds.
 
     Raises
@@ -134,7 +135,7 @@ def load_scan(path) -> Scan:
         raise ValueError(f"{path} is not a scan saved by fastmoments, or it is damaged.") from None
 
 
-def _interrupted(path) -> Scan:
+def _interrupted(path: str | os.PathLike[str]) -> Scan:
     """What the journal of a scan holds: the depths it has reached, or the random nets that are complete."""
     described, stations = journal.read(path)
     if not any(station.loc for station in stations):
@@ -158,11 +159,14 @@ def from_dict(described: dict) -> Scan:
     if described["schema"] not in (SCHEMA, "fastmoments.scan/1"):
         raise ValueError(f"Unknown schema {described['schema']!r}.")
 
-    def values(numbers):
-        return None if numbers is None else np.array([np.nan if v is None else v for v in numbers], float)
+    def values(numbers: list[float | None]) -> np.ndarray:
+        return np.array([np.nan if v is None else v for v in numbers], float)
 
     moments = {
-        name: {loc: Curve(values(c["mean"]), values(c["sigma"])) for loc, c in at.items()}
+        name: {
+            loc: Curve(values(c["mean"]), None if c["sigma"] is None else values(c["sigma"]))
+            for loc, c in at.items()
+        }
         for name, at in described["moments"].items()
     }
     depth = np.array(described["depth"], dtype=np.int64)

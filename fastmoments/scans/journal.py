@@ -42,7 +42,7 @@ class Journal:
         If it cannot be written.
     """
 
-    def __init__(self, path, header: dict, resume: bool):
+    def __init__(self, path: str | os.PathLike[str], header: dict, resume: bool) -> None:
         self.path = Path(path)
         self.state = self.path.with_name(self.path.name + ".state")
         self.header = json.loads(json.dumps(header))
@@ -67,7 +67,7 @@ class Journal:
         self._rewrite()
         return self
 
-    def __exit__(self, *problem) -> None:
+    def __exit__(self, *problem: object) -> None:
         """Close the journal; it stays."""
         if self._file is not None:
             self._file.close()
@@ -154,7 +154,7 @@ def _line(station: Station) -> str:
     return json.dumps({name: value for name, value in vars(station).items() if value not in (None, {})})
 
 
-def read(path) -> tuple[dict, list[Station]]:
+def read(path: str | os.PathLike[str]) -> tuple[dict, list[Station]]:
     """Header and stations of a journal, whole or interrupted.
 
     Raises

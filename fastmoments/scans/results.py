@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -12,6 +13,9 @@ from ..engines.protocol import Station
 from ..validation import whole
 from .stations import Report, StationMoments, report, tabulated
 from .verdict import Verdict, judge
+
+if TYPE_CHECKING:
+    import pandas
 
 #: Of the JSON of a scan; `files.load_scan` also reads the one before.
 SCHEMA = "fastmoments.scan/2"
@@ -107,7 +111,7 @@ class Scan:
             raise KeyError(f"no {name} at station {loc!r}; it was taken at {', '.join(at)}")
         return at[loc]
 
-    def __getitem__(self, key) -> np.ndarray:
+    def __getitem__(self, key: str | tuple[str, str]) -> np.ndarray:
         """Mean of a curve: ``scan[moment]`` or ``scan[moment, station]``."""
         return self.curve(*(key if isinstance(key, tuple) else (key,))).mean
 
@@ -205,7 +209,7 @@ class Scan:
                 table.append(row)
         return table
 
-    def to_dataframe(self):
+    def to_dataframe(self) -> pandas.DataFrame:
         """The rows as a pandas DataFrame, indexed by depth and station.
 
         Raises
@@ -280,11 +284,13 @@ def main_locs(name: str, locs: Iterable[str]) -> list[str]:
     return [loc for loc in order if loc in locs]
 
 
-def _number(value) -> float | None:
+def _number(value: float | None) -> float | None:
     return None if value is None or not math.isfinite(value) else float(value)
 
 
-def gather(stations: list[Station], depths: list[int], nets: int | None):
+def gather(
+    stations: list[Station], depths: list[int], nets: int | None
+) -> tuple[np.ndarray, tuple[str, ...], dict[str, dict[str, Curve]]]:
     """Curves from stations: of sampled nets their mean and standard deviation, of engines what they say.
 
     Returns

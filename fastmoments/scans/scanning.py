@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from hashlib import sha256
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from .. import __version__
 from ..engines.protocol import Engine, Passage, Plan, Run, Station, recorded_depths
@@ -30,14 +32,14 @@ Progress = Callable[[Station | Passage], None]
 
 def scan(
     network: Network,
-    images,
+    images: Images | ArrayLike,
     engine: Engine | str | None = None,
     *,
     every: int = 1,
     reff_locs: Collection[str] = ("act",),
     normalise: bool = True,
     threads: int | None = None,
-    journal=None,
+    journal: str | os.PathLike[str] | None = None,
     resume: bool = False,
     progress: Progress | None = None,
 ) -> Scan:
@@ -126,7 +128,10 @@ class _Prepared:
     options: dict
 
 
-def _prepare(network, images, engine, every, reff_locs, normalise) -> _Prepared:
+def _prepare(
+    network: Network, images: Images | ArrayLike, engine: Engine | str | None, every: int,
+    reff_locs: Collection[str], normalise: bool,
+) -> _Prepared:  # fmt: skip
     """Check all arguments, and say what is going to be computed."""
     checked_network(network)
     whole("every", every)
@@ -135,16 +140,17 @@ def _prepare(network, images, engine, every, reff_locs, normalise) -> _Prepared:
         raise ValueError(
             f"reff_locs must be a sequence of stations among {', '.join(LOCS)}, not {reff_locs!r}."
         )
-    engine, images = engine_of(engine), as_images(images)
-    batch = Batch(images.array, normalise, network.fully_connected)
+    chosen, source = engine_of(engine), as_images(images)
+    batch = Batch(source.array, normalise, network.fully_connected)
     plan = Plan(frozenset(recorded_depths(network.depth, every)), frozenset(reff_locs))
-    run = engine.prepare(network, batch, plan)
-    refuse_what_does_not_fit(engine, network, batch.shape, plan)
+    run = chosen.prepare(network, batch, plan)
+    refuse_what_does_not_fit(chosen, network, batch.shape, plan)
     options = {
-        "every": every, "reff_locs": sorted(plan.reff_locs), "engine": asdict(engine),
+        "every": every, "reff_locs": sorted(plan.reff_locs), "engine": asdict(chosen),  # type: ignore[call-overload]  # a dataclass
+
         "values": sha256(batch.values.tobytes()).hexdigest(),
     }  # fmt: skip
-    return _Prepared(run, engine, batch, _described(network, images, engine, batch), options)
+    return _Prepared(run, chosen, batch, _described(network, source, chosen, batch), options)
 
 
 def _described(network: Network, images: Images, engine: Engine, batch: Batch) -> dict:
@@ -183,7 +189,9 @@ def _collected(run: Run, progress: Progress | None, journal: Journal | None = No
     return stations
 
 
-def kernel(network: Network, images, *, normalise: bool = True, threads: int | None = None) -> np.ndarray:
+def kernel(
+    network: Network, images: Images | ArrayLike, *, normalise: bool = True, threads: int | None = None
+) -> np.ndarray:
     """Covariance of the signal behind the last layer, at infinite width.
 
     Parameters
@@ -217,7 +225,7 @@ def checked_network(network: Network) -> None:
         raise ValueError(f"network must be a fastmoments Network, not {type(network).__name__}.")
 
 
-def _iterated(value) -> tuple:
+def _iterated(value: Iterable[object]) -> tuple[object, ...]:
     try:
         return tuple(value)
     except TypeError:
@@ -232,7 +240,7 @@ def _checked_threads(threads: int | None) -> int:
 
 
 @contextmanager
-def limited_threads(threads: int, blas: int | None = None):
+def limited_threads(threads: int, blas: int | None = None) -> Iterator[None]:
     """Run the kernels on so many threads and BLAS on `blas`, by default the same."""
     from threadpoolctl import threadpool_limits
 

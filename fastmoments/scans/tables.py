@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 
 
 def text_table(head: list[list[str]], rows: list[list[str]]) -> str:
@@ -18,7 +19,7 @@ def text_table(head: list[list[str]], rows: list[list[str]]) -> str:
     widths = [max(map(len, column)) for column in columns]
     words = [any(cell[:1].isalpha() for cell in column[len(head) :]) for column in columns]
 
-    def line(cells):
+    def line(cells: Iterable[str]) -> str:
         pairs = zip(cells, widths, words, strict=True)
         return "  ".join(c.ljust(w) if word else c.rjust(w) for c, w, word in pairs).rstrip()
 

@@ -9,20 +9,21 @@ The theory at finite width is compared with nets of that width, in its mean and 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 
 import numpy as np
+from numpy.typing import ArrayLike
 from scipy.stats import t as student
 
 from ..engines.finite_width.engine import FiniteWidth
 from ..engines.infinite_width.engine import InfiniteWidth
-from ..engines.protocol import Engine, Station
+from ..engines.protocol import Engine, Passage, Station
 from ..engines.sampled.engine import Sampled
-from ..images.sources import as_images
+from ..images.sources import Images, as_images
 from ..nets.network import Network
 from ..validation import one_of, whole
-from .results import main_loc
+from .results import Scan, main_loc
 from .scanning import checked_network, scan
 
 #: What is compared, each at its main station; the further ones at finite width only.
@@ -132,16 +133,16 @@ class Verification:
 
 def verify(
     network: Network,
-    images,
+    images: Images | ArrayLike,
     *,
     method: str = METHODS[0],
-    widths=None,
+    widths: Iterable[int] | None = None,
     nets: int = 40,
     seed: int = 0,
-    depths=None,
+    depths: Iterable[int] | None = None,
     threshold: float | None = None,
     threads: int | None = None,
-    progress: Callable[[str, Station], None] | None = None,
+    progress: Callable[[str, Station | Passage], None] | None = None,
 ) -> Verification:
     """Compare the analytic moments of a net with simulations.
 
@@ -168,7 +169,7 @@ def verify(
         that a correct net is found to disagree anywhere with a probability of about 1e-3.
     threads : int, optional
     progress : callable, optional
-        Called with "analytic" or "width N" and every `moments.Station` as it comes.
+        Called with "analytic" or "width N" and what the `progress` of `scan` is called with.
 
     Returns
     -------
@@ -212,11 +213,11 @@ def verify(
     images = as_images(images)
     every = math.gcd(*depths)
 
-    def run(engine):
+    def run(engine: Engine) -> tuple[Scan, list[Station]]:
         stage = _stage(engine)
         stations: list[Station] = []
 
-        def take(event):
+        def take(event: Station | Passage) -> None:
             if isinstance(event, Station):
                 stations.append(event)
             if progress is not None:
@@ -260,7 +261,7 @@ def _stage(engine: Engine) -> str:
     return f"width {engine.width}" if engine.nets else f"analytic at width {engine.width}"
 
 
-def _increasing(name: str, values, least: int) -> tuple[int, ...]:
+def _increasing(name: str, values: Iterable[int], least: int) -> tuple[int, ...]:
     """Distinct whole numbers in rising order."""
     try:
         values = sorted(set(values))
@@ -271,9 +272,13 @@ def _increasing(name: str, values, least: int) -> tuple[int, ...]:
     return tuple(whole(f"all of {name}", value, least) for value in values)
 
 
-def _values(stations: list[Station]) -> dict:
+#: Values over nets by depth and station, then by moment, with "error" among them.
+_Found = dict[tuple[int, str], dict[str, list[float]]]
+
+
+def _values(stations: list[Station]) -> _Found:
     """Logarithms of the moments and numerical errors over nets, by depth and station."""
-    values: dict = {}
+    values: _Found = {}
     for station in stations:
         if station.loc is None:
             continue
@@ -284,7 +289,9 @@ def _values(stations: list[Station]) -> dict:
     return values
 
 
-def _compare(depths, widths, analytic: dict, simulated: list[dict]):
+def _compare(
+    depths: Iterable[int], widths: Sequence[int], analytic: _Found, simulated: list[_Found]
+) -> Iterator[Comparison]:
     """Yield the comparisons of all moments that the analytic engine knows."""
     for depth in depths:
         for name in MOMENTS:
@@ -298,7 +305,9 @@ def _compare(depths, widths, analytic: dict, simulated: list[dict]):
             yield Comparison(name, place[1], depth, exact, intercept, math.hypot(error, own))
 
 
-def _compare_at(depths, width: int, finite: list[Station], simulated: dict):
+def _compare_at(
+    depths: Iterable[int], width: int, finite: list[Station], simulated: _Found
+) -> Iterator[Comparison]:
     """Yield the comparisons of mean and deviation at one width."""
     ours = {(station.depth, station.loc): station for station in finite if station.loc}
     for depth in depths:
@@ -324,7 +333,7 @@ def _compare_at(depths, width: int, finite: list[Station], simulated: dict):
                 yield Comparison(name, place[1], depth, *deviations, error, width, "sigma")
 
 
-def _mean(name: str, at: dict) -> tuple[float, float]:
+def _mean(name: str, at: dict[str, list[float]]) -> tuple[float, float]:
     """Mean logarithm of a moment over nets, and its standard error with the resolution of float32."""
     values = np.array(at[name])
     rounding = max(at["error"])
@@ -336,7 +345,9 @@ def _mean(name: str, at: dict) -> tuple[float, float]:
     return float(top + 0.5 * math.log(squares.mean())), math.hypot(0.5 * relative, rounding)
 
 
-def extrapolate(widths, means, errors) -> tuple[float, float]:
+def extrapolate(
+    widths: Sequence[float], means: Sequence[float], errors: Sequence[float]
+) -> tuple[float, float]:
     """Fit means = m + a / width by weighted least squares.
 
     Parameters

@@ -49,7 +49,7 @@ class InfiniteWidth:
     width: ClassVar[None] = None
     nets: ClassVar[None] = None
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         one_of("convolution", self.convolution, CONVOLUTIONS)
         one_of("dtype", self.dtype, DTYPES)
         if self.rank is not None:

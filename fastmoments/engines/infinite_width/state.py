@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 import numpy as np
+from numpy.typing import DTypeLike
 
 from ...covariances.scales import log, log_mean
 from ...covariances.storage import Covariance, NoiseCovariance
@@ -25,7 +26,7 @@ class State:
     images: np.ndarray | None
     signal: Covariance | None
     noise: NoiseCovariance
-    known: dict = field(default_factory=dict)
+    known: dict[str, float | None] = field(default_factory=dict)
 
     law: str = DATA
     overlap: Overlap | None = None
@@ -68,12 +69,12 @@ class State:
         overlap = Overlap(arrays["overlap"], arrays["sources"]) if "overlap" in arrays else None
         return cls(None, signal, noise, described["known"], described["law"], overlap)
 
-    def form(self, tile: int | None, dtype) -> None:
+    def form(self, tile: int | None, dtype: DTypeLike) -> None:
         """Form the covariance of the images, if no layer has done so."""
         if self.images is not None:
             factor = 1.0 / self.images.shape[-1]
             self.signal = Covariance.from_features(self.images, factor, tile=tile, dtype=dtype)
-            self.known = image_moments(self.images)
+            self.known = dict(image_moments(self.images))
             self.images = None
 
     def marginals(self) -> Marginals:

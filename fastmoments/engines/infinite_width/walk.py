@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 from threadpoolctl import ThreadpoolController
 
-from ...covariances.eigenpairs import leading_eigenvalue
+from ...covariances.eigenpairs import Product, leading_eigenvalue
 from ...covariances.scales import log
 from ...covariances.storage import NoiseCovariance
 from ...maps import batch_norm
@@ -80,7 +80,7 @@ class Corrections:
     def before_station(self, state: State, loc: str | None) -> None:
         """A station is to be taken where the signal stands."""
 
-    def after_station(self, state: State, loc: str | None, moments: dict, ranked: bool) -> None:
+    def after_station(self, state: State, loc: str | None, moments: dict[str, float], ranked: bool) -> None:
         """A station has been taken, with effective ranks if `ranked`."""
 
 
@@ -116,7 +116,7 @@ class InfiniteWidthWalk:
         self, network: Network, images: np.ndarray, *, depths: Collection[int] | None = None,
         reff_locs: Collection[str] = ("act",), convolution: str = "auto", rank: int | None = None,
         dtype: str = "float64", tile: int | None = None, corrections: Corrections | None = None,
-    ):  # fmt: skip
+    ) -> None:  # fmt: skip
         check(network)
         if dtype == "float32" and not network.normalised:
             raise ValueError(
@@ -244,7 +244,9 @@ class InfiniteWidthWalk:
         self.corrections.after_station(state, place.loc, found.moments, ranked)
         return found
 
-    def record(self, state: State, place: Place, moments: dict, law: str | None = None) -> Station:
+    def record(
+        self, state: State, place: Place, moments: dict[str, float], law: str | None = None
+    ) -> Station:
         """A station with its moments, and chi."""
         moments["log_chi"] = log_chi(moments["log_mu2_noise"], moments["log_mu2_signal"], self.at_input)
         return self.wanted.station(
@@ -257,7 +259,7 @@ class InfiniteWidthWalk:
         value = self._leading(noise.centred_product, noise.points, f"noise at {loc}")
         return float(np.divide(noise.centred_trace(), value))
 
-    def _leading(self, product, points: int, key: str) -> float:
+    def _leading(self, product: Product, points: int, key: str) -> float:
         value, self._vectors[key] = leading_eigenvalue(product, points, self.vectors(key, points))
         return value
 
@@ -296,11 +298,19 @@ def carry(
     yield
 
 
+def _activation(follows: At | None) -> PiecewiseLinear | None:
+    """The activation behind a layer, if it is of a kind that is done in the same visit."""
+    layer = None if follows is None else follows.layer
+    return layer if isinstance(layer, PiecewiseLinear) else None
+
+
 @carry.register
-def _(layer: PiecewiseLinear, walk, state, at, follows):
+def _(
+    layer: PiecewiseLinear, walk: InfiniteWidthWalk, state: State, at: At, follows: At | None
+) -> Generator[Station, None, bool]:
     before, state.law = state.law, law_after(layer, state.law)
     if before != RECTIFIED:
-        state.known = activate(state.signal, state.noise, layer)
+        state.known = activate(state.covariance, state.noise, layer)
     state.overlap = None
     place = walk.wanted.place(at.path)
     if place is not None:
@@ -309,40 +319,43 @@ def _(layer: PiecewiseLinear, walk, state, at, follows):
 
 
 @carry.register
-def _(layer: Conv, walk, state, at, follows):
-    place, first = walk.wanted.place(at.path), state.signal is None
-    fused = not first and not (place is not None and walk.wanted.ranked(place))
-    activation = follows.layer if follows is not None and fused else None
+def _(
+    layer: Conv, walk: InfiniteWidthWalk, state: State, at: At, follows: At | None
+) -> Generator[Station, None, bool]:
+    place, images = walk.wanted.place(at.path), state.images
+    fused = images is None and not (place is not None and walk.wanted.ranked(place))
+    activation = _activation(follows) if fused else None
     state.law = law_after(layer, state.law)
     walk.corrections.before_convolution(state)
     if state.overlap is not None:
         state.overlap = state.overlap.convolved(layer)
-    if first:
-        state.signal = first_convolution(
-            state.images, state.noise, layer, walk.convolution, walk.tile, walk.dtype
-        )
+    if images is not None:
+        state.signal = first_convolution(images, state.noise, layer, walk.convolution, walk.tile, walk.dtype)
         state.images, state.known = None, {}
         between = state.marginals()
     else:
         between, state.known = convolve(
-            state.signal, state.noise, layer, activation, method=walk.convolution,
+            state.covariance, state.noise, layer, activation, method=walk.convolution,
             detail=place is not None,
         )  # fmt: skip
-    walk.corrections.after_convolution(state, layer, first)
+    walk.corrections.after_convolution(state, layer, images is not None)
     if place is not None:
         yield walk.record(state, place, between.moments()) if activation else walk.station(state, place)
     return activation is not None
 
 
 @carry.register
-def _(layer: BatchNorm, walk, state, at, follows):
-    place = walk.wanted.place(at.path)
-    ranked = place is not None and walk.wanted.ranked(place)
-    noise_rank = walk.noise_rank(state, place.loc) if ranked else None
+def _(
+    layer: BatchNorm, walk: InfiniteWidthWalk, state: State, at: At, follows: At | None
+) -> Generator[Station, None, bool]:
+    place, activation = walk.wanted.place(at.path), _activation(follows)
+    noise_rank: float | None = None
+    if place is not None and walk.wanted.ranked(place):
+        noise_rank = walk.noise_rank(state, place.loc)
     samples = walk.corrections.before_batch_norm(state, layer, at.key)
     done = batch_norm.normalise(
-        state.signal, state.noise, layer.epsilon, follows and follows.layer,
-        start=walk.vectors(at.key, state.signal.points), rank=walk.rank, detail=walk.wanted.here,
+        state.covariance, state.noise, layer.epsilon, activation,
+        start=walk.vectors(at.key, state.covariance.points), rank=walk.rank, detail=walk.wanted.here,
         overlap=state.overlap, samples=samples, gamma=layer.gamma,
     )  # fmt: skip
     state.law = law_after(layer, state.law)
@@ -353,23 +366,26 @@ def _(layer: BatchNorm, walk, state, at, follows):
     state.noise.log_scale += kept
     done.station.log_noise += kept
     if place is not None:
-        if ranked:
+        if noise_rank is not None:
             ranks = {"reff_signal": done.rank, "reff_noise": noise_rank}
             done.station.known = {**done.station.known, **ranks}
         yield walk.record(state, place, done.station.moments())
-    return follows is not None
+    return activation is not None
 
 
 @carry.register
-def _(layer: Residual, walk, state, at, follows):
+def _(
+    layer: Residual, walk: InfiniteWidthWalk, state: State, at: At, follows: At | None
+) -> Generator[Station, None, bool]:
     state.form(walk.tile, walk.dtype)
     skip = state.copy(walk.memory)
     yield from walk.through(state, inside(at, "branch"))
     yield from walk.through(skip, inside(at, "shortcut"))
-    state.signal.log_scale += 2.0 * log(layer.scale)
+    signal, shortcut = state.covariance, skip.covariance
+    signal.log_scale += 2.0 * log(layer.scale)
     state.noise.log_scale += 2.0 * log(layer.scale)
-    merge(state.signal, state.noise, skip.signal, skip.noise)
-    walk.memory = skip.signal.blocks
+    merge(signal, state.noise, shortcut, skip.noise)
+    walk.memory = shortcut.blocks
     state.law = merged(skip.law, state.law)
     state.overlap = skip.overlap  # the branch has fresh weights and lost its own at a ReLU
     # Of a sum that is not Gaussian the diagonal gives no more than second moments.

@@ -49,7 +49,7 @@ class Sampled:
     method: ClassVar[str] = "sampled"
     dtype: ClassVar[str] = "float32"
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         whole("width", self.width)
         whole("nets", self.nets)
         whole("seed", self.seed, 0)

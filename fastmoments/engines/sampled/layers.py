@@ -17,7 +17,7 @@ from scipy.linalg import eigh
 from ...covariances.scales import log
 from ...maps.taps import seen_by_taps
 from ...nets.layers import BatchNorm, Conv, Layer, PiecewiseLinear
-from ...nets.network import Residual
+from ...nets.network import Place, Residual
 
 #: Share of the mean square below which a variance is float32 rounding: the channel is constant.
 ROUNDING = 2.0**-40
@@ -98,11 +98,11 @@ class Draw:
 
 
 #: Carries a flow through one of a layer's stacks, stopping behind every layer in it.
-Inside = Callable[[str, Flow], Iterator]
+Inside = Callable[[str, Flow], Iterator[tuple[Place, Flow]]]
 
 
 @singledispatch
-def forward(layer: Layer, flow: Flow, draw: Draw, inside: Inside) -> Iterator | None:
+def forward(layer: Layer, flow: Flow, draw: Draw, inside: Inside) -> Iterator[tuple[Place, Flow]] | None:
     """Carry a flow through one layer, in place; fresh weights come from `draw`.
 
     Parameters
@@ -165,7 +165,7 @@ def _(layer: Conv, flow: Flow, draw: Draw, inside: Inside) -> None:
 
 
 @forward.register
-def _(layer: Residual, flow: Flow, draw: Draw, inside: Inside) -> Iterator:
+def _(layer: Residual, flow: Flow, draw: Draw, inside: Inside) -> Iterator[tuple[Place, Flow]]:
     skip = flow.copy()
     yield from inside("branch", flow)
     yield from inside("shortcut", skip)
@@ -229,7 +229,7 @@ def _factor(covariance: np.ndarray) -> np.ndarray:
         return vectors * np.sqrt(values.clip(0.0))
 
 
-def _cheaper(conv: Conv, shape: tuple, width: int) -> str:
+def _cheaper(conv: Conv, shape: tuple[int, ...], width: int) -> str:
     """Choose the draw that takes fewer operations, counted in float32 (those in float64 twice)."""
     _, images, height, columns, channels = shape
     before = 2 * images * height * columns
