@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 
-from ...nets.network import Network, Residual, output_grid
+from ...nets.network import Network, output_grid
 from ..infinite_width import costs
 from ..protocol import PROCESS, Plan, Shape
 from .plain_convolutional.feedforward import MOST_POINTS
+from .shared.units import residual_of
 
 #: Dense matrices over pairs of points that stand in memory at once (`python -m bench.finite_cost`): of nets
 #: with batch norm; of plain ones, without and with skips, and further ones for every layer; of plain
@@ -21,9 +22,9 @@ def memory(network: Network, shape: Shape, plan: Plan) -> int:
     if network.fully_connected:
         if network.normalised:
             return int(PROCESS + 8 * NORMALISED * images**2)
-        residual = any(isinstance(unit[0], Residual) for unit in network.units)
-        layers = sum(len(unit[0].branch) // 2 if residual else 1 for unit in network.units)
-        return int(PROCESS + 8 * ((RESIDUAL if residual else PLAIN) + PER_LAYER * layers) * images**2)
+        residuals = [residual for unit in network.units if (residual := residual_of(unit)) is not None]
+        layers = sum(len(each.branch) // 2 for each in residuals) if residuals else len(network.units)
+        return int(PROCESS + 8 * ((RESIDUAL if residuals else PLAIN) + PER_LAYER * layers) * images**2)
     means = costs.memory(network, shape, "float64")
     if network.normalised:
         return means

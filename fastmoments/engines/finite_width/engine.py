@@ -51,7 +51,7 @@ class FiniteWidth:
     nets: ClassVar[None] = None
     dtype: ClassVar[str] = "float64"
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         whole("width", self.width)
         whole("seed", self.seed, 0)
         if self.batch is not None:

@@ -8,12 +8,12 @@ results assumes a lognormal law.
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 
 import numpy as np
 
 from ...covariances.storage import NoiseCovariance
-from ...nets.layers import BatchNorm, Conv, ReLU
+from ...nets.layers import BatchNorm, Conv, Layer, ReLU
 from ...nets.network import Network, Place, Residual
 from ..infinite_width.state import State
 from ..protocol import Checkpoints, Passage, Station, Wanted, input_log_variances, log_chi
@@ -22,7 +22,7 @@ from .batch_norm import fully_connected as bn_fully_connected
 from .closures import CLOSURES, Closures
 from .plain import feedforward, residual
 from .plain_convolutional import feedforward as convolutional
-from .shared.lognormal import Lognormal, station_values
+from .shared.lognormal import Laws, Lognormal, station_values
 
 PLAIN, PLAIN_CONV, PLAIN_RES = "plain", "plain_conv", "plain_res"
 BN_FF, BN_RES, BN_CONV = "bn_ff", "bn_res", "bn_conv"
@@ -55,12 +55,12 @@ def kind(network: Network) -> str:
     kinds = {_kind_of_unit(unit) for unit in set(network.units)}
     if not kinds:
         return PLAIN if network.fully_connected else PLAIN_CONV
-    if len(kinds) != 1 or None in kinds:
+    found = kinds.pop()
+    if kinds or found is None:
         raise ValueError(
             'method="finite" covers stacks of (Conv, ReLU), of (Conv, BatchNorm, ReLU), or of residual units '
             'whose branch repeats (BatchNorm, ReLU, Conv) or (ReLU, Conv); use method="sampled".'
         )
-    found = kinds.pop()
     if not network.fully_connected:
         stride = max(conv.stride for conv in Network(network.layers).convolutions())
         plain_units = found == PLAIN and network.stem and len({unit[0] for unit in network.units}) == 1
@@ -94,7 +94,7 @@ def _check_positions(positions: int, covered: str) -> None:
         )
 
 
-def _kind_of_unit(unit: tuple) -> str | None:
+def _kind_of_unit(unit: tuple[Layer, ...]) -> str | None:
     if isinstance(unit[0], Residual):
         types = [type(layer) for layer in unit[0].branch]
         if unit[0].shortcut:
@@ -102,8 +102,8 @@ def _kind_of_unit(unit: tuple) -> str | None:
         if types == [BatchNorm, ReLU, Conv] * (len(types) // 3):
             return BN_RES
         return PLAIN_RES if types == [ReLU, Conv] * (len(types) // 2) else None
-    types = [type(layer) for layer in unit]
-    return {(Conv, ReLU): PLAIN, (Conv, BatchNorm, ReLU): BN_FF}.get(tuple(types))
+    kinds: dict[tuple[type[Layer], ...], str] = {(Conv, ReLU): PLAIN, (Conv, BatchNorm, ReLU): BN_FF}
+    return kinds.get(tuple(type(layer) for layer in unit))
 
 
 class FiniteWidthRun:
@@ -132,9 +132,9 @@ class FiniteWidthRun:
     """
 
     def __init__(
-        self, network: Network, batches, *, width: int, depths: Collection[int] | None = None,
-        closures: Closures = CLOSURES,
-    ):  # fmt: skip
+        self, network: Network, batches: Sequence[np.ndarray], *, width: int,
+        depths: Collection[int] | None = None, closures: Closures = CLOSURES,
+    ) -> None:  # fmt: skip
         if width < LEAST_WIDTH:
             raise ValueError(
                 f'method="finite" expands in 1 / width, which does not hold at width {width}: give at least '
@@ -144,14 +144,16 @@ class FiniteWidthRun:
         self.network, self.width, self.closures = network, width, closures
         self.wanted = Wanted(network, depths)
         theories = {
-            PLAIN: feedforward, PLAIN_CONV: convolutional, PLAIN_RES: residual, BN_FF: bn_fully_connected,
-            BN_RES: bn_fully_connected, BN_CONV: bn_convolutional,
+            PLAIN: feedforward.stations, PLAIN_CONV: convolutional.stations, PLAIN_RES: residual.stations,
+            BN_FF: bn_fully_connected.stations, BN_RES: bn_fully_connected.stations,
+            BN_CONV: bn_convolutional.stations,
         }  # fmt: skip
         covered = kind(network)
-        self.walk = theories[covered].stations
+        self.walk = theories[covered]
         if covered in (PLAIN_CONV, BN_CONV):
             first = network.stem[0] if network.stem else network.units[0][0]
-            _check_positions(math.prod(first.output_size(side) for side in batches[0].shape[1:3]), covered)
+            grid = batches[0].shape[1], batches[0].shape[2]
+            _check_positions(math.prod(first.output_grid(grid)), covered)
         shape = (-1,) if network.fully_connected else batches[0].shape[1:]
         self.batches = [np.asarray(batch).reshape(len(batch), *shape) for batch in batches]
         if min(len(batch) for batch in self.batches) < 2:
@@ -164,9 +166,9 @@ class FiniteWidthRun:
             )
         self.inputs = [input_log_variances(batch)[0] for batch in batches]
         # A stem of one Conv, or the first of the units; all others have stride 1.
-        first = network.convolutions()[:1]
-        self.image_grid = (1, 1) if network.fully_connected else shape[:2]
-        self.grid = first[0].output_grid(self.image_grid) if first else self.image_grid
+        convs = network.convolutions()
+        self.image_grid = (1, 1) if network.fully_connected else (shape[0], shape[1])
+        self.grid = convs[0].output_grid(self.image_grid) if convs else self.image_grid
 
     def attach(self, journal: Checkpoints) -> list[Station]:
         """A run takes too short for checkpoints: it begins anew."""
@@ -183,21 +185,19 @@ class FiniteWidthRun:
         ]
         # One batch after the other, so that memory holds one; the stations come with the last. A walk yields
         # (depth, None, None) where it goes on without a station.
-        earlier: list[list] = []
+        earlier: list[list[Laws]] = []
         for batch, walk in enumerate(walks):
-            found = []
+            found: list[Laws] = []
             for depth, loc, laws in walk:
                 yield Passage(batch, depth)
-                if loc is None:
+                if loc is None or laws is None:
                     continue
-                if batch < len(walks) - 1:
-                    found.append(laws)
-                else:
+                if batch == len(walks) - 1:
                     yield self._station(depth, loc, [*(each[len(found)] for each in earlier), laws])
-                    found.append(None)
+                found.append(laws)
             earlier.append(found)
 
-    def _station(self, depth: int, loc: str, laws: list[dict[str, Lognormal]]) -> Station:
+    def _station(self, depth: int, loc: str, laws: list[Laws]) -> Station:
         if depth != self.wanted.depth:
             self.wanted.begin(depth)
         moments, sigmas = station_values(_mixed(laws))
@@ -219,7 +219,7 @@ class FiniteWidthRun:
         return self.wanted.station(place, means, sigmas=sigmas, grid=self.image_grid)
 
 
-def _mixed(laws: list[dict[str, Lognormal]]) -> dict[str, Lognormal]:
+def _mixed(laws: list[Laws]) -> Laws:
     """Laws over nets and batches, each batch as likely."""
     mixed = {}
     for name in laws[0]:

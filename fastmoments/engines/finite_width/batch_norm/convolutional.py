@@ -25,18 +25,24 @@ from collections.abc import Iterator
 import numpy as np
 
 from ....covariances.storage import Covariance, block_index, pairs
-from ....nets.layers import Conv
-from ....nets.network import Residual
+from ....maps.batch_norm import Normalised
+from ....nets.layers import BatchNorm, Conv
+from ....nets.network import Network
+from ...infinite_width.state import State
 from ...infinite_width.walk import Corrections, InfiniteWidthWalk
 from ...protocol import input_log_variances
 from ..closures import CLOSURES, Closures
 from ..shared.fluctuations import (
+    FluctuationMatrices,
     FluctuationRecursion,
     FluctuationState,
     NoiseGain,
+    Values,
 )
+from ..shared.lognormal import Step
 from ..shared.matrices import by_images, centred, image_norms
 from ..shared.relu_moments import correlation_of_squares, correlations
+from ..shared.units import convolutions, layers_of, residual_of
 from .convolutional_stations import laws_of, ranks
 from .merge import merged_noise, merged_norms, merged_with_signal, signal_noise_shares
 from .noise_sampling import NoiseFluctuationState, NoiseSampling
@@ -62,10 +68,12 @@ class FiniteTerms(Corrections):
     width : int
     """
 
-    def __init__(self, network, images: np.ndarray, width: int, closures: Closures = CLOSURES):
+    def __init__(
+        self, network: Network, images: np.ndarray, width: int, closures: Closures = CLOSURES
+    ) -> None:
         self.network, self.images, self.width, self.closures = network, images, width, closures
         self.at_input = input_log_variances(images)
-        self.residual = bool(network.units) and isinstance(network.units[0][0], Residual)
+        self.residual = bool(network.units) and residual_of(network.units[0]) is not None
         self.start()
 
     # ------------------------------------------------------------ beside the walk
@@ -74,16 +82,28 @@ class FiniteTerms(Corrections):
         """A walk begins."""
         #: The first batch norm of a unit that was passed last, and where the signal stands.
         self.passed: BatchNormRecord | None = None
-        self.state = None
+        self.state: State | None = None
         self.leading_vectors: np.ndarray | None = None
         self._layers: list[BatchNormRecord] = []
 
-    def before_convolution(self, state) -> None:
+    @property
+    def record(self) -> BatchNormRecord:
+        """`passed`, behind a batch norm."""
+        assert self.passed is not None, "a station of its own is behind a batch norm only"
+        return self.passed
+
+    @property
+    def standing(self) -> State:
+        """`state`, when a station has been taken."""
+        assert self.state is not None, "laws are asked for at a station"
+        return self.state
+
+    def before_convolution(self, state: State) -> None:
         """A stem that is followed by a Conv at once is sampled there."""
         if state.signal is not None and self.passed is None:
             self._sample_stem(state)
 
-    def after_convolution(self, state, conv: Conv, first: bool) -> None:
+    def after_convolution(self, state: State, conv: Conv, first: bool) -> None:
         """A convolution averages fluctuations over its taps."""
         if first:
             self._begin(state, conv)
@@ -94,7 +114,7 @@ class FiniteTerms(Corrections):
             if name not in UNIFORM:
                 trail.thinned(response)
 
-    def before_batch_norm(self, state, layer, key: str) -> float:
+    def before_batch_norm(self, state: State, layer: BatchNorm, key: str) -> float:
         """Of how many samples the covariance before a batch norm is one."""
         if self._first(key):
             self._settle(state)
@@ -102,7 +122,7 @@ class FiniteTerms(Corrections):
         pairs = float(np.mean(self.trails["pairs"].variance))
         return 1.0 / pairs if pairs > 0.0 else math.inf
 
-    def after_batch_norm(self, state, done, key: str) -> float:
+    def after_batch_norm(self, state: State, done: Normalised, key: str) -> float:
         """Logarithm of the share of the noise's variance that is not normalised with the signal."""
         passed, through = self._coming, self._coming.through
         lost = through.directions * float(np.mean(self.trails["overlap"].variance))
@@ -127,26 +147,25 @@ class FiniteTerms(Corrections):
         """Whether a batch norm is the first of its unit."""
         return not self.residual or int(key.rpartition(".")[2]) < 2
 
-    def before_station(self, state, loc: str | None) -> None:
+    def before_station(self, state: State, loc: str | None) -> None:
         """Between units the fluctuations of a branch are merged into those of the shortcut."""
         if loc in ("input", "merge") and self.residual:
             self._settle(state)
 
-    def after_station(self, state, loc: str | None, moments: dict, ranked: bool) -> None:
+    def after_station(self, state: State, loc: str | None, moments: dict[str, float], ranked: bool) -> None:
         """Where the signal stands, and its ranks."""
         self.state = state
         if ranked and loc == "act":
-            self.passed.ranks = ranks(self, state, moments)
+            self.record.ranks = ranks(self, moments)
 
     # ------------------------------------------------------------ fluctuations
 
-    def _begin(self, state, conv: Conv) -> None:
+    def _begin(self, state: State, conv: Conv) -> None:
         """After the first linear layer, which sees the images: channels are independent given them."""
-        signal, images = state.signal, state.noise.images
+        signal, images = state.covariance, state.noise.images
         positions = signal.points // images
-        layers = [layer for unit in self.network.units for layer in _layers_of(unit)]
-        convs = [layer for layer in layers if isinstance(layer, Conv)]
-        periodic = all(layer.padding == "periodic" for layer in convs)
+        convs = [conv for unit in self.network.units for conv in convolutions(layers_of(unit))]
+        periodic = all(each.padding == "periodic" for each in convs)
         self.lattice = TapAveraging(state.noise.grid, periodic)
         each = max(2, min(positions, self.closures.points // images))
         self.chosen = self.closures.positions(images, positions, each)
@@ -158,20 +177,21 @@ class FiniteTerms(Corrections):
         self.trails["noise"] = FluctuationRecursion(self.lattice.modes(overlaps))
         self.trails["stem"] = FluctuationRecursion(self.lattice.modes(overlaps))
         self.trails["kept"] = FluctuationRecursion(1.0)
-        self.points = FluctuationState(np.zeros((images, images)), np.zeros((images, images)))
+        self.points = FluctuationMatrices(np.zeros((images, images)), np.zeros((images, images)))
         self.growth = NoiseGain(0.0, np.zeros(images))
-        self.batch, self.with_signal = NoiseFluctuationState(0.0), FluctuationState(0.0)
+        self.batch = NoiseFluctuationState(0.0)
+        self.with_signal: FluctuationState[float] = FluctuationState(0.0)
         self._sizes = self._extent(state)
 
-    def _sample_stem(self, state) -> None:
+    def _sample_stem(self, state: State) -> None:
         """A linear layer after another: its population is the Gram matrix of N Gaussian channels."""
         own, noises = self._correlations(state)
         first = 2.0 / self.inputs / self.width
         for name, source in self._sources(own, noises, 1.0, first * self.width).items():
             self.trails[name] = FluctuationRecursion(self.trails[name].variance + source)
         self.batch = NoiseFluctuationState(first)
-        norms = self.gaussian_norms(state.signal)
-        self.points = FluctuationState(norms, self.points.cross)
+        norms = self.gaussian_norms(state.covariance)
+        self.points = FluctuationMatrices(norms, self.points.cross)
         self.trails["diffusion"] = FluctuationRecursion(float(np.diag(norms).mean()))
 
     def gaussian_norms(self, signal: Covariance, *, raw: bool = False) -> np.ndarray:
@@ -182,7 +202,7 @@ class FiniteTerms(Corrections):
         squares, images = correlations(self._few(signal, raw=raw))[0] ** 2, len(self.chosen)
         return 2.0 / self.width * by_images(squares, images, signal.points // images)
 
-    def _sources(self, own, noises, spread: float, sizes: float) -> dict:
+    def _sources(self, own: np.ndarray, noises: np.ndarray, spread: float, sizes: float) -> dict[str, Values]:
         """What sampling of N channels adds to every fluctuation, from correlations by displacement."""
         modes, width = self.lattice.modes, self.width
         return {
@@ -193,9 +213,9 @@ class FiniteTerms(Corrections):
             "noise": (1.0 + sizes) / width * modes(noises**2),
         }
 
-    def _correlations(self, state) -> tuple[np.ndarray, np.ndarray]:
+    def _correlations(self, state: State) -> tuple[np.ndarray, np.ndarray]:
         """Of signal and noise within an image, by displacement."""
-        own = self._own_correlations(state.signal)
+        own = self._own_correlations(state.covariance)
         return own, self.lattice.correlations(state.noise.blocks.mean(0))
 
     def _own_correlations(self, signal: Covariance) -> np.ndarray:
@@ -204,9 +224,9 @@ class FiniteTerms(Corrections):
         own = signal.blocks[np.diag(block_index(images))].mean(0)
         return self.lattice.correlations(own - means[:, None] - means)
 
-    def _before(self, state, epsilon: float) -> BatchNormRecord:
+    def _before(self, state: State, epsilon: float) -> BatchNormRecord:
         """What a batch norm will do to the fluctuations, before it is done."""
-        signal, trails = state.signal, self.trails
+        signal, trails = state.covariance, self.trails
         few = self._few(signal)
         epsilon *= math.exp(min(-signal.log_scale, 700.0))
         pairs = float(np.mean(trails["pairs"].variance))
@@ -245,7 +265,7 @@ class FiniteTerms(Corrections):
             found = layer.response @ found @ layer.response.T + layer.fresh
         return found
 
-    def _behind(self, state, passed: BatchNormRecord) -> None:
+    def _behind(self, state: State, passed: BatchNormRecord) -> None:
         """Carry the fluctuations through a batch norm and its ReLU."""
         own, noises = self._correlations(state)
         through = passed.through
@@ -254,14 +274,14 @@ class FiniteTerms(Corrections):
         memory = np.full(self.lattice.counts.size, through.memory)
         memory[0] = through.group_memory
         overlap = memory * (through.signal_noise_memory / through.memory)
-        memories = {
+        memories: dict[str, Values] = {
             "pairs": memory, "leading": memory, "mode": through.group_memory, "overlap": overlap,
             "noise": masks, "stem": masks, "kept": masks,
         }  # fmt: skip
         sizes = self.width * passed.channels.pair.variance
         sources = self._sources(own, noises, through.pair_kurtosis, sizes)
-        for name, memory in memories.items():
-            self.trails[name].sampled(memory, sources.get(name, 0.0))
+        for name, each in memories.items():
+            self.trails[name].sampled(each, sources.get(name, 0.0))
         before_sampling = float(np.mean(self.trails["noise"].variance - sources["noise"]))
         stem = float(np.mean(self.trails["stem"].variance))
         last = min(masks**2 * self.taps / self.width, max(before_sampling - stem, 0.0))
@@ -273,19 +293,19 @@ class FiniteTerms(Corrections):
             for each in (
                 last,
                 max(before_sampling - last - stem, 0.0),
-                participation / max(state.signal.points - 1, 1),
+                participation / max(state.covariance.points - 1, 1),
             )
         ]
         self.trails["diffusion"].sampled(1.0, float(np.diag(passed.fresh).mean()))
         self._layers.append(passed)
 
-    def _extent(self, state) -> tuple[float, float]:
+    def _extent(self, state: State) -> tuple[float, float]:
         """Logarithms of the trace of the signal and of the noise's variance."""
-        signal, noise = state.signal, state.noise
+        signal, noise = state.covariance, state.noise
         trace = max(float(signal.centred_diagonal.sum()), 1e-300)
         return math.log(trace) + signal.log_scale, math.log(noise.mean_variance()) + noise.log_scale
 
-    def _settle(self, state) -> None:
+    def _settle(self, state: State) -> None:
         """A unit has ended: its branch is merged into what walks on."""
         if not self._layers:
             return
@@ -312,7 +332,7 @@ class FiniteTerms(Corrections):
             pulls=[layer.inverse for layer in layers],
             responses=[layer.response for layer in layers],
             fresh=[layer.fresh for layer in layers],
-            after=image_norms(state.signal.centred_diagonal, len(self.chosen)),
+            after=image_norms(state.covariance.centred_diagonal, len(self.chosen)),
             closures=self.closures,
         )  # fmt: skip
 
@@ -329,11 +349,11 @@ class FiniteTerms(Corrections):
             self.chosen[first][:, :, None],
             self.chosen[second][:, None, :],
         ]
-        found = np.empty((images, each, images, each))
-        found[first, :, second] = parts
-        found[second, :, first] = parts.transpose(0, 2, 1)
+        by_image = np.empty((images, each, images, each))
+        by_image[first, :, second] = parts
+        by_image[second, :, first] = parts.transpose(0, 2, 1)
         places = (np.arange(images)[:, None] * positions + self.chosen).ravel()
-        found = found.reshape(places.size, places.size)
+        found = by_image.reshape(places.size, places.size)
         if raw:
             return found
         means = signal.means[places]
@@ -341,19 +361,15 @@ class FiniteTerms(Corrections):
 
 
 def stations(
-    network,
+    network: Network,
     images: np.ndarray,
     width: int,
-    depths: frozenset,
+    depths: frozenset[int],
     log_input: float,
     closures: Closures = CLOSURES,
-) -> Iterator:
+) -> Iterator[Step]:
     """Yield (depth, loc, laws) of every station wanted, in walking order; arguments as of `FiniteTerms`."""
     terms = FiniteTerms(network, images, width, closures)
     for station in InfiniteWidthWalk(network, images, depths=depths, corrections=terms):
         if station.loc in LOCS:
             yield station.depth, station.loc, laws_of(terms, station)
-
-
-def _layers_of(unit: tuple) -> tuple:
-    return unit[0].branch if isinstance(unit[0], Residual) else unit

@@ -6,15 +6,22 @@ channels have by chance, given the covariance before them, is added (`finite_cha
 
 from __future__ import annotations
 
+from typing import Protocol
+
 import numpy as np
 
-from ....covariances.storage import block_index
+from ....covariances.storage import Covariance, block_index
 from ....maps.batch_norm import spectrum
+from ...infinite_width.state import State
 from ...protocol import Station
-from ..shared.lognormal import Lognormal
+from ..closures import Closures
+from ..shared.fluctuations import FluctuationMatrices, FluctuationRecursion, FluctuationState, NoiseGain
+from ..shared.lognormal import Laws, Lognormal
 from ..shared.marchenko_pastur import sampled_largest
 from ..shared.matrices import image_norms
 from .channel_noise_rank import channel_noise_rank
+from .noise_sampling import NoiseFluctuationState
+from .record import BatchNormRecord
 from .stations import (
     activated_moments,
     by_norms,
@@ -26,31 +33,61 @@ from .stations import (
 )
 
 
-def laws_of(terms, station: Station) -> dict[str, Lognormal]:
+class Terms(Protocol):
+    """What the laws need of the fluctuations beside a walk: `convolutional.FiniteTerms` has it."""
+
+    width: int
+    closures: Closures
+    at_input: tuple[float, float]
+    residual: bool
+    passed: BatchNormRecord | None
+    chosen: np.ndarray
+    trails: dict[str, FluctuationRecursion]
+    points: FluctuationMatrices
+    growth: NoiseGain
+    with_signal: FluctuationState[float]
+    leading_vectors: np.ndarray | None
+
+    @property
+    def record(self) -> BatchNormRecord:
+        """`passed`, behind a batch norm."""
+
+    @property
+    def standing(self) -> State:
+        """Where the signal stands."""
+
+    def gaussian_norms(self, signal: Covariance, *, raw: bool = False) -> np.ndarray:
+        """Covariance of the logarithms of images' norms of Gaussian channels."""
+
+    def batch_within(self) -> NoiseFluctuationState:
+        """Of log mu2 of the noise, within a branch."""
+
+
+def laws_of(terms: Terms, station: Station) -> Laws:
     """The moments of a station that the engine `terms` just took."""
     log_means, loc = station.moments, station.loc
     if loc == "norm":
         return _normalised(terms, log_means)
     if loc == "act":
-        return _activated(terms, log_means) | terms.passed.ranks
+        return _activated(terms, log_means) | terms.record.ranks
     if loc == "input" and terms.passed is not None and not terms.residual:
         return _activated(terms, log_means)
-    if terms.state.images is not None:
+    if terms.standing.images is not None:
         return with_chi({name: Lognormal(value) for name, value in log_means.items()}, 0.0, terms.at_input[0])
     # Channels after the first layer of a branch are fresh.
     return _gaussian(terms, log_means, 0.0 if loc == "conv" else terms.with_signal.cross)
 
 
-def _odd(terms, log_means: dict, which: int, name: str) -> Lognormal:
+def _odd(terms: Terms, log_means: dict[str, float], which: int, name: str) -> Lognormal:
     """Of nu1 (0) or mu4 (1) after batch norm."""
-    passed = terms.passed
+    passed = terms.record
     slope, chance = passed.slopes[which], (passed.chance.nu1, passed.chance.mu4)[which]
     of_norms = float(slope @ passed.points @ slope)
     return by_norms(log_means[name], chance / terms.width, of_norms, passed.bend[which])
 
 
-def _normalised(terms, log_means: dict) -> dict[str, Lognormal]:
-    passed = terms.passed
+def _normalised(terms: Terms, log_means: dict[str, float]) -> Laws:
+    passed = terms.record
     odd = {
         name: _odd(terms, log_means, which, name)
         for which, name in enumerate(("log_nu1_abs_signal", "log_mu4_signal"))
@@ -59,8 +96,8 @@ def _normalised(terms, log_means: dict) -> dict[str, Lognormal]:
     return normalised_moments(log_means, odd, noise, passed.grown, terms.at_input[0])
 
 
-def _activated(terms, log_means: dict) -> dict[str, Lognormal]:
-    passed = terms.passed
+def _activated(terms: Terms, log_means: dict[str, float]) -> Laws:
+    passed = terms.record
     nu1 = _odd(terms, log_means, 0, "log_nu1_abs_signal")
     noise = passed.batch.observed(passed.channels.pair)
     return activated_moments(
@@ -68,9 +105,9 @@ def _activated(terms, log_means: dict) -> dict[str, Lognormal]:
     )
 
 
-def _gaussian(terms, log_means: dict, shared: float) -> dict[str, Lognormal]:
+def _gaussian(terms: Terms, log_means: dict[str, float], shared: float) -> Laws:
     """After a linear layer, or a sum with one: Gaussian channels."""
-    signal, norms = terms.state.signal, terms.points.variance
+    signal, norms = terms.standing.covariance, terms.points.variance
     sampled, raw = terms.gaussian_norms(signal), terms.gaussian_norms(signal, raw=True)
     variances = gaussian_variances(signal.diagonal, signal.centred_diagonal, norms, sampled, raw)
     batch = terms.batch_within()
@@ -80,7 +117,7 @@ def _gaussian(terms, log_means: dict, shared: float) -> dict[str, Lognormal]:
     return with_chi(laws, terms.growth.variance, terms.at_input[0], shared)
 
 
-def ranks(terms, state, moments: dict) -> dict[str, Lognormal]:
+def ranks(terms: Terms, moments: dict[str, float]) -> Laws:
     """Effective ranks after a ReLU.
 
     That of the signal is that of infinite width, its largest eigenvalue raised as sampling raises it
@@ -90,7 +127,7 @@ def ranks(terms, state, moments: dict) -> dict[str, Lognormal]:
     themselves (heuristic; of no less than 1). Where the leading eigenvalue does not stand apart from the
     others, the deviation of the edge of a bulk takes the place of the first part.
     """
-    passed, signal, images = terms.passed, state.signal, len(terms.chosen)
+    passed, signal, images = terms.record, terms.standing.covariance, len(terms.chosen)
     found = spectrum(signal, terms.leading_vectors, None)
     terms.leading_vectors = found.block
     values, counts = found.weighted_values

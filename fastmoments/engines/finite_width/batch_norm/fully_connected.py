@@ -18,20 +18,22 @@ is in `shared.fluctuations`. Orders: means to O(1/N) at any depth; deviations to
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 
-from ....nets.layers import BatchNorm, Conv
-from ....nets.network import Residual
+from ....nets.layers import BatchNorm
+from ....nets.network import Network
 from ..closures import CLOSURES, Closures
-from ..shared.fluctuations import FluctuationState, NoiseGain
-from ..shared.lognormal import Lognormal
+from ..shared.fluctuations import FluctuationMatrices, FluctuationState, NoiseGain
+from ..shared.lognormal import Laws, Lognormal, Step
 from ..shared.marchenko_pastur import sampled_spectrum
 from ..shared.matrices import centred, with_diagonal, with_means
 from ..shared.relu_moments import correlations
-from .finite_channel_variance import finite_channel_variance
+from ..shared.units import convolutions, layers_of, residual_of, stem_of
+from .finite_channel_variance import FiniteChannelVariance, finite_channel_variance
 from .kernel_state import KernelState, NoiseState, of_images, resampled
 from .merge import merged_noise, merged_norms, merged_with_signal, signal_noise_shares
 from .noise_rank import noise_rank, participation_ratio
@@ -60,14 +62,23 @@ class _Layer:
     pairs: float
 
 
+class _Observed(NamedTuple):
+    """Fluctuations of the Gram matrix of the first activations, and its mean, as sampled."""
+
+    pairs: float
+    correlation: float
+    norms: np.ndarray
+    covariance: np.ndarray
+
+
 def stations(
-    network,
+    network: Network,
     images: np.ndarray,
     width: int,
-    depths: frozenset,
+    depths: frozenset[int],
     log_input: float,
     closures: Closures = CLOSURES,
-) -> Iterator:
+) -> Iterator[Step]:
     """Yield (depth, loc, laws) of every station wanted, in walking order.
 
     Parameters
@@ -80,27 +91,28 @@ def stations(
     log_input : float
         Logarithm of mu2 of the images, which normalises chi.
     """
-    state = of_images(images, network.stem[0].weights.gain) if network.stem else None
-    activation = None  # laws after the last ReLU: the input of the next unit of a net without skips
+    stem = stem_of(network)
+    state = None if stem is None else of_images(images, stem.weights.gain)
+    activation: Laws = {}  # after the last ReLU: the input of the next unit of a net without skips
     for depth, unit in enumerate(network.units, 1):
-        residual = isinstance(unit[0], Residual)
-        layers = unit[0].branch if residual else unit
+        residual, layers = residual_of(unit), layers_of(unit)
         epsilons = [layer.epsilon for layer in layers if isinstance(layer, BatchNorm)]
-        gains = [layer.weights.gain for layer in layers if isinstance(layer, Conv)]
+        gains = [conv.weights.gain for conv in convolutions(layers)]
         wanted = depth in depths
         walk = _Walk(width, log_input, depth, wanted, depth + 1 in depths, closures)
-        if residual:
+        if residual is not None:
+            assert state is not None, "a residual net is covered with a stem only"
             yield from walk.gaussian("input", state)
-            state = yield from walk.unit(state, epsilons, gains, unit[0].scale)
+            state = yield from walk.unit(state, epsilons, gains, residual.scale)
             yield from walk.gaussian("merge", state)
         else:
             # The unit begins with its linear layer, whose input is the images, the stem or an activation.
-            if depth > 1:
+            if state is None:
+                state = of_images(images, gains[0])
+            elif depth > 1:
                 if wanted:
                     yield depth, "input", activation
                 state = _scaled(state, gains[0])
-            elif state is None:
-                state = of_images(images, gains[0])
             else:
                 yield from walk.gaussian("input", state)
                 state = resampled(state, gains[0], width, closures)
@@ -127,12 +139,12 @@ class _Walk:
 
     def __init__(
         self, width: int, log_input: float, depth: int, wanted: bool, ahead: bool, closures: Closures
-    ):
+    ) -> None:
         self.width, self.log_input, self.depth = width, log_input, depth
         self.wanted, self.ahead, self.closures = wanted, ahead, closures
-        self.activation: dict | None = None
+        self.activation: Laws = {}
 
-    def gaussian(self, loc: str, state: KernelState):
+    def gaussian(self, loc: str, state: KernelState) -> Iterator[Step]:
         """The station where channels of the population are sampled."""
         if not self.wanted:
             return
@@ -156,7 +168,9 @@ class _Walk:
         laws = with_chi(laws, state.noise_gain.variance, self.log_input, noise.with_signal.cross)
         yield self.depth, loc, laws
 
-    def unit(self, state: KernelState, epsilons: list, gains: list, scale: float | None):
+    def unit(
+        self, state: KernelState, epsilons: list[float], gains: list[float], scale: float | None
+    ) -> Generator[Step, None, KernelState]:
         """Carry a population through a unit; `scale` is None where there is no skip."""
         width, points = self.width, len(state.covariance)
         covariance, log_noise = state.covariance, state.noise.log_mean
@@ -197,12 +211,12 @@ class _Walk:
                 if self.wanted:
                     yield self.depth, "norm", norm
                     yield self.depth, "act", self.activation | self._ranks(state, layer, observed)
-                pairs, r = observed["pairs"], observed["correlation"]
+                pairs, r = observed.pairs, observed.correlation
                 signal_noise = noise.signal.observed(
                     through.signal_noise_memory, through.pair_kurtosis / width
                 )
                 if scale is None:
-                    kernel = observed["covariance"]
+                    kernel = observed.covariance
             else:
                 pairs = through.memory**2 * pairs + layer.pairs
                 signal_noise = through.signal_noise_memory**2 * signal_noise + through.pair_kurtosis / width
@@ -213,24 +227,25 @@ class _Walk:
                 yield from self._behind(state, layer, covariance, second, log_noise, observed)
         return self._merged(state, layers, covariance, second, log_noise, scale)
 
-    def _observed(self, state: KernelState, layer: _Layer, kernel: np.ndarray) -> dict:
-        """Fluctuations of the Gram matrix of the first activations, as sampled."""
+    def _observed(self, state: KernelState, layer: _Layer, kernel: np.ndarray) -> _Observed:
         through = layer.through
         fresh = through.fresh / self.width
         crossed = through.response @ state.norms.cross
         fluctuation = through.response @ state.norms.variance @ through.response.T
         diffusion = float(np.mean(np.diag(fresh))) + 2.0 * state.free_norms.cross
-        return {
-            "pairs": state.pairs.observed(through.memory, layer.pairs),
-            "correlation": state.noise.correlation.observed(layer.channels.correlation, layer.masks),
-            "norms": fluctuation + crossed + crossed.T + fresh,
-            "covariance": with_diagonal(kernel, diffused(np.diag(kernel), diffusion, self.closures)),
-        }
+        return _Observed(
+            pairs=state.pairs.observed(through.memory, layer.pairs),
+            correlation=state.noise.correlation.observed(layer.channels.correlation, layer.masks),
+            norms=fluctuation + crossed + crossed.T + fresh,
+            covariance=with_diagonal(kernel, diffused(np.diag(kernel), diffusion, self.closures)),
+        )
 
-    def _grown(self, state, layer) -> float:
+    def _grown(self, state: KernelState, layer: _Layer) -> float:
         return state.noise_gain.behind(layer.through.inverse_slope, state.norms.variance)
 
-    def _normalised(self, state, layer, log_noise, chance) -> dict[str, Lognormal]:
+    def _normalised(
+        self, state: KernelState, layer: _Layer, log_noise: float, chance: FiniteChannelVariance
+    ) -> Laws:
         """The station after batch norm."""
         through, channels, width = layer.through, layer.channels, self.width
         log_mu2 = math.log(through.mu2)
@@ -245,7 +260,10 @@ class _Walk:
         noise = noise_before_masks(state.noise.batch, channels.before_masks(), channels.batch.variance)
         return normalised_moments(log_means, odd, noise, self._grown(state, layer), self.log_input)
 
-    def _activated(self, state, layer, log_noise, kernel, before: Lognormal, chance) -> dict[str, Lognormal]:
+    def _activated(
+        self, state: KernelState, layer: _Layer, log_noise: float, kernel: np.ndarray, before: Lognormal,
+        chance: FiniteChannelVariance,
+    ) -> Laws:  # fmt: skip
         """The station after the ReLU, without ranks; `before` is the moment of nu1 before it."""
         log_means = {
             "log_nu2_signal": math.log(0.5 * layer.through.mu2),
@@ -258,24 +276,27 @@ class _Walk:
             log_means, nu1, chance, self.width, noise, self._grown(state, layer), self.log_input
         )
 
-    def _ranks(self, state, layer, observed) -> dict[str, Lognormal]:
+    def _ranks(self, state: KernelState, layer: _Layer, observed: _Observed) -> Laws:
         """Effective ranks after the ReLU."""
-        noise, covariance, pairs = state.noise, observed["covariance"], observed["pairs"]
+        noise, covariance, pairs = state.noise, observed.covariance, observed.pairs
         values, vectors = np.linalg.eigh(covariance)
         spectrum = sampled_spectrum(np.maximum(values, 0.0), len(values) * pairs)
         rank = float(spectrum.sum() / spectrum[-1])
         slope = vectors[:, -1] ** 2 - np.diag(covariance) / values.sum()
-        relative = 2.0 * pairs * (1.0 - 1.0 / rank) ** 2 + slope @ observed["norms"] @ slope
+        relative = 2.0 * pairs * (1.0 - 1.0 / rank) ** 2 + slope @ observed.norms @ slope
         channels = layer.channels
         differing = noise.point.observed(channels.point) - noise.pair.observed(channels.pair)
-        earlier = observed["correlation"] - channels.correlation.variance
+        earlier = observed.correlation - channels.correlation.variance
         rank_noise, deviation = noise_rank(len(values), self.width, differing, earlier, self.closures)
         return {
             "reff_signal": Lognormal(rank, relative * rank**2),
             "reff_noise": Lognormal(rank_noise, deviation**2),
         }
 
-    def _behind(self, state, layer, covariance, second, log_noise, observed):
+    def _behind(
+        self, state: KernelState, layer: _Layer, covariance: np.ndarray, second: np.ndarray, log_noise: float,
+        observed: _Observed,
+    ) -> Iterator[Step]:  # fmt: skip
         """The station after the first linear layer of a branch: fresh channels of the sampled kernel."""
         noise = state.noise
         sampled = NoiseState(
@@ -284,22 +305,25 @@ class _Walk:
                 name: NoiseFluctuationState(getattr(noise, name).observed(getattr(layer.channels, name)))
                 for name in ("point", "pair", "batch")
             },
-            correlation=NoiseFluctuationState(observed["correlation"]),
+            correlation=NoiseFluctuationState(observed.correlation),
             signal=noise.signal,
             with_signal=FluctuationState(0.0),  # fresh channels
         )
         behind = KernelState(
             covariance,
             second,
-            FluctuationState(observed["pairs"]),
-            FluctuationState(observed["norms"]),
+            FluctuationState(observed.pairs),
+            FluctuationMatrices(observed.norms, np.zeros_like(observed.norms)),
             FluctuationState(0.0),
             sampled,
             NoiseGain(self._grown(state, layer), state.noise_gain.cross),
         )
         yield from self.gaussian("conv", behind)
 
-    def _merged(self, state, layers, branch, second, log_noise, scale) -> KernelState:
+    def _merged(
+        self, state: KernelState, layers: list[_Layer], branch: np.ndarray, second: np.ndarray,
+        log_noise: float, scale: float | None,
+    ) -> KernelState:  # fmt: skip
         """The population after a unit."""
         noise = state.noise
         if scale is None:

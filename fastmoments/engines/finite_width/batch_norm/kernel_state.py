@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..closures import CLOSURES, Closures
-from ..shared.fluctuations import FluctuationState, NoiseGain
+from ..shared.fluctuations import FluctuationMatrices, FluctuationState, NoiseGain
 from ..shared.matrices import centred, with_diagonal
 from ..shared.relu_moments import correlations
 from .noise_sampling import NoiseFluctuationState
@@ -43,8 +43,8 @@ class NoiseState:
     pair: NoiseFluctuationState
     batch: NoiseFluctuationState
     correlation: NoiseFluctuationState
-    signal: FluctuationState
-    with_signal: FluctuationState
+    signal: FluctuationState[float]
+    with_signal: FluctuationState[float]
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ class KernelState:
         Mean of the diagonal of T, not centred.
     pairs : FluctuationState
         q: relative variance of T_ij, i != j.
-    norms : FluctuationState
+    norms : FluctuationMatrices
         V, shape (M, M): covariance over nets of log T_ii and log T_jj.
     free_norms : FluctuationState
         The mean of its diagonal if batch norm had no restoring force, which drives `norm_diffusion`.
@@ -73,9 +73,9 @@ class KernelState:
 
     covariance: np.ndarray
     second: np.ndarray
-    pairs: FluctuationState
-    norms: FluctuationState
-    free_norms: FluctuationState
+    pairs: FluctuationState[float]
+    norms: FluctuationMatrices
+    free_norms: FluctuationState[float]
     noise: NoiseState
     noise_gain: NoiseGain
     shared_weights: np.ndarray | None = None
@@ -102,7 +102,7 @@ def of_images(images: np.ndarray, gain: float) -> KernelState:
         covariance,
         np.diag(gram).copy(),
         FluctuationState(0.0),
-        FluctuationState(nothing, nothing),
+        FluctuationMatrices(nothing, nothing),
         FluctuationState(0.0),
         noise,
         NoiseGain(0.0, np.zeros(points)),
@@ -121,7 +121,7 @@ def resampled(before: KernelState, gain: float, width: int, closures: Closures =
         gain * covariance,
         gain * before.second,
         FluctuationState(before.pairs.variance + pairs),
-        FluctuationState(before.norms.variance + 2.0 / width * c * c, np.zeros((points, points))),
+        FluctuationMatrices(before.norms.variance + 2.0 / width * c * c, np.zeros((points, points))),
         FluctuationState(before.free_norms.variance + 2.0 / width),
         NoiseState(
             noise.log_mean + math.log(gain),
@@ -133,5 +133,5 @@ def resampled(before: KernelState, gain: float, width: int, closures: Closures =
             with_signal=FluctuationState(0.0),
         ),
         before.noise_gain,
-        gain**2 * before.shared_weights,
+        None if before.shared_weights is None else gain**2 * before.shared_weights,
     )

@@ -10,19 +10,19 @@ import math
 import numpy as np
 
 from ..closures import Closures
-from ..shared.fluctuations import FluctuationState, NoiseGain, merged_matrices
+from ..shared.fluctuations import FluctuationMatrices, FluctuationState, NoiseGain, merged_matrices
 from .noise_sampling import HermiteOrders, NoiseFluctuationState
 
 
 def merged_norms(
-    norms: FluctuationState, gain: NoiseGain, shares: tuple[float, float], pulls: list, responses: list,
-    fresh: list, after: np.ndarray, closures: Closures,
-) -> tuple[FluctuationState, NoiseGain]:  # fmt: skip
+    norms: FluctuationMatrices, gain: NoiseGain, shares: tuple[float, float], pulls: list[np.ndarray],
+    responses: list[np.ndarray], fresh: list[np.ndarray], after: np.ndarray, closures: Closures,
+) -> tuple[FluctuationMatrices, NoiseGain]:  # fmt: skip
     """Covariance V of log norms and the noise's gain by it, after a unit.
 
     Parameters
     ----------
-    norms : FluctuationState, of matrices (M, M)
+    norms : FluctuationMatrices
         V before it.
     gain : NoiseGain
     shares : (float, float)
@@ -38,13 +38,16 @@ def merged_norms(
     norms = merged_matrices(norms, share, responses, fresh)
     factors = closures.bound(norms.variance, float(np.log(np.maximum(after, 1e-300)).var()))
     return (
-        FluctuationState(norms.variance * np.outer(factors, factors), norms.cross),
+        FluctuationMatrices(norms.variance * np.outer(factors, factors), norms.cross),
         gain.scaled(factors),
     )
 
 
 def merged_noise(
-    noise: NoiseFluctuationState, shares: tuple[float, float], orders: list[HermiteOrders], memories: list
+    noise: NoiseFluctuationState,
+    shares: tuple[float, float],
+    orders: list[HermiteOrders],
+    memories: list[float],
 ) -> NoiseFluctuationState:
     """Fluctuation of the noise after a unit, each Hermite order of its sampling persisting in its own way."""
     share, noise_share = shares
@@ -53,8 +56,8 @@ def merged_noise(
 
 
 def merged_with_signal(
-    with_signal: FluctuationState, shares: tuple[float, float], sources: list[float]
-) -> FluctuationState:
+    with_signal: FluctuationState[float], shares: tuple[float, float], sources: list[float]
+) -> FluctuationState[float]:
     """Covariance of log mu2 of signal and noise after a unit; sources Cov(1 / (q + eps), q) / N, relative."""
     share, noise_share = shares
     return with_signal.merged(noise_share, [1.0] * len(sources), sources, persists=1.0 - share)

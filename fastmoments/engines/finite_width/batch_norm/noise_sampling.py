@@ -62,7 +62,7 @@ class HermiteOrders:
         return HermiteOrders(*(np.concatenate(pair) for pair in zip(self._all, other._all, strict=True)))
 
     @property
-    def _all(self) -> tuple:
+    def _all(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         return self.variances, self.signal, self.noise
 
     @property

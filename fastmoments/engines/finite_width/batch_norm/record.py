@@ -47,7 +47,8 @@ class BatchNormRecord:
     inverse_square : float
         E (q + eps)^-2 / (E (q + eps)^-1)^2.
     channels : NoiseSampling
-        What channels do to the noise of all points alike; single points are averaged away.
+        What channels do to the noise of all points alike; single points are averaged away. Set when the
+        batch norm is done.
     batch : NoiseFluctuationState
         Sampling variance of log mu2 of the noise before batch norm, O(1/N).
     grown : float
@@ -70,7 +71,7 @@ class BatchNormRecord:
     batch: NoiseFluctuationState
     grown: float
     inverse_square: float = 1.0
-    channels: NoiseSampling | None = None
+    channels: NoiseSampling = field(init=False, repr=False)
     noise_factors: list[float] = field(default_factory=list)
     first: tuple[float, float] = (0.0, 0.0)
     closures: Closures = CLOSURES
@@ -79,7 +80,8 @@ class BatchNormRecord:
     @cached_property
     def slopes(self) -> tuple[np.ndarray, np.ndarray]:
         """Derivatives of log nu1 and log mu4 by the logarithms of the images' norms."""
-        return tuple(slope.reshape(len(self.fresh), -1).sum(1) for slope in self.through.slopes)
+        nu1, mu4 = (slope.reshape(len(self.fresh), -1).sum(1) for slope in self.through.slopes)
+        return nu1, mu4
 
     @cached_property
     def bend(self) -> np.ndarray:

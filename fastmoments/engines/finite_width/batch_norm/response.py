@@ -103,8 +103,8 @@ class BatchNormResponse:
     @cached_property
     def slopes(self) -> tuple[np.ndarray, np.ndarray]:
         """Derivatives of log nu1 and log mu4 after batch norm by log S_ii, each of shape (M,)."""
-        degrees = zip(self.others, (0.5, 2.0), strict=True)
-        return tuple(_slope(mix, self.vectors, power) for mix, power in degrees)
+        absolute, fourth = self.others
+        return _slope(absolute, self.vectors, 0.5), _slope(fourth, self.vectors, 2.0)
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,7 @@ import numpy as np
 
 from ..shared.lognormal import Lognormal, chi_moment
 from ..shared.matrices import image_norms
+from .finite_channel_variance import FiniteChannelVariance
 from .noise_sampling import NoiseFluctuationState
 
 
@@ -94,8 +95,8 @@ def normalised_moments(
 
 
 def activated_moments(
-    log_means: dict[str, float], nu1: Lognormal, chance, width: int, noise: float, grown: float,
-    log_input: float,
+    log_means: dict[str, float], nu1: Lognormal, chance: FiniteChannelVariance, width: int, noise: float,
+    grown: float, log_input: float,
 ) -> dict[str, Lognormal]:  # fmt: skip
     """Station after the ReLU, without ranks.
 

@@ -83,7 +83,9 @@ class AngleMoments:
         root = (1.0 - part) * np.sqrt(self.log_variance) + part * np.sqrt(branch.log_variance)
         return AngleMoments(tau, root**2, log_shrink)
 
-    def _step(self, width, falls, slope, between, noise) -> AngleMoments:
+    def _step(
+        self, width: float, falls: np.ndarray, slope: np.ndarray, between: np.ndarray, noise: np.ndarray
+    ) -> AngleMoments:
         shrink = np.maximum(between, 0.0) / (8.0 * width)
         tau = 1.0 - np.exp(shrink) * (1.0 - falls)
         tau = np.maximum(tau, 0.0)

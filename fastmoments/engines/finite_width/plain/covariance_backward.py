@@ -29,13 +29,14 @@ from ..shared.hermite_forms import (
     rectified_form,
     square_form,
 )
+from ..shared.lognormal import Passing
 from .functionals import FUNCTIONALS, functionals
 
 
 def deviations(
     covariances: list[np.ndarray], alignments: list[float], depths: list[int], width: int,
     first: np.ndarray | None = None,
-) -> Generator[tuple, None, list[dict[str, float]]]:  # fmt: skip
+) -> Generator[Passing, None, list[dict[str, float]]]:  # fmt: skip
     """Carry gradients back through rectified layers, and a linear one before them.
 
     Parameters

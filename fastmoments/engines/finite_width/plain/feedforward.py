@@ -11,11 +11,13 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from ....nets.layers import Conv
+from ....nets.network import Network
 from ..closures import CLOSURES, Closures
 from ..shared.depth_interpolation import backward_depths, interpolated_between
 from ..shared.hermite_forms import GaussianField
+from ..shared.lognormal import Step
 from ..shared.relu_moments import correlations
+from ..shared.units import convolutions, stem_of
 from .angle_closure import AngleMoments
 from .covariance_backward import deviations
 from .layer_state import LayerState, StationMeans, sampled, with_sampled_spectrum
@@ -23,17 +25,20 @@ from .noise_diffusion import NoiseDiffusion
 
 
 def stations(
-    network,
+    network: Network,
     images: np.ndarray,
     width: int,
-    depths: frozenset,
+    depths: frozenset[int],
     log_input: float,
     closures: Closures = CLOSURES,
-) -> Iterator:
+) -> Iterator[Step]:
     """Yield (depth, loc, laws) of every station wanted; parameters as of `batch_norm.fully_connected`."""
-    gains = [layer.weights.gain for unit in network.units for layer in unit if isinstance(layer, Conv)]
-    linear = bool(network.stem)
-    covariances, alignments, forward = [], [], {}
+    gains = [conv.weights.gain for unit in network.units for conv in convolutions(unit)]
+    stem = stem_of(network)
+    linear = stem is not None
+    covariances: list[np.ndarray] = []
+    alignments: list[float] = []
+    forward: dict[tuple[int, str], StationMeans] = {}
     for depth, place in enumerate(_walk(images, len(gains), width, linear, closures)):
         yield depth, None, None
         covariances.append(place.kernel)
@@ -51,7 +56,7 @@ def stations(
     variances = interpolated_between(
         nodes, (yield from deviations(covariances, alignments, nodes, width, first))
     )
-    log_gain = math.log(network.stem[0].weights.gain) if linear else 0.0
+    log_gain = math.log(stem.weights.gain) if stem is not None else 0.0
     if not gains:
         yield 0, "input", forward[0, "act"].laws(variances(0), log_gain, log_input)
     for depth, gain in enumerate(gains, 1):

@@ -34,7 +34,8 @@ class LayerState:
         At infinite width, of He layers.
     typical : shape (M, M)
         The same in a typical net, whose spectrum sampling has spread.
-    angles, noise
+    angles : AngleMoments
+    noise : NoiseDiffusion
         Moments of the angles between points, and of the noise's variances and correlations.
     diagonal : shape (M, M)
         Covariance over nets of log K_ii and log K_jj.
@@ -124,7 +125,7 @@ class StationMeans:
         at: LayerState,
         *,
         rectified: bool,
-        fresh: dict | None = None,
+        fresh: dict[str, float] | None = None,
         ranks: int | None = None,
         closures: Closures = CLOSURES,
     ) -> StationMeans:
@@ -137,6 +138,7 @@ class StationMeans:
         # E sqrt(K_ii) is below the root of E K_ii.
         shrink = -0.125 * float(half @ np.diag(at.diagonal))
         of_half = 0.25 * float(half @ at.diagonal @ half)
+        excess, rank = (None, None) if ranks is None else _ranks(at, ranks, closures)
         return cls(
             rectified,
             mu2=float(np.trace(covariance)) / len(own),
@@ -146,7 +148,8 @@ class StationMeans:
             noise=Lognormal(-0.5 * at.noise.variance(), at.noise.variance()),
             fresh=fresh or {},
             closures=closures,
-            **({} if ranks is None else _ranks(at, ranks, closures)),
+            excess=excess,
+            noise_rank=rank,
         )
 
     @classmethod
@@ -184,7 +187,7 @@ class StationMeans:
             fourth = variances["log_mu4_signal"] + self.fresh.get("log_mu4_signal", 0.0)
             # A mean square of a lognormal variable is that much above the square of its mean.
             laws["log_mu4_signal"] = Lognormal(_log(3.0 * self.fourth) - spread + 2.0 * log_gain, fourth)
-        if self.excess is not None:
+        if self.excess is not None and self.noise_rank is not None:
             variance = min(max(variances["reff_signal"], 0.0), self.closures.most_log_rank_variance)
             mean = self.excess * math.exp(0.5 * variance)
             laws["reff_signal"] = Lognormal(1.0 + mean, math.expm1(variance) * mean**2)
@@ -200,7 +203,7 @@ def _log(value: float) -> float:
     return math.log(value) if value > 0.0 else -math.inf
 
 
-def _ranks(at: LayerState, width: int, closures: Closures) -> dict:
+def _ranks(at: LayerState, width: int, closures: Closures) -> tuple[float, Lognormal]:
     """Effective ranks: that of the signal has a lognormal excess over 1, whose median a typical net has."""
     values = np.maximum(np.linalg.eigvalsh(centred(at.typical)), 0.0)
     noise = at.noise
@@ -212,7 +215,5 @@ def _ranks(at: LayerState, width: int, closures: Closures) -> dict:
         noise.alignment.first,
         closures,
     )
-    return {
-        "excess": float(values.sum() / values[-1]) - 1.0 if values[-1] > 0.0 else 0.0,
-        "noise_rank": Lognormal(mean, deviation**2),
-    }
+    excess = float(values.sum() / values[-1]) - 1.0 if values[-1] > 0.0 else 0.0
+    return excess, Lognormal(mean, deviation**2)

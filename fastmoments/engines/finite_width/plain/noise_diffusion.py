@@ -113,7 +113,10 @@ class NoiseDiffusion:
             self.alignment.diffused(1.0 / width, closures),
         )
 
-    def _step(self, kept, fresh, pair, point, alignment) -> NoiseDiffusion:
+    def _step(
+        self, kept: np.ndarray, fresh: np.ndarray, pair: np.ndarray, point: float,
+        alignment: SignalNoiseAlignment,
+    ) -> NoiseDiffusion:  # fmt: skip
         squared_correlation = np.clip(kept + fresh, 0.0, 1.0)
         np.fill_diagonal(squared_correlation, 0.0)
         return NoiseDiffusion(

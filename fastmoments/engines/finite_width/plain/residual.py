@@ -22,13 +22,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ....nets.layers import Conv
+from ....nets.network import Network
 from ..closures import CLOSURES, Closures
 from ..shared.depth_interpolation import backward_depths, interpolated_between
 from ..shared.fluctuations import FluctuationState
 from ..shared.hermite_forms import GaussianField
+from ..shared.lognormal import Step
 from ..shared.matrices import between_pairs, mean_of_pairs
 from ..shared.relu_moments import ReluMoments, correlations
+from ..shared.units import convolutions, residual_of, stem_of
 from .angle_closure import AngleMoments
 from .layer_state import LayerState, StationMeans, sampled, with_sampled_spectrum
 from .noise_diffusion import NoiseDiffusion, SignalNoiseAlignment
@@ -36,29 +38,28 @@ from .residual_backward import deviations
 
 
 def stations(
-    network,
+    network: Network,
     images: np.ndarray,
     width: int,
-    depths: frozenset,
+    depths: frozenset[int],
     log_input: float,
     closures: Closures = CLOSURES,
-) -> Iterator:
+) -> Iterator[Step]:
     """Yield (depth, loc, laws) of every station wanted; parameters as of `feedforward.stations`."""
-    gains = [
-        [part.weights.gain for part in unit[0].branch if isinstance(part, Conv)] for unit in network.units
-    ]
+    units = [residual for unit in network.units if (residual := residual_of(unit)) is not None]
+    gains = [[conv.weights.gain for conv in convolutions(unit.branch)] for unit in units]
     betas = [
-        unit[0].scale ** 2 * math.prod(0.5 * gain for gain in own)
-        for unit, own in zip(network.units, gains, strict=True)
+        unit.scale**2 * math.prod(0.5 * gain for gain in own) for unit, own in zip(units, gains, strict=True)
     ]
-    kernels, forward = [], {}
+    kernels: list[np.ndarray] = []
+    forward: dict[tuple[int, str], StationMeans] = {}
     for depth, (place, behind_relu) in enumerate(_walk(images, gains, betas, width, closures)):
         yield depth, None, None
         kernels.append(place.kernel)
         if depth in depths or depth + 1 in depths:
             merge = StationMeans.of(sampled(place, width, closures), rectified=False, closures=closures)
             forward[depth, "merge"] = forward[depth + 1, "input"] = merge
-        if depth + 1 in depths:
+        if depth + 1 in depths and behind_relu is not None:
             forward[depth + 1, "act"] = StationMeans.of(
                 behind_relu, rectified=True, ranks=width, closures=closures
             )
@@ -66,9 +67,11 @@ def stations(
     nodes = backward_depths(depths)
     inner = [depth for depth in nodes if depth > 0]
     counts = [len(own) for own in gains]
-    merges, acts = yield from deviations(kernels, betas, counts, nodes, inner, width)
-    merges, acts = interpolated_between(nodes, merges), interpolated_between(inner, acts)
-    log_gain = math.log(network.stem[0].weights.gain)
+    found = yield from deviations(kernels, betas, counts, nodes, inner, width)
+    merges, acts = interpolated_between(nodes, found[0]), interpolated_between(inner, found[1])
+    stem = stem_of(network)
+    assert stem is not None, "a residual net is covered with a stem only"
+    log_gain = math.log(stem.weights.gain)
     for depth, (own, beta) in enumerate(zip(gains, betas, strict=True), 1):
         growth = math.log1p(beta)
         if depth in depths:
@@ -83,7 +86,7 @@ def stations(
 
 
 def _walk(
-    images, gains: list, betas: list, width: int, closures: Closures
+    images: np.ndarray, gains: list[list[float]], betas: list[float], width: int, closures: Closures
 ) -> Iterator[tuple[LayerState, LayerState | None]]:
     """Yield the place before each unit and that after its first ReLU, in units of growth; last, the end."""
     points, features = images.shape
@@ -134,10 +137,10 @@ class _Noise:
     `alignment`'s variance.
     """
 
-    squared_correlation: FluctuationState
-    point: FluctuationState
-    pair: FluctuationState
-    alignment: FluctuationState
+    squared_correlation: FluctuationState[np.ndarray]
+    point: FluctuationState[float]
+    pair: FluctuationState[float]
+    alignment: FluctuationState[float]
     start: SignalNoiseAlignment
 
     @classmethod

@@ -23,13 +23,14 @@ from ..shared.hermite_forms import (
     mask_form,
     rectified_form,
 )
+from ..shared.lognormal import Passing
 from .functionals import FUNCTIONALS, functionals
 
 
 def deviations(
     kernels: list[np.ndarray], betas: list[float], layers: list[int], merges: list[int], acts: list[int],
     width: int,
-) -> Generator[tuple, None, tuple[list[dict[str, float]], list[dict[str, float]]]]:  # fmt: skip
+) -> Generator[Passing, None, tuple[list[dict[str, float]], list[dict[str, float]]]]:  # fmt: skip
     """Carry gradients back through residual units.
 
     Parameters
@@ -67,9 +68,9 @@ def deviations(
                 walks["act", unit + 1] = _Walk.from_relu(unit + 1, fields[0])
         if unit in merges:
             walks["merge", unit] = _Walk.from_merge(unit, kernel)
-    return tuple(
-        [walks[loc, depth].found(width) for depth in depths]
-        for loc, depths in (("merge", merges), ("act", acts))
+    return (
+        [walks["merge", depth].found(width) for depth in merges],
+        [walks["act", depth].found(width) for depth in acts],
     )
 
 

@@ -18,7 +18,7 @@ grows as the root of the depth.
 from __future__ import annotations
 
 import math
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 
 import numpy as np
 from scipy.linalg import eigh
@@ -37,6 +37,7 @@ from ..shared.hermite_forms import (
     pulled_back,
     rectified_form,
 )
+from ..shared.lognormal import Passing
 from ..shared.matrices import centred
 
 #: Layers at which the contribution to one deviation is evaluated.
@@ -44,8 +45,12 @@ EVALUATED = 6
 
 
 def deviations(
-    start: Covariance, convs: list[Conv], share: np.ndarray, masks, nodes: list[int]
-) -> Generator[tuple, None, list[dict[str, float]]]:
+    start: Covariance,
+    convs: list[Conv],
+    share: np.ndarray,
+    masks: Callable[[int, int], np.ndarray],
+    nodes: list[int],
+) -> Generator[Passing, None, list[dict[str, float]]]:
     """Variances, times the width, at the activations of some depths.
 
     Parameters
@@ -136,12 +141,12 @@ def _sampled(covariance: np.ndarray, share: np.ndarray) -> float:
 def _transposed(forms: np.ndarray, grid: tuple[int, int, int], conv: Conv) -> np.ndarray:
     from ....kernels.adjoint import convolve_transposed
 
-    pads = [conv.padded_index(side) for side in grid[1:]]
+    pad_h, pad_w = (conv.padded_index(side) for side in grid[1:])
     scale = 1.0 / conv.kernel_size**2
     return np.array(
         [
             convolve_transposed(
-                form.reshape(*grid, *grid), *pads, conv.dilation, *conv.tap_factors, scale
+                form.reshape(*grid, *grid), pad_h, pad_w, conv.dilation, *conv.tap_factors, scale
             ).reshape(form.shape)
             for form in forms
         ]

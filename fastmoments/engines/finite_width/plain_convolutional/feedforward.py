@@ -28,7 +28,7 @@ both; the variances and r_eff are in `covariance_backward`. The mean of r_eff is
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Generator, Iterator
 
 import numpy as np
 
@@ -36,11 +36,13 @@ from ....covariances.storage import NoiseCovariance
 from ....maps.activation import activate
 from ....maps.convolution import convolve, convolve_diagonal, first_convolution
 from ....nets.layers import Conv, ReLU
+from ....nets.network import Network
 from ...infinite_width.walk import InfiniteWidthWalk
 from ..closures import CLOSURES, Closures
 from ..shared.depth_interpolation import backward_depths, interpolated_between
-from ..shared.lognormal import Lognormal, chi_moment
+from ..shared.lognormal import Laws, Lognormal, Passing, Step, chi_moment
 from ..shared.relu_moments import ReluMoments, correlations
+from ..shared.units import convolutions, stem_of
 from .covariance_backward import deviations
 
 #: Points that stand for a batch, at most; at least two images are taken, of no more positions than these.
@@ -55,19 +57,20 @@ def _positions(stem: Conv, images: np.ndarray) -> int:
 
 
 def stations(
-    network,
+    network: Network,
     images: np.ndarray,
     width: int,
-    depths: frozenset,
+    depths: frozenset[int],
     log_input: float,
     closures: Closures = CLOSURES,
-) -> Iterator:
+) -> Iterator[Step]:
     """Yield (depth, loc, laws) of every station wanted, in walking order.
 
     Parameters are those of `batch_norm.fully_connected.stations`, but that the network is a stem of one Conv,
     then units of Conv and ReLU, all of one kernel and stride 1, and images have the shape (n, h, w, c).
     """
-    stem, convs = network.stem[0], [unit[0] for unit in network.units]
+    stem, convs = stem_of(network), [conv for unit in network.units for conv in convolutions(unit)]
+    assert stem is not None, "a plain convolutional net is covered with a stem only"
     sums, variances = yield from _deviations(stem, convs, images, width, depths, closures)
     for station in InfiniteWidthWalk(network, images, depths=depths):
         depth, loc, moments = station.depth, station.loc, station.moments
@@ -77,7 +80,7 @@ def stations(
         at = variances(behind)
         (nu2, noise), (nu2_variance, noise_variance) = sums[depth, loc]
         mu2 = at["log_mu2_signal"] + (variances(depth)["sampled"] if loc == "conv" else 0.0)
-        laws = {
+        laws: Laws = {
             "log_nu2_signal": Lognormal(moments["log_nu2_signal"] + nu2, nu2_variance),
             "log_mu2_signal": Lognormal(moments["log_mu2_signal"] - 0.5 * mu2, mu2),
             "log_mu2_noise": Lognormal(moments["log_mu2_noise"] + noise, noise_variance),
@@ -89,9 +92,13 @@ def stations(
         yield depth, loc, laws
 
 
+#: By depth and station: shifts of the means (2,) and variances (2,) of log nu2 and log mu2 of the noise.
+_Sums = dict[tuple[int, str], np.ndarray]
+
+
 def _deviations(
-    stem: Conv, convs: list[Conv], images: np.ndarray, width: int, depths: frozenset, closures: Closures
-):
+    stem: Conv, convs: list[Conv], images: np.ndarray, width: int, depths: frozenset[int], closures: Closures
+) -> Generator[Passing, None, tuple[_Sums, Callable[[int], dict[str, float]]]]:
     """What sampling does, over the depth; yields (layer, None, None) on its way.
 
     Returns
@@ -115,7 +122,8 @@ def _deviations(
     first = 2.0 * (1.0 / points + (1.0 - 1.0 / points) / inputs) / width
     # Shift of the mean and variance of log nu2 and of log mu2 of the noise, by the depth where they are seen.
     sums = np.stack([sampled, _law(np.full(len(convs) + 1, first), closures.skewness_square)])
-    found, levels = {(0, "input"): sums[..., 0].T}, []
+    found: _Sums = {(0, "input"): sums[..., 0].T}
+    levels: list[np.ndarray] = []
     for depth, conv in enumerate(convs, 1):
         yield depth, None, None
         found[depth, "input"] = sums[..., depth - 1].T

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
+
 import numpy as np
+from numpy.typing import ArrayLike
 from scipy.interpolate import PchipInterpolator
 
 #: Layers, towards either end of a sum, that are evaluated. With 12 the sums err by less than 1e-3.
@@ -24,11 +27,11 @@ class LayerSum:
         Of 1 to L, at which it is evaluated; both ends among them.
     """
 
-    def __init__(self, depth: int, layers):
+    def __init__(self, depth: int, layers: Iterable[int]) -> None:
         self.depth, self.layers = depth, frozenset(layers)
         self._found: dict[int, np.ndarray] = {}
 
-    def add(self, layer: int, values) -> None:
+    def add(self, layer: int, values: ArrayLike) -> None:
         """What this layer contributes, shape (k,)."""
         self._found[layer] = np.asarray(values)
 
@@ -47,7 +50,7 @@ def layers_towards_both_ends(depth: int, most: int = EVALUATED) -> set[int]:
     return {*steps, *(depth + 1 - step for step in steps)}
 
 
-def backward_depths(depths: frozenset, most: int = NODES) -> list[int]:
+def backward_depths(depths: frozenset[int], most: int = NODES) -> list[int]:
     """Depths of the adjoint pass: about evenly spaced in the logarithm, 0 and both ends included."""
     wanted = sorted(depths)
     if len(wanted) > most:
@@ -59,7 +62,9 @@ def backward_depths(depths: frozenset, most: int = NODES) -> list[int]:
     return sorted({0, *places})
 
 
-def interpolated_between(depths: list[int], found: list[dict[str, float]]):
+def interpolated_between(
+    depths: list[int], found: list[dict[str, float]]
+) -> Callable[[int], dict[str, float]]:
     """A function of depth that gives the numbers in `found`, between whose depths they are interpolated."""
     if len(depths) == 1:
         return lambda depth: found[0]

@@ -16,28 +16,35 @@ A net without skips has w = 1: every sampling noise is fresh.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Generic, TypeVar
 
 import numpy as np
 
+#: One number, or an array of numbers that walk by themselves.
+Values = float | np.ndarray
+Value = TypeVar("Value", float, np.ndarray, Values)
+
 
 @dataclass(frozen=True)
-class FluctuationState:
+class FluctuationState(Generic[Value]):
     """State of a fluctuation d: its variance, and its covariance with n, the next first layer's noise.
 
     Both in one number each, or in a matrix over points.
     """
 
-    variance: float
-    cross: float = 0.0
+    variance: Value
+    cross: Value | float = 0.0
 
-    def observed(self, memory: float, source: float) -> float:
+    def observed(self, memory: Value | float, source: Value | float) -> Value:
         """Variance after the first layer of the branch: of f d + n."""
         return memory**2 * self.variance + 2.0 * memory * self.cross + source
 
     def merged(
-        self, share: float, memories: list, sources: list, stay=None, persists=None
-    ) -> FluctuationState:
+        self, share: float, memories: Sequence[Value | float], sources: Sequence[Value | float],
+        stay: float | None = None, persists: Value | float | None = None,
+    ) -> FluctuationState[Value]:  # fmt: skip
         """After a unit.
 
         Parameters
@@ -53,7 +60,8 @@ class FluctuationState:
         """
         stay = 1.0 - share if stay is None else stay
         persists = stay if persists is None else persists
-        behind, fresh = 1.0, 0.0
+        behind: Value | float = 1.0
+        fresh: Value | float = 0.0
         for memory, source in zip(memories[:0:-1], sources[:0:-1], strict=True):
             fresh += behind**2 * source
             behind *= memory
@@ -73,24 +81,24 @@ class FluctuationRecursion:
     ----------
     at : FluctuationState
         Before the unit.
-    variance : float
+    variance : float, or ndarray
         Where the signal stands.
     """
 
-    def __init__(self, variance=0.0):
-        self.at = FluctuationState(variance)
+    def __init__(self, variance: Values = 0.0) -> None:
+        self.at: FluctuationState[Values] = FluctuationState(variance)
         self.variance = variance
-        self._memories: list = []
-        self._sources: list = []
+        self._memories: list[Values] = []
+        self._sources: list[Values] = []
 
-    def sampled(self, memory, source) -> None:
+    def sampled(self, memory: Values, source: Values) -> None:
         """Through batch norm and ReLU, with the noise of sampling their channels."""
         fresh = not self._memories
         self.variance = self.at.observed(memory, source) if fresh else memory**2 * self.variance + source
         self._memories.append(memory)
         self._sources.append(source)
 
-    def thinned(self, factor) -> None:
+    def thinned(self, factor: Values) -> None:
         """Through a linear layer that multiplies the fluctuation."""
         self.variance = factor**2 * self.variance
         if self._memories:
@@ -107,20 +115,30 @@ class FluctuationRecursion:
         self.variance = self.at.variance
 
 
-def merged_matrices(points: FluctuationState, share: float, responses: list, fresh: list) -> FluctuationState:
+@dataclass(frozen=True)
+class FluctuationMatrices:
+    """State of the fluctuations of all points at once, which mix: as `FluctuationState`, of shape (M, M)."""
+
+    variance: np.ndarray
+    cross: np.ndarray
+
+
+def merged_matrices(
+    points: FluctuationMatrices, share: float, responses: list[np.ndarray], fresh: list[np.ndarray]
+) -> FluctuationMatrices:
     """`FluctuationState.merged` for the fluctuations of all points at once, whose memories are matrices.
 
     Parameters
     ----------
-    points : FluctuationState
-        Of matrices (M, M).
+    points : FluctuationMatrices
     share : float
     responses : list of ndarray, shape (M, M)
         Of each layer of the branch.
     fresh : list of ndarray, shape (M, M)
         Covariances of their sampling.
     """
-    behind, own = np.eye(len(responses[0])), 0.0
+    behind: np.ndarray = np.eye(len(responses[0]))
+    own: Values = 0.0
     for response, source in zip(responses[:0:-1], fresh[:0:-1], strict=True):
         own = own + behind @ source @ behind.T
         behind = behind @ response
@@ -128,7 +146,7 @@ def merged_matrices(points: FluctuationState, share: float, responses: list, fre
     crossed = keep @ points.cross @ through.T
     variance = keep @ points.variance @ keep.T + crossed + crossed.T
     variance += through @ fresh[0] @ through.T + share**2 * own
-    return FluctuationState(variance, (1.0 - share) * (keep @ points.cross + through @ fresh[0]))
+    return FluctuationMatrices(variance, (1.0 - share) * (keep @ points.cross + through @ fresh[0]))
 
 
 @dataclass(frozen=True)
@@ -154,8 +172,9 @@ class NoiseGain:
         return float(self.variance + 2.0 * pull @ self.cross + pull @ points @ pull)
 
     def merged(
-        self, share: float, noise_share: float, pulls: list, responses: list, points: np.ndarray
-    ) -> NoiseGain:
+        self, share: float, noise_share: float, pulls: list[np.ndarray], responses: list[np.ndarray],
+        points: np.ndarray,
+    ) -> NoiseGain:  # fmt: skip
         """After a unit; arguments as for `merged_matrices`, `pulls` the derivatives of its batch norms."""
         pull, behind = pulls[-1], responses[-1]
         for earlier, response in zip(pulls[-2::-1], responses[-2::-1], strict=True):

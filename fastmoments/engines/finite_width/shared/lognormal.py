@@ -29,6 +29,14 @@ class Lognormal(NamedTuple):
         return cls(log_mean - 0.5 * variance, variance)
 
 
+#: The moments of a station, by name.
+Laws = dict[str, Lognormal]
+#: Depth of a walk that goes on without a station.
+Passing = tuple[int, None, None]
+#: What a theory's walk yields: depth, name and laws of a station, or where it is.
+Step = tuple[int, str, Laws] | Passing
+
+
 def chi_moment(noise: Lognormal, signal: Lognormal, log_input: float, shared: float = 0.0) -> Lognormal:
     """Moments of log chi = (log mu2 of the noise - log mu2 of the signal + log mu2 of the images) / 2.
 
@@ -51,7 +59,7 @@ def normal_quantiles(count: int) -> np.ndarray:
 
 
 def station_values(laws: dict[str, Lognormal]) -> tuple[dict[str, float], dict[str, float]]:
-    """Means and deviations, as `moments.Station` holds them."""
+    """Means and deviations, as `protocol.Station` holds them."""
     return (
         {name: float(law.mean) for name, law in laws.items()},
         {name: math.sqrt(max(float(law.variance), 0.0)) for name, law in laws.items()},

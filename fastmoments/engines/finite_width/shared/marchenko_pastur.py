@@ -54,17 +54,17 @@ def sampled_spectrum(values: np.ndarray, ratio: float) -> np.ndarray:
         return values
     positive = values[values > 1e-12 * scale] / scale
     weights = ratio * positive**2 / count
-    x, mass = [], []
+    places, parts = [], []
     # With more points than samples the lowest eigenvalues, those at the largest a, are 0.
     surplus = max(positive.size - count / ratio, 0.0)
     for low, high in _parts(positive, weights)[::-1]:
-        held = np.count_nonzero((-positive > low) & (-positive < high))
+        held = int(np.count_nonzero((-positive > low) & (-positive < high)))
         lost = min(surplus, float(held))
         surplus -= lost
         place, part = _density(low, high, positive, weights, LEAST_POINTS + POINTS * held)
-        x.append(place)
-        mass.append(part * (held - lost))
-    x, mass = np.concatenate(x), np.concatenate(mass)
+        places.append(place)
+        parts.append(part * (held - lost))
+    x, mass = np.concatenate(places), np.concatenate(parts)
     order = np.argsort(x)
     x, mass = x[order], mass[order] / mass.sum()
     # More points than samples, or points without variance, leave a null space.
@@ -147,7 +147,9 @@ def edge_deviation(points: float, width: float) -> float:
     return float(TRACY_WIDOM * scale / edge)
 
 
-def _density(low: float, high: float, values: np.ndarray, weights: np.ndarray, points: int):
+def _density(
+    low: float, high: float, values: np.ndarray, weights: np.ndarray, points: int
+) -> tuple[np.ndarray, np.ndarray]:
     """Places on a part of the spectrum, and the share of its mass at each."""
     angle = (np.arange(points) + 0.5) / points
     # Both ends of a part are square-root edges, which Chebyshev's points resolve.

@@ -11,14 +11,18 @@ from fastmoments.engines.finite_width.batch_norm.merge import (
 )
 from fastmoments.engines.finite_width.batch_norm.noise_sampling import HermiteOrders, NoiseFluctuationState
 from fastmoments.engines.finite_width.closures import CLOSURES
-from fastmoments.engines.finite_width.shared.fluctuations import FluctuationState, NoiseGain
+from fastmoments.engines.finite_width.shared.fluctuations import (
+    FluctuationMatrices,
+    FluctuationState,
+    NoiseGain,
+)
 
 
 def test_norms_and_their_gain_are_those_of_a_sampled_unit():
     """d' = (1 - w) d + w (f d + n); log mu2 of the noise moves by w_n h d."""
     rng, nets, points, w, w_n = np.random.default_rng(0), 400_000, 3, 0.4, 0.7
     response, fresh, pull = np.diag([0.9, 0.8, 1.1]), 0.05 * np.eye(points), np.array([0.2, -0.3, 0.1])
-    before = FluctuationState(0.1 * np.eye(points), np.zeros((points, points)))
+    before = FluctuationMatrices(0.1 * np.eye(points), np.zeros((points, points)))
     norms, gain = merged_norms(
         before, NoiseGain(0.0, np.zeros(points)), (w, w_n), [pull], [response], [fresh],
         after=np.array([1e-3, 1.0, 1e3]), closures=CLOSURES,

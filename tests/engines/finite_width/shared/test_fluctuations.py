@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from numpy.testing import assert_allclose
 
 from fastmoments.engines.finite_width.shared.fluctuations import (
+    FluctuationMatrices,
     FluctuationRecursion,
     FluctuationState,
     merged_matrices,
@@ -94,7 +95,7 @@ def test_merged_matrices_are_numbers_where_points_are_alone(seed, share, layers)
     memories, fresh = rng.uniform(0.2, 1.2, (layers, 4)), rng.uniform(0.1, 1.0, (layers, 4))
     variance, cross = rng.uniform(0.0, 1.0, (2, 4))
     found = merged_matrices(
-        FluctuationState(np.diag(variance), np.diag(cross)),
+        FluctuationMatrices(np.diag(variance), np.diag(cross)),
         share,
         list(map(np.diag, memories)),
         list(map(np.diag, fresh)),
