@@ -8,7 +8,10 @@ from .jit import jit
 from .threads import spread
 
 
-def convolve_transposed(form, pad_h, pad_w, dilation, factors_h, factors_w, scale):
+def convolve_transposed(
+    form: np.ndarray, pad_h: np.ndarray, pad_w: np.ndarray, dilation: int, factors_h: np.ndarray,
+    factors_w: np.ndarray, scale: float,
+) -> np.ndarray:  # fmt: skip
     """Scale times sum_t w_t S_t' G S_t, S_t the shift of every image by tap t, of stride 1.
 
     Parameters

@@ -22,7 +22,9 @@ def _decorrelation(t):
     return t - (sine - theta * (1.0 - t)) / math.pi
 
 
-def mean_decorrelation(tau, spread, nodes, weights):
+def mean_decorrelation(
+    tau: np.ndarray, spread: np.ndarray, nodes: np.ndarray, weights: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
     """E[1 - f(1 - t)] of a lognormal t, and its value at the mean of t.
 
     Parameters

@@ -21,7 +21,10 @@ def _row_sums(form, c, slope, covariance, roots):
     return first, bent, others
 
 
-def rectified_orders(forms, c, k0, slope, covariance, roots):
+def rectified_orders(
+    forms: np.ndarray, c: np.ndarray, k0: np.ndarray, slope: np.ndarray, covariance: np.ndarray,
+    roots: np.ndarray,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:  # fmt: skip
     """Orders 1 to 3 of sum_ab G_ab phi_a phi_b: one visit to every element of G.
 
     Parameters

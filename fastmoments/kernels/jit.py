@@ -3,8 +3,15 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
+from typing import TYPE_CHECKING, TypeVar
 
 import numba
+
+if TYPE_CHECKING:
+    from numba.core.dispatcher import Dispatcher
+
+_Function = TypeVar("_Function", bound=Callable[..., object])
 
 # contract: fused multiply-add. nsz: the sign of zero is free, which lets abs and max vectorise.
 # Never plain True: it would let the compiler assume that there are no NaN.
@@ -14,14 +21,14 @@ FASTMATH = {"contract", "nsz"}
 CACHE = os.environ.get("FASTMOMENTS_CACHE", "1") != "0"
 
 
-def jit():
+def jit() -> Callable[[_Function], Dispatcher[_Function]]:
     """Compile a kernel, which `threads.spread` runs, lazily for whatever arrays come, and cache it."""
-    return numba.njit(
+    return numba.njit(  # type: ignore[call-overload]  # numba's stubs leave out no_cfunc_wrapper
         error_model="numpy", fastmath=set(FASTMATH), nogil=True, cache=CACHE, no_cfunc_wrapper=True
     )
 
 
-def helper(*, reassociate: bool = False):
+def helper(*, reassociate: bool = False) -> Callable[[_Function], Dispatcher[_Function]]:
     """Compile a function that only kernels call, into each of them.
 
     It is cached inside them, and the wrappers for calls from Python and C would only cost compile time. It
@@ -32,7 +39,7 @@ def helper(*, reassociate: bool = False):
     read from the cache before.
     """
     fastmath = {*FASTMATH, "reassoc"} if reassociate else set(FASTMATH)
-    return numba.njit(
+    return numba.njit(  # type: ignore[call-overload]  # of these options numba's stubs leave out three
         error_model="numpy",
         fastmath=fastmath,
         no_cpython_wrapper=True,

@@ -18,7 +18,9 @@ def _correlation(covariance, scale):
     return c, math.sqrt((1.0 - c) * (1.0 + c))
 
 
-def rectified_mixture(pairs, weights, t, inside):
+def rectified_mixture(
+    pairs: np.ndarray, weights: np.ndarray, t: np.ndarray, inside: np.ndarray
+) -> tuple[np.ndarray, ...]:
     """Weighted sums over the Gaussians, all of shape (M, M).
 
     Parameters
@@ -74,7 +76,7 @@ def _rectified_mixture(
                 squares[i, j] = squares[j, i] = square
 
 
-def mean_of_products(pairs, odd):
+def mean_of_products(pairs: np.ndarray, odd: bool) -> np.ndarray:
     """Of every Gaussian the mean over pairs of points of E |y_p y_q|, or of E y_p |y_p| y_q |y_q| if `odd`.
 
     With a, b the variances, c the correlation and s = sqrt(1 - c^2) they are

@@ -24,7 +24,7 @@ def _sums(a, square, values, weights):
     return total, slope, shift
 
 
-def real_curve(a, values, weights):
+def real_curve(a: np.ndarray, values: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """b^2 and x at every a, with w = a - ib, of x = -w + sum_k g_k / values_k / (1 + values_k / w).
 
     b^2 is the root of 1 / H - 1, H(b^2) = sum_k g_k / ((values_k + a)^2 + b^2), by Newton: 1 / H is concave
@@ -70,7 +70,9 @@ def _power_sum(a, values, weights, cubed):
     return total
 
 
-def bisected(below, above, values, weights, cubed, level):
+def bisected(
+    below: np.ndarray, above: np.ndarray, values: np.ndarray, weights: np.ndarray, cubed: bool, level: float
+) -> np.ndarray:
     """Where the sum of weights / (values + a)^2, or of third powers, is `level`: shape (n,), just above it.
 
     Parameters

@@ -14,16 +14,20 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from queue import SimpleQueue
-from typing import Any
 
 import numba
+
+#: What is left of a worker's call: None, or what it raised.
+_Done = SimpleQueue[BaseException | None]
+#: A kernel, its arguments, and where its end is told.
+_Task = tuple[Callable[..., object], tuple[object, ...], _Done]
 
 _limit: ContextVar[int | None] = ContextVar("threads", default=None)
 
 
 def available() -> int:
     """Threads that the process may use: its processors, or ``NUMBA_NUM_THREADS``."""
-    return int(numba.config.NUMBA_NUM_THREADS)
+    return int(numba.config.NUMBA_NUM_THREADS)  # type: ignore[attr-defined]  # set when numba is loaded
 
 
 def workers() -> int:
@@ -44,8 +48,8 @@ def limited(threads: int | None) -> Iterator[None]:
 class _Team:
     """Threads that wait for kernels, started when they are first needed."""
 
-    def __init__(self):
-        self.tasks: SimpleQueue = SimpleQueue()
+    def __init__(self) -> None:
+        self.tasks: SimpleQueue[_Task] = SimpleQueue()
         self.threads: list[threading.Thread] = []
         self.lock = threading.Lock()
 
@@ -59,7 +63,7 @@ class _Team:
                     self.threads.append(thread)
 
     @staticmethod
-    def _work(tasks: SimpleQueue) -> None:
+    def _work(tasks: SimpleQueue[_Task]) -> None:
         while True:
             kernel, args, done = tasks.get()
             try:
@@ -83,7 +87,7 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_forget)
 
 
-def spread(kernel: Callable, *args: Any) -> None:
+def spread(kernel: Callable[..., object], *args: object) -> None:
     """Run ``kernel(worker, workers, *args)`` for every worker, each in a thread.
 
     Raises what a worker raises. An interrupt comes through at once; what other workers still write is then
@@ -92,7 +96,7 @@ def spread(kernel: Callable, *args: Any) -> None:
     count = workers()
     others, team = count - 1, _team
     team.grow(others)
-    done: SimpleQueue = SimpleQueue()
+    done: _Done = SimpleQueue()
     for worker in range(1, count):
         team.tasks.put((kernel, (worker, count, *args), done))
     kernel(0, count, *args)
