@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from ..scans.results import GAUSSIAN_LAWS, Scan
 from .scans import BLUE, ORANGE, PURPLE, VERMILION, _facts, _page
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 LABELS = {
     "log_nu2_signal": r"$\log\,\nu_2(x)$",
@@ -15,7 +21,12 @@ LABELS = {
 COLOURS = (BLUE, ORANGE, VERMILION, PURPLE)
 
 
-def plot_histograms(scan: Scan, depths=None, beside: dict | None = None, moments=GAUSSIAN_LAWS):
+def plot_histograms(
+    scan: Scan,
+    depths: Sequence[int] | np.ndarray | None = None,
+    beside: Mapping[str, Mapping[int, tuple[float, float]]] | None = None,
+    moments: Sequence[str] = GAUSSIAN_LAWS,
+) -> Figure:
     """Draw the laws of log nu2, log mu2 of the noise and log chi over random nets, at a few depths.
 
     Parameters

@@ -8,15 +8,26 @@ from __future__ import annotations
 
 import io
 import math
+import os
 import textwrap
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ..scans.files import checked_ending, write_atomically
 from ..scans.results import Curve, Scan, main_loc
 from ..scans.verdict import EXPLODING, ONE_DIMENSIONAL, WELL_BEHAVED, Verdict
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.axis import Axis
+    from matplotlib.figure import Figure
+    from matplotlib.lines import Line2D
+
+#: Keywords of what is drawn, as matplotlib takes them.
+Look = dict[str, Any]
 
 # What figures are saved as, and the metadata that would make two savings differ.
 FORMATS = {".png": {"Software": None}, ".pdf": {"CreationDate": None}, ".svg": {"Date": None}}
@@ -33,18 +44,18 @@ NO_LABEL = "no verdict at this depth"
 
 # The axes that both pages have, and a scan's curves on them. A level is dashed: a value, what it means, and
 # the share of the panel left for these words, below the value or, if negative, above it.
-GROWTH = {"label": r"$\delta\chi$", "level": (1.0, "no growth", 0.1)}
-RANK = {"label": r"$r_{\mathrm{eff}}$", "level": (1.0, "a single direction", 0.1), "log_y": True}
-GROWTH_CURVES = {
+GROWTH: Look = {"label": r"$\delta\chi$", "level": (1.0, "no growth", 0.1)}
+RANK: Look = {"label": r"$r_{\mathrm{eff}}$", "level": (1.0, "a single direction", 0.1), "log_y": True}
+GROWTH_CURVES: dict[str, Look] = {
     "delta_chi": {"label": r"$\delta\chi$", "color": BLACK, "linewidth": 2.8},
     "delta_chi_bn": {"label": r"$\delta_{\mathrm{BN}}\,\chi$: batch norm", "color": ORANGE},
     "delta_chi_phi": {"label": r"$\delta_\phi\,\chi$: activation", "color": SKY, "linestyle": (0, (4, 2))},
 }
-RANK_CURVES = {
+RANK_CURVES: dict[str, Look] = {
     "reff_signal": {"label": "signal", "color": BLUE},
     "reff_noise": {"label": "noise", "color": ORANGE},
 }
-DASHED = {"linewidth": 1.0, "linestyle": (0, (4, 3))}
+DASHED: Look = {"linewidth": 1.0, "linestyle": (0, (4, 3))}
 
 STYLE = {
     "font.size": 10, "axes.titlesize": 10.5, "axes.titlelocation": "left", "axes.titlepad": 8,
@@ -57,7 +68,7 @@ STYLE = {
 }  # fmt: skip
 
 
-def plot_scan(scan: Scan):
+def plot_scan(scan: Scan) -> Figure:
     """Draw the four panels of one scan: growth per layer, sensitivity, effective ranks, shape.
 
     A curve that was not taken is left out; one-sigma bands over random nets stand where the scan knows
@@ -76,7 +87,7 @@ def plot_scan(scan: Scan):
     """
     label = scan.verdict.label
     with _page(10, 7.6, scan.architecture["name"], _facts(scan)) as figure:
-        words = {"size": 15, "weight": "bold", "color": HEALTH[label], "ha": "right", "va": "top"}
+        words: Look = {"size": 15, "weight": "bold", "color": HEALTH[label], "ha": "right", "va": "top"}
         figure.text(0.98, 0.974, label or NO_LABEL, **words)
         grid = figure.add_gridspec(2, 2)
         growth, sensitivity, ranks = (figure.add_subplot(grid[at]) for at in ((0, 0), (0, 1), (1, 0)))
@@ -85,11 +96,12 @@ def plot_scan(scan: Scan):
         _sensitivity(sensitivity, scan, "(b)  Sensitivity to noise, relative to the images")
         curves = [(scan, name, look) for name, look in RANK_CURVES.items()]
         _panel(ranks, curves, "(c)  Effective rank", legend=True, **RANK)
-        _shape(*grid[1, 1].subgridspec(2, 1).subplots(sharex=True), scan, "(d)  Shape of the signal")
+        upper, lower = grid[1, 1].subgridspec(2, 1).subplots(sharex=True, squeeze=False)[:, 0]
+        _shape(upper, lower, scan, "(d)  Shape of the signal")
     return figure
 
 
-def plot_compare(scans: Iterable[Scan]):
+def plot_compare(scans: Iterable[Scan]) -> Figure:
     """Draw several scans on one page, usually of the four families: cards with verdicts, and the curves.
 
     Sensitivity is drawn twice: over linear depth an exponential is a straight line, over logarithmic
@@ -113,7 +125,7 @@ def plot_compare(scans: Iterable[Scan]):
     common = [fact for fact in facts[0] if all(fact in other for other in facts)]
     rows, columns = math.ceil(len(scans) / 4), min(len(scans), 4)
 
-    def drawn(name):
+    def drawn(name: str) -> list[tuple[Scan, str, Look]]:
         return [(scan, name, look) for scan, look in zip(scans, looks, strict=True)]
 
     with _page(12, 7.3 + 1.3 * rows, "Signal and noise through random nets", common) as figure:
@@ -134,7 +146,7 @@ def plot_compare(scans: Iterable[Scan]):
     return figure
 
 
-def save_figure(figure, path) -> None:
+def save_figure(figure: Figure, path: str | os.PathLike[str]) -> None:
     """Write a figure to a .png, .pdf or .svg file, all of it or nothing, the same bytes every time.
 
     Raises
@@ -152,7 +164,7 @@ def save_figure(figure, path) -> None:
 # --- panels ---------------------------------------------------------------------------------------------
 
 
-def _sensitivity(axes, scan: Scan, title: str) -> None:
+def _sensitivity(axes: Axes, scan: Scan, title: str) -> None:
     """Draw chi and, dashed over the second half of the depth, the law that the verdict read off it."""
     verdict = scan.verdict
     name, axis = _chi([scan])
@@ -168,7 +180,7 @@ def _sensitivity(axes, scan: Scan, title: str) -> None:
         axes.plot(reach * end, values, color=BLACK, **DASHED)
 
 
-def _shape(upper, lower, scan: Scan, title: str) -> None:
+def _shape(upper: Axes, lower: Axes, scan: Scan, title: str) -> None:
     """Draw mu4 above nu1, with their values for a Gaussian."""
     loc = main_loc("mu4_signal", scan.moments.get("mu4_signal") or scan.locs)
     mu4, mu2, nu1, nu2 = (_curve(scan, f"{name}_signal", loc) for name in ("mu4", "mu2", "nu1_abs", "nu2"))
@@ -180,13 +192,13 @@ def _shape(upper, lower, scan: Scan, title: str) -> None:
         place, labels = f"at station {loc}", (r"$\mu_4 / \mu_2^2$", r"$\nu_1 / \sqrt{\nu_2}$")
     heavy = mu4 is not None and bool(np.any(np.isfinite(mu4.mean) & (mu4.mean > 30.0)))
     look, nu1_level = {"color": PURPLE}, (math.sqrt(2.0 / math.pi), "Gaussian", -0.25)
-    mu4_axis = {"level": (3.0, "Gaussian", 0.25), "log_y": heavy}
+    mu4_axis: Look = {"level": (3.0, "Gaussian", 0.25), "log_y": heavy}
     _panel(upper, [(scan, mu4, look)], f"{title} {place}", labels[0], **mu4_axis)
     _panel(lower, [(scan, nu1, look)], "", labels[1], level=nu1_level)
     upper.label_outer()
 
 
-def _card(axes, scan: Scan, facts: list[str], look: dict) -> None:
+def _card(axes: Axes, scan: Scan, facts: list[str], look: Look) -> None:
     """Write a scan's name, its verdict and what sets it apart, on the colour of its health."""
     verdict, colour = scan.verdict, HEALTH[scan.verdict.label]
     axes.set(xlim=(0, 1), ylim=(0, 1), xticks=[], yticks=[], facecolor=f"{colour}1A")
@@ -194,16 +206,22 @@ def _card(axes, scan: Scan, facts: list[str], look: dict) -> None:
     axes.plot([0.04, 0.085, 0.13], [0.87] * 3, **look | {"markevery": [1]})
     rank = "" if verdict.reff_last is None else rf"$r_{{\mathrm{{eff}}}} = {verdict.reff_last:.3g}$"
     apart = textwrap.fill(", ".join(facts), 45, max_lines=3, placeholder=" ...")
-    for x, y, words, style in (
+    lines: tuple[tuple[float, float, str, Look], ...] = (
         (0.16, 0.87, scan.architecture["name"], {"size": 12, "weight": "bold", "parse_math": False}),
         (0.04, 0.67, verdict.label or NO_LABEL, {"size": 12, "weight": "bold", "color": colour}),
         (0.04, 0.50, ",  ".join(filter(None, (_law(verdict), rank))), {}),
         (0.04, 0.40, apart, {"size": 8, "color": GREY, "va": "top", "parse_math": False}),
-    ):
-        axes.text(x, y, words, **{"va": "center"} | style).set_in_layout(False)
+    )
+    centred: Look = {"va": "center"}
+    for x, y, words, style in lines:
+        axes.text(x, y, words, **centred | style).set_in_layout(False)
 
 
-def _panel(axes, curves, title, label, *, level=None, shade=None, legend=False, log_x=False, log_y=False):
+def _panel(
+    axes: Axes, curves: Iterable[tuple[Scan, Curve | str | None, Look]], title: str, label: str, *,
+    level: tuple[float, str, float] | None = None, shade: str | None = None, legend: bool = False,
+    log_x: bool = False, log_y: bool = False,
+) -> bool:  # fmt: skip
     """Draw each (scan, curve or its name, look) and all around them; return whether there was any.
 
     The curves of scans with the label `shade` are shaded down to where the images stand.
@@ -227,7 +245,7 @@ def _panel(axes, curves, title, label, *, level=None, shade=None, legend=False, 
         value, words, room = level
         axes.axhline(value, color=GREY, **DASHED)
         axes.margins(y=abs(room))
-        place = {"xycoords": axes.get_yaxis_transform(), "textcoords": "offset points", "size": 8.5}
+        place: Look = {"xycoords": axes.get_yaxis_transform(), "textcoords": "offset points", "size": 8.5}
         offset, side = ((0, -3), "top") if room > 0 else ((0, 2), "bottom")
         axes.annotate(words, (0.995, value), offset, ha="right", va=side, color=GREY, **place)
     _ticks(axes.xaxis, integer=True)
@@ -235,7 +253,7 @@ def _panel(axes, curves, title, label, *, level=None, shade=None, legend=False, 
     return True
 
 
-def _draw(axes, scan: Scan, curve: Curve | None, look: dict):
+def _draw(axes: Axes, scan: Scan, curve: Curve | None, look: Look) -> Line2D | None:
     """Draw a curve and its one-sigma band; return the line, or None if there is nothing to show."""
     if curve is None:
         return None
@@ -244,7 +262,8 @@ def _draw(axes, scan: Scan, curve: Curve | None, look: dict):
     if not shown.any():
         return None
     mean = np.where(shown, curve.mean, np.nan)
-    (line,) = axes.plot(scan.depth, mean, **{"marker": "o" if shown.sum() < 12 else ""} | look)
+    marked: Look = {"marker": "o" if shown.sum() < 12 else ""}
+    (line,) = axes.plot(scan.depth, mean, **marked | look)
     if curve.sigma is not None:
         # On a logarithmic axis a band that reaches zero ends a decade below its curve.
         low = np.maximum(mean - curve.sigma, 0.1 * mean if log_y else -np.inf)
@@ -252,7 +271,7 @@ def _draw(axes, scan: Scan, curve: Curve | None, look: dict):
     return line
 
 
-def _ticks(axis, *, integer: bool = False) -> None:
+def _ticks(axis: Axis, *, integer: bool = False) -> None:
     """Round ticks; on a logarithmic axis of few decades plain numbers, and several in each."""
     from matplotlib.ticker import LogLocator, MaxNLocator
 
@@ -269,7 +288,7 @@ def _ticks(axis, *, integer: bool = False) -> None:
 
 
 @contextmanager
-def _style():
+def _style() -> Iterator[None]:
     try:
         import matplotlib.style
     except ImportError:
@@ -279,16 +298,17 @@ def _style():
 
 
 @contextmanager
-def _page(width: float, height: float, title: str, facts: list[str]):
+def _page(width: float, height: float, title: str, facts: list[str]) -> Iterator[Figure]:
     """Give an empty page under a heading; its layout is fixed once, so that savings do not differ."""
     with _style():
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
+        from matplotlib.layout_engine import ConstrainedLayoutEngine
 
-        figure = Figure(figsize=(width, height), dpi=120, layout="constrained")
+        layout = ConstrainedLayoutEngine(rect=(0, 0, 1, 1 - 0.85 / height))
+        figure = Figure(figsize=(width, height), dpi=120, layout=layout)
         FigureCanvasAgg(figure)
-        figure.get_layout_engine().set(rect=(0, 0, 1, 1 - 0.85 / height))
-        heading = {"x": 0.2 / width, "va": "top", "parse_math": False}
+        heading: Look = {"x": 0.2 / width, "va": "top", "parse_math": False}
         figure.text(y=1 - 0.2 / height, s=title, size=17, weight="bold", **heading)
         figure.text(y=1 - 0.58 / height, s="  \N{MIDDLE DOT}  ".join(facts), color=GREY, **heading)
         yield figure
@@ -305,7 +325,7 @@ def _curve(scan: Scan, name: str, loc: str | None = None) -> Curve | None:
     return at.get(loc or main_loc(name, at)) if at else None
 
 
-def _chi(scans: list[Scan]) -> tuple[str, dict]:
+def _chi(scans: list[Scan]) -> tuple[str, Look]:
     """Choose which curve shows chi, and its axis."""
     logs = [curve.mean for scan in scans if (curve := _curve(scan, "log_chi"))]
     if any(np.any(np.isfinite(log) & (np.abs(log) > LARGEST_LOG)) for log in logs):
@@ -316,7 +336,9 @@ def _chi(scans: list[Scan]) -> tuple[str, dict]:
 def _law(verdict: Verdict) -> str:
     rate = f"{float(f'{verdict.rate or 0.0:.2g}'):g}"  # two digits, without an exponent
     power, exponential = rf"$\chi \sim l^{{\,{rate}}}$", rf"$\chi \sim \exp({rate}\,l)$"
-    return {"power": power, "exponential": exponential, "bounded": r"$\chi$ bounded"}.get(verdict.law, "")
+    return {"power": power, "exponential": exponential, "bounded": r"$\chi$ bounded"}.get(
+        verdict.law or "", ""
+    )
 
 
 def _facts(scan: Scan) -> list[str]:
@@ -334,9 +356,9 @@ def _facts(scan: Scan) -> list[str]:
     return list(filter(None, facts))
 
 
-def _looks(scans: list[Scan]) -> list[dict]:
+def _looks(scans: list[Scan]) -> list[Look]:
     """Choose colours, a family's own where it is free, and markers that alternate where curves coincide."""
-    looks: list[dict] = []
+    looks: list[Look] = []
     spare = [PURPLE, ORANGE, BLACK, *FAMILY_COLOURS.values(), GREY]
     for index, scan in enumerate(scans):
         own = FAMILY_COLOURS.get(scan.architecture["name"], PURPLE)

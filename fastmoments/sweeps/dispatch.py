@@ -13,9 +13,18 @@ import os
 import signal
 import threading
 from collections import Counter, deque
-from collections.abc import Callable, Iterator
-from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Executor, ProcessPoolExecutor, wait
+from collections.abc import Callable, Generator, Iterator
+from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Executor, Future, ProcessPoolExecutor, wait
 from contextlib import contextmanager
+from typing import TYPE_CHECKING, TypeVar
+
+if TYPE_CHECKING:
+    from multiprocessing.connection import Connection
+
+Result = TypeVar("Result")
+
+#: A function and its arguments, as one tuple.
+Call = tuple[Callable[..., object], *tuple[object, ...]]
 
 #: How often an item may lose its worker.
 ATTEMPTS = 3
@@ -36,7 +45,7 @@ class WorkersLost(RuntimeError):
 class Lost:
     """What comes in place of the result of an item that lost its worker every time."""
 
-    def __init__(self, problem: BaseException):
+    def __init__(self, problem: BaseException) -> None:
         self.problem = problem
 
 
@@ -47,15 +56,17 @@ def cores() -> int:
     return os.cpu_count() or 1
 
 
-def in_this_process(function: Callable, items: dict[str, tuple]) -> Iterator[tuple[str, object]]:
+def in_this_process(
+    function: Callable[..., Result], items: dict[str, tuple]
+) -> Generator[tuple[str, Result], None, None]:
     """Work on one item after the other, here."""
     for key, arguments in items.items():
         yield key, function(*arguments)
 
 
 def on_executor(
-    function: Callable, items: dict[str, tuple], executor: Executor
-) -> Iterator[tuple[str, object]]:
+    function: Callable[..., Result], items: dict[str, tuple], executor: Executor
+) -> Generator[tuple[str, Result | Lost], None, None]:
     """Work on the items on an executor that belongs to someone else; it is not shut down.
 
     Parameters
@@ -77,9 +88,10 @@ def on_executor(
     WorkersLost
         If the executor takes no more work, or gives no sign of life after an item was lost.
     """
-    waiting, flying, losses = deque(items), {}, Counter()
+    waiting, losses = deque(items), Counter[str]()
+    flying: dict[Future[Result], str] = {}
 
-    def submit(key):
+    def submit(key: str) -> None:
         try:
             flying[executor.submit(function, *items[key])] = key
         except Exception as problem:  # it is shut down, broken or disconnected, each in its own words
@@ -91,6 +103,7 @@ def on_executor(
                 submit(waiting.popleft())
             for future in wait(flying, return_when=FIRST_COMPLETED).done:
                 key = flying.pop(future)
+                result: Result | Lost
                 try:
                     result = future.result()
                 except (ImportError, KeyboardInterrupt):
@@ -128,8 +141,8 @@ def _said(problem: BaseException) -> str:
 
 
 def on_processes(
-    function: Callable, items: dict[str, tuple], processes: int, warm: tuple[Callable, tuple] | None = None
-) -> Iterator[tuple[str, object]]:
+    function: Callable[..., Result], items: dict[str, tuple], processes: int, warm: Call | None = None
+) -> Generator[tuple[str, Result | Lost], None, None]:
     """Work on the items in processes of our own, one thread each.
 
     When a process dies, those with it are ended too: nobody can say which item was the cause. A new pool
@@ -153,13 +166,15 @@ def on_processes(
     WorkersLost
         If processes cannot be started.
     """
-    waiting, suspects, flying, losses = deque(items), deque(), {}, Counter()
+    waiting, suspects, losses = deque(items), deque[str](), Counter[str]()
+    flying: dict[Future[Result], str] = {}
     pool = _Pool(processes, warm)
     try:
         while waiting or suspects or flying:
             # Suspects one by one; else a second round is queued, so that no process waits for this one.
             queue, room = (suspects, 1) if suspects else (waiting, 2 * processes)
-            broken, lost = None, []
+            broken: BaseException | None = None
+            lost: list[str] = []
             try:
                 while queue and len(flying) < room:
                     flying[pool.submit(function, *items[queue[0]])] = queue[0]
@@ -170,14 +185,14 @@ def on_processes(
             if broken or any(isinstance(future.exception(), BrokenExecutor) for future in done):
                 done = wait(flying).done  # some may have ended well before the pool broke
             for future in done:
-                key, problem = flying.pop(future), future.exception()
-                if problem is None:
+                key, failure = flying.pop(future), future.exception()
+                if failure is None:
                     yield key, future.result()
-                elif isinstance(problem, BrokenExecutor):
-                    broken = problem
+                elif isinstance(failure, BrokenExecutor):
+                    broken = failure
                     lost.append(key)
                 else:
-                    raise problem
+                    raise failure
             if broken:
                 pool.restart()
                 losses.update(lost)
@@ -194,12 +209,14 @@ def on_processes(
 class _Pool:
     """A pool of processes that can be started anew, and whose processes end with this one."""
 
-    def __init__(self, processes: int, warm):
+    def __init__(self, processes: int, warm: Call | None) -> None:
         self.processes = processes
         self._context = multiprocessing.get_context("spawn")  # numba's threads do not survive a fork
         self._start(warm)
 
-    def _start(self, warm=None) -> None:
+    def _start(self, warm: Call | None = None) -> None:
+        call: Call = (alive,) if warm is None else warm
+        function, *arguments = call
         for _ in range(ATTEMPTS):
             self._lifeline, self._held = self._context.Pipe(duplex=False)
             self._executor = ProcessPoolExecutor(
@@ -208,9 +225,9 @@ class _Pool:
             try:
                 with _uninterrupted():
                     # The others import meanwhile; submitting is what starts them.
-                    first = self._executor.submit(*((alive,) if warm is None else warm))
-                    others = [self._executor.submit(load) for _ in range(self.processes - 1)]
-                for future in (first, *others):
+                    begun: list[Future] = [self._executor.submit(function, *arguments)]
+                    begun += [self._executor.submit(load) for _ in range(self.processes - 1)]
+                for future in begun:
                     future.result()
                 return
             except BrokenExecutor:
@@ -223,7 +240,7 @@ class _Pool:
             'if __name__ == "__main__": before it; or use processes=1.'
         )
 
-    def submit(self, function, *arguments):
+    def submit(self, function: Callable[..., Result], *arguments: object) -> Future[Result]:
         return self._executor.submit(function, *arguments)
 
     def restart(self) -> None:
@@ -242,7 +259,7 @@ class _Pool:
 
 
 @contextmanager
-def _uninterrupted():
+def _uninterrupted() -> Iterator[None]:
     """Keep Ctrl-C waiting; a process that is started meanwhile is deaf to it from its first moment on."""
     if not hasattr(signal, "pthread_sigmask"):
         yield
@@ -254,12 +271,12 @@ def _uninterrupted():
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _prepare(lifeline) -> None:
+def _prepare(lifeline: Connection) -> None:
     """Make a new process a worker: one thread, deaf to Ctrl-C, and gone when the sweep is."""
     os.environ |= dict.fromkeys(_ONE_THREAD, "1")
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
-    def watch():
+    def watch() -> None:
         try:
             lifeline.recv_bytes()  # nothing ever comes but the end, also if the sweep is killed
         except (EOFError, OSError):

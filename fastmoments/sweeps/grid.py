@@ -12,6 +12,7 @@ import os
 import reprlib
 import threading
 import tomllib
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +26,9 @@ from ..scans.engines import METHODS, engine_from, options_of
 from ..scans.results import MOMENTS, main_curve
 from ..scans.scanning import scan
 from ..validation import truth
+
+#: A value of a parameter, as JSON and tables know it.
+Plain = bool | int | float | str | None
 
 #: Items beyond which a typing error is likelier than a wish.
 LIMIT = 100_000
@@ -65,12 +69,12 @@ def engine_options() -> list[str]:
     return [name for name in dict.fromkeys(found) if name != "seed"]
 
 
-def _defaults(function) -> dict:
+def _defaults(function: Callable[..., object]) -> dict:
     signature = inspect.signature(function).parameters.values()
     return {each.name: each.default for each in signature}
 
 
-def filled(grid) -> dict[str, list]:
+def filled(grid: Mapping[str, object]) -> dict[str, list]:
     """The grid in plain values: every parameter, in order, with the list of its values.
 
     Parameters
@@ -103,11 +107,12 @@ def filled(grid) -> dict[str, list]:
     return lists
 
 
-def _values(name: str, value, default) -> list:
+def _values(name: str, value: object, default: object) -> list[Plain]:
     """The values of one parameter; whole numbers among decimal ones become decimal."""
-    single = isinstance(value, (str, bytes, os.PathLike)) or not hasattr(value, "__iter__")
+    single = isinstance(value, (str, bytes, os.PathLike))
+    given = value if isinstance(value, Iterable) and not single else [value]
     try:
-        values = [_plain(name, each) for each in ([value] if single else value)]
+        values = [_plain(name, each) for each in given]
     except TypeError:  # an array without axes
         values = [_plain(name, value)]
     if not values:
@@ -129,7 +134,7 @@ def _values(name: str, value, default) -> list:
     return values
 
 
-def _plain(name: str, value):
+def _plain(name: str, value: object) -> Plain:
     """A value as JSON and tables know it."""
     if isinstance(value, os.PathLike):
         return os.fsdecode(value)
@@ -158,7 +163,7 @@ def expand(lists: dict[str, list]) -> list[dict]:
     if number > LIMIT:
         raise ValueError(f"the grid has {number} scans, more than {LIMIT}, the limit of a sweep.")
     own = {method: options_of(method) for method in METHODS}
-    items = {}
+    items: dict[str, dict] = {}
     for values in itertools.product(*lists.values()):
         item = dict(zip(lists, values, strict=True))
         item |= {name: None for name in engine_options() if name not in own[item["method"]]}
@@ -184,7 +189,8 @@ def check(items: list[dict]) -> dict[str, str]:
     ValueError
         In one sentence, of the net, the images or the engine at fault.
     """
-    seen, digests = set(), {}
+    seen: set[str] = set()
+    digests: dict[str, str] = {}
     tiny = FAMILIES["vanilla"](0, 1, input_conv=False), np.arange(2.0).reshape(2, 1, 1, 1)
     for item in items:
         net = ("family", *_defaults(FAMILIES[item["family"]]))
@@ -202,7 +208,7 @@ def check(items: list[dict]) -> dict[str, str]:
     return digests
 
 
-def _new(seen: set, item: dict, names) -> bool:
+def _new(seen: set[str], item: dict, names: Iterable[str]) -> bool:
     """Whether this combination of values comes for the first time; then take note of it."""
     values = json.dumps({name: item[name] for name in names})
     before = len(seen)
@@ -264,7 +270,7 @@ def _results(item: dict) -> dict:
     options = {name: item[name] for name in _OF_SCANS}
     found = scan(_network(item), images, _engine(item), threads=1, **options)
     verdict = found.verdict
-    row = {"width": found.width, "nets": found.nets}
+    row: dict[str, Plain] = {"width": found.width, "nets": found.nets}
     row |= {"verdict": verdict.label, "law": verdict.law, "rate": _number(verdict.rate)}
     for name, at in found.moments.items():
         curve = main_curve(name, at)
@@ -274,20 +280,20 @@ def _results(item: dict) -> dict:
     return row | {"layer_error": _number(found.provenance.get("layer_error"))}
 
 
-def _number(value) -> float | None:
+def _number(value: float | None) -> float | None:
     return None if value is None or not math.isfinite(value) else float(value)
 
 
 def warm(items: list[dict]) -> None:
     """Compile and cache the kernels that these items need, with the smallest scans that use them."""
-    seen = set()
+    seen: set[str] = set()
     for item in items:
         if _new(seen, item, ("family", "padding", "method")):
             small = {"depth": 1, "count": min(item["count"] or 2, 2), "nets": item["nets"] and 1}
             compute(item | small, __version__)
 
 
-def load_grid(path) -> dict:
+def load_grid(path: str | os.PathLike[str]) -> dict:
     """Read a grid from a TOML file: a value, or an array of values, for each parameter.
 
     Raises

@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
 from ..plots.scans import BLACK, GREY, HEALTH, LARGEST_LOG, _page, _ticks
 from ..scans.verdict import EXPLODING, ONE_DIMENSIONAL, WELL_BEHAVED
-from .grid import TEXTS, columns
+from .grid import TEXTS, Plain, columns
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.axis import Axis
+    from matplotlib.colors import Normalize
+    from matplotlib.figure import Figure
+    from matplotlib.image import AxesImage
 
 #: Panels that fit on a page.
 PANELS = 12
@@ -32,7 +41,17 @@ SYMBOLS = {
 _WIDE = 100.0
 
 
-def axes_of(lists: dict, x: str | None, y: str | None, color: str) -> tuple[str, str]:
+class Table(Protocol):
+    """What is drawn of a sweep: `sweeping.Sweep` has it."""
+
+    @property
+    def grid(self) -> dict[str, list]: ...  # noqa: D102
+    @property
+    def rows(self) -> list[dict]: ...  # noqa: D102
+    def __len__(self) -> int: ...
+
+
+def axes_of(lists: dict[str, list], x: str | None, y: str | None, color: str) -> tuple[str, str]:
     """Choose and check the axes of a heat map; by default the parameters with the most values.
 
     Raises
@@ -63,7 +82,7 @@ def axes_of(lists: dict, x: str | None, y: str | None, color: str) -> tuple[str,
     return x, y
 
 
-def plot_sweep(sweep, x: str | None = None, y: str | None = None, color: str = "chi"):
+def plot_sweep(sweep: Table, x: str | None = None, y: str | None = None, color: str = "chi") -> Figure:
     """Draw a result of a sweep as a heat map.
 
     The other swept parameters have a panel for each of their values. Every cell has a mark for its
@@ -154,7 +173,7 @@ def _scaled(rows: list[dict], color: str) -> tuple[dict[int, float | None], bool
     return values, positive and (color == "chi" or max(finite) >= _WIDE * min(finite)), label
 
 
-def _norm(low: float, high: float, log: bool):
+def _norm(low: float, high: float, log: bool) -> Normalize:
     """Colours from the smallest value to the largest, also if they are the same."""
     from matplotlib.colors import LogNorm, Normalize
 
@@ -164,7 +183,9 @@ def _norm(low: float, high: float, log: bool):
     return Normalize(low - margin, high + margin)
 
 
-def _panel(axes, cells, verdicts, norm, words):
+def _panel(
+    axes: Axes, cells: np.ndarray, verdicts: Mapping[tuple[int, int], str | None], norm: Normalize, words: str
+) -> AxesImage:
     """Draw one panel: colours, marks, and numbers if they fit; return what the colour bar needs."""
     axes.grid(False)
     axes.patch.set(facecolor="#F4F4F4", hatch="////", edgecolor="#BBBBBB")
@@ -178,19 +199,29 @@ def _panel(axes, cells, verdicts, norm, words):
             down, right = np.array(at, float).T
             size = 34.0 if numbered else max(4.0, 34.0 * min(1.0, NUMBERED / columns, NUMBERED / rows))
             lift = 0.24 if numbered else 0.0
-            look = {"marker": marker, "facecolor": HEALTH[verdict], "edgecolor": "white", "linewidth": 0.9}
+            look: dict[str, Any] = {
+                "marker": marker,
+                "facecolor": HEALTH[verdict],
+                "edgecolor": "white",
+                "linewidth": 0.9,
+            }
             axes.scatter(right, down + lift, size, **look)
     for (row, column), value in np.ndenumerate(cells) if numbered else ():
         if math.isfinite(value):
             red, green, blue, _ = image.cmap(norm(value))
             dark = 0.299 * red + 0.587 * green + 0.114 * blue < 0.55
-            look = {"color": "white" if dark else BLACK, "size": 8, "ha": "center", "va": "center"}
-            axes.text(column, row - 0.16, f"{value:.3g}", **look)
+            style: dict[str, Any] = {
+                "color": "white" if dark else BLACK,
+                "size": 8,
+                "ha": "center",
+                "va": "center",
+            }
+            axes.text(column, row - 0.16, f"{value:.3g}", **style)
     axes.set(xlim=(-0.5, columns - 0.5), ylim=(-0.5, rows - 0.5))
     return image
 
 
-def _label(axis, name: str, values: list, *, outer: bool) -> None:
+def _label(axis: Axis, name: str, values: Sequence[Plain], *, outer: bool) -> None:
     """The values of a parameter along an outer axis, thinned out where they would not fit."""
     places = range(0, len(values), math.ceil(len(values) / 14))
     texts = [f"{value:.3g}" if isinstance(value, float) else _text(value) for value in values]
@@ -200,7 +231,7 @@ def _label(axis, name: str, values: list, *, outer: bool) -> None:
     axis.set_label_text(name if outer else "")
 
 
-def _text(value) -> str:
+def _text(value: Plain) -> str:
     if value is None:
         return "none"
     if isinstance(value, float):
@@ -208,7 +239,7 @@ def _text(value) -> str:
     return str(value).rsplit("/", 1)[-1]
 
 
-def _facts(sweep) -> list[str]:
+def _facts(sweep: Table) -> list[str]:
     """How many scans, and what they have in common."""
     shown = ("family", "depth", "kernel_size", "padding", "epsilon", "source", "count", "method", "width")
     single = {name: sweep.grid[name][0] for name in shown if len(sweep.grid[name]) == 1}
@@ -216,14 +247,18 @@ def _facts(sweep) -> list[str]:
     return [f"{len(sweep)} scans", *common]
 
 
-def _legend(figure, verdicts: set) -> None:
+def _legend(figure: Figure, verdicts: set[str]) -> None:
     """What the marks mean, below the panels."""
     from matplotlib.lines import Line2D
 
     handles = []
     for verdict, marker in MARKERS.items():
         if verdict in verdicts:
-            look = {"marker": marker, "markerfacecolor": HEALTH[verdict], "markeredgecolor": GREY}
+            look: dict[str, Any] = {
+                "marker": marker,
+                "markerfacecolor": HEALTH[verdict],
+                "markeredgecolor": GREY,
+            }
             handles.append(Line2D([], [], linestyle="", markersize=7, label=verdict, **look))
     if handles:
         figure.legend(handles=handles, loc="outside lower center", ncols=len(handles), frameon=False)

@@ -33,7 +33,7 @@ class Ledger:
         or being written; or the folder cannot be written to.
     """
 
-    def __init__(self, output, header: dict, resume: bool):
+    def __init__(self, output: str | os.PathLike[str], header: dict, resume: bool) -> None:
         self.path = Path(f"{os.fspath(output)}.partial")
         self.done: dict[str, dict] = {}
         header = {"schema": SCHEMA, **header}
@@ -75,10 +75,11 @@ class Ledger:
             self._file.truncate(sum(map(len, lines[:-1])))
         if not values:
             return False
-        if None in values or values[0].get("schema") != SCHEMA:
+        sound = [value for value in values if value is not None]
+        if len(sound) < len(values) or sound[0].get("schema") != SCHEMA:
             raise ValueError(f"{self.path} is damaged, or no journal of this kind of sweep; remove it.")
-        self._compare(values[0], json.loads(json.dumps(header)))
-        self.done = {value["key"]: value["row"] for value in values[1:]}
+        self._compare(sound[0], json.loads(json.dumps(header)))
+        self.done = {value["key"]: value["row"] for value in sound[1:]}
         return True
 
     def _compare(self, found: dict, wanted: dict) -> None:

@@ -4,18 +4,24 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import os
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 from contextlib import closing
 from dataclasses import dataclass
 from importlib import metadata
 from importlib.util import find_spec
+from typing import TYPE_CHECKING
 
 from .. import __version__
 from ..scans.files import checked_ending, csv_text, write_atomically
 from .dispatch import ATTEMPTS, Lost, cores, in_this_process, on_executor, on_processes
-from .grid import TEXTS, check, columns, compute, expand, filled, key, parameters, warm
+from .grid import TEXTS, Plain, check, columns, compute, expand, filled, key, parameters, warm
 from .ledger import Ledger
+
+if TYPE_CHECKING:
+    import pandas
+    from matplotlib.figure import Figure
 
 ENDINGS = (".csv", ".parquet")
 
@@ -60,7 +66,7 @@ class Sweep:
         swept = ", ".join(f"{len(values)} {name}" for name, values in self.grid.items() if len(values) > 1)
         return f"<Sweep of {len(self)} scans: {swept or 'a single item'}>"
 
-    def to_dataframe(self):
+    def to_dataframe(self) -> pandas.DataFrame:
         """The rows as a pandas DataFrame.
 
         Raises
@@ -74,7 +80,7 @@ class Sweep:
             raise ImportError('to_dataframe needs pandas: pip install "fastmoments[dataframe]".') from None
         return pandas.DataFrame(self.rows)
 
-    def save(self, path) -> None:
+    def save(self, path: str | os.PathLike[str]) -> None:
         """Write the table to `path`, a .csv or .parquet file, all of it or nothing.
 
         Raises
@@ -91,7 +97,7 @@ class Sweep:
         write_atomically(path, content)
 
     @staticmethod
-    def load(path) -> Sweep:
+    def load(path: str | os.PathLike[str]) -> Sweep:
         """Read a table that was saved as .csv or .parquet.
 
         Raises
@@ -113,8 +119,8 @@ class Sweep:
             raise ValueError(f"{path} is not a sweep saved by this fastmoments, or it is damaged.") from None
         return Sweep(lists, rows)
 
-    def plot(self, x: str | None = None, y: str | None = None, color: str = "chi"):
-        """Draw a heat map of one result over two swept parameters (`plot_sweep.plot_sweep`)."""
+    def plot(self, x: str | None = None, y: str | None = None, color: str = "chi") -> Figure:
+        """Draw a heat map of one result over two swept parameters (`heat_map.plot_sweep`)."""
         from .heat_map import plot_sweep
 
         return plot_sweep(self, x, y, color)
@@ -125,7 +131,7 @@ def sweep(
     *,
     executor: Executor | None = None,
     processes: int | None = None,
-    output=None,
+    output: str | os.PathLike[str] | None = None,
     resume: bool = False,
     progress: Callable[[int, int, dict | None], None] | None = None,
 ) -> Sweep:
@@ -201,6 +207,7 @@ def sweep(
         table = Sweep(lists, [{name: rows[item].get(name) for name in names} for item in items])
         if output is not None:
             table.save(output)
+        if journal is not None:
             journal.remove()
         return table
     finally:
@@ -208,7 +215,9 @@ def sweep(
             journal.close()
 
 
-def _results(missing: dict[str, tuple], executor, processes) -> Iterator[tuple[str, dict | Lost]]:
+def _results(
+    missing: dict[str, tuple], executor: Executor | None, processes: int | None
+) -> Generator[tuple[str, dict | Lost], None, None]:
     """Rows by key, from wherever they are computed."""
     if executor is not None:
         return on_executor(compute, missing, executor)
@@ -224,17 +233,17 @@ def _versions() -> dict[str, str]:
     return {"fastmoments": __version__, **others}
 
 
-def _checked_output(path) -> str:
+def _checked_output(path: str | os.PathLike[str]) -> str:
     ending = checked_ending(path, ENDINGS)
     if ending == ".parquet" and find_spec("pyarrow") is None:
         raise ImportError('Parquet files need pyarrow: pip install "fastmoments[parquet]".')
     return ending
 
 
-def _read_csv(path) -> list[dict]:
+def _read_csv(path: str | os.PathLike[str]) -> list[dict]:
     known = parameters()
 
-    def value(name, text):
+    def value(name: str, text: str) -> Plain:
         if text == "":
             return None
         if name in TEXTS:
@@ -252,14 +261,14 @@ def _read_csv(path) -> list[dict]:
         return [{name: value(name, text) for name, text in row.items()} for row in csv.DictReader(file)]
 
 
-def _read_parquet(path) -> list[dict]:
+def _read_parquet(path: str | os.PathLike[str]) -> list[dict]:
     import pyarrow.parquet
 
     with open(path, "rb") as file:
         return pyarrow.parquet.read_table(file).to_pylist()
 
 
-def _parquet(grid: dict[str, Sequence], rows: list[dict]) -> bytes:
+def _parquet(grid: Mapping[str, Sequence], rows: list[dict]) -> bytes:
     """The table as Parquet; the types of its columns do not depend on what the scans found."""
     import pyarrow
     import pyarrow.parquet
@@ -267,7 +276,7 @@ def _parquet(grid: dict[str, Sequence], rows: list[dict]) -> bytes:
     types = {int: pyarrow.int64(), float: pyarrow.float64(), bool: pyarrow.bool_(), str: pyarrow.string()}
     whole = {"width", "nets", "rank", "count"}  # may have no value in any row
 
-    def kind(name):
+    def kind(name: str) -> pyarrow.DataType:
         if name not in grid:
             return types[str if name in TEXTS else float]
         found = {type(value) for value in grid[name] if value is not None}
