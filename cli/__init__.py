@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import sys
 from importlib import import_module
+from typing import Any
 
 import click
 
@@ -31,28 +32,28 @@ FAILED, USAGE, CHECK, STOPPED, BROKEN_PIPE = 1, 2, 3, 130, 141
 class Failure(click.ClickException):
     """An end of the program in one sentence, with an exit code."""
 
-    def __init__(self, sentence: str, exit_code: int):
+    def __init__(self, sentence: str, exit_code: int) -> None:
         super().__init__(sentence)
-        self.exit_code = exit_code
+        self.exit_code = exit_code  # type: ignore[misc]  # click says ClassVar, and reads it off the instance
 
 
 class Commands(click.Group):
     """A group that imports a command when it is called, and turns exceptions into exit codes."""
 
-    def list_commands(self, ctx):
+    def list_commands(self, ctx: click.Context) -> list[str]:
         """Names of the commands, in the order of the help."""
         return list(COMMANDS)
 
-    def get_command(self, ctx, name):
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
         """Import a command; None if there is no such command."""
         return import_module(f".{name}", __name__).command if name in COMMANDS else None
 
-    def format_commands(self, ctx, formatter):
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """List the commands without importing them."""
         with formatter.section("Commands"):
-            formatter.write_dl(COMMANDS.items())
+            formatter.write_dl(list(COMMANDS.items()))
 
-    def invoke(self, ctx):
+    def invoke(self, ctx: click.Context) -> Any:
         """Run the command; what the library refuses becomes a sentence and an exit code."""
         try:
             return super().invoke(ctx)
@@ -87,7 +88,7 @@ class Commands(click.Group):
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100, "show_default": True},
 )
 @click.version_option(__version__, message="fastmoments %(version)s")
-def main():
+def main() -> None:
     """How signal and noise travel through a deep net at initialisation.
 
     Exit codes: 0 done; 1 the computation failed; 2 wrong usage; 3 a check that was asked for failed.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import click
 
 from fastmoments.nets.families import FAMILIES
@@ -23,7 +25,10 @@ SCHEMA = "fastmoments.compare/1"
 @options.plot_option
 @options.fail_option
 @click.pass_context
-def command(ctx, form, output, plot, fail_if, quiet, depth, **given):
+def command(
+    ctx: click.Context, form: str | None, output: Path | None, plot: Path | None, fail_if: tuple[str, ...],
+    quiet: bool, depth: int, **given: object,
+) -> None:  # fmt: skip
     """Set the four families side by side.
 
     vanilla, residual, bn_ff (batch-normalised feed-forward) and bn_res (batch-normalised residual)

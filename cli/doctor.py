@@ -17,7 +17,7 @@ NEEDED = ("numpy", "scipy", "numba", "threadpoolctl", "click")
 
 
 @click.command()
-def command():
+def command() -> None:
     """Check the installation and say what it runs on.
 
     Ends with exit code 1 if a self-test fails.
@@ -63,7 +63,7 @@ def _runtime() -> dict[str, str]:
     cache = "off (FASTMOMENTS_CACHE=0)"
     if CACHE:
         folder = blocks.activate.stats.cache_path
-        writable = os.access(folder, os.W_OK)
+        writable = folder is not None and os.access(folder, os.W_OK)
         cache = f"{folder} ({'writable' if writable else 'NOT writable: every run compiles anew'})"
     return {
         "threads": str(available()),

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import click
 
 from fastmoments.covariances.storage import DTYPES
 from fastmoments.engines.protocol import Engine
-from fastmoments.images.sources import load_images
+from fastmoments.images.sources import Images, load_images
 from fastmoments.nets.families import FAMILIES
 from fastmoments.nets.geometry import PADDINGS
 from fastmoments.nets.network import LOCS, Network
@@ -19,6 +21,10 @@ from fastmoments.scans.verdict import EXPLODING, ONE_DIMENSIONAL, WANTED, WELL_B
 from . import CHECK, Failure
 from .output import FORMATS, PLOT_ENDINGS, refuse_unwritable
 
+#: What click decorates: the function of a command, or the command made of it.
+Command = Callable[..., Any]
+Decorator = Callable[[Command], Command]
+
 #: What --fail-if takes, and the label it means.
 LABELS = {label: label for label in (ONE_DIMENSIONAL, EXPLODING, WELL_BEHAVED)}
 LABELS |= {"one-dimensional": ONE_DIMENSIONAL, "exploding": EXPLODING}
@@ -27,10 +33,10 @@ _PRESET = ("depth", "kernel_size", "padding", "res_depth", "epsilon", "input_con
 _POSITIVE = click.IntRange(min=1)
 
 
-def _together(*options):
+def _together(*options: Decorator) -> Decorator:
     """One decorator of several options, shown in the help in this order."""
 
-    def decorate(command):
+    def decorate(command: Command) -> Command:
         for option in reversed(options):
             command = option(command)
         return command
@@ -41,28 +47,28 @@ def _together(*options):
 class _Finite(click.FloatRange):
     """A range without the infinities and NaN, which FloatRange lets pass."""
 
-    def convert(self, value, param, ctx):
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
         number = super().convert(value, param, ctx)
         if not abs(number) < float("inf"):
             self.fail(f"{value!r} is not a finite number.", param, ctx)
         return number
 
 
-def _writable(ctx, param, path):
+def _writable(ctx: click.Context, param: click.Parameter, path: Path | None) -> Path | None:
     if path is not None:
         refuse_unwritable(path, PLOT_ENDINGS if param.name == "plot" else None)
     return path
 
 
-def _labels(ctx, param, names):
+def _labels(ctx: click.Context, param: click.Parameter, names: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(LABELS[name] for name in names))
 
 
-def _locs(ctx, param, names):
+def _locs(ctx: click.Context, param: click.Parameter, names: tuple[str, ...]) -> tuple[str, ...]:
     return LOCS if "all" in names else tuple(dict.fromkeys(names))
 
 
-def preset_options(depth: int):
+def preset_options(depth: int) -> Decorator:
     """Parameters of a family."""
     return _together(
         click.option("--depth", type=click.IntRange(min=0), default=depth, help="Layers or residual units."),
@@ -76,7 +82,7 @@ def preset_options(depth: int):
     )
 
 
-def data_options(source: str, count: int):
+def data_options(source: str, count: int) -> Decorator:
     """Where the images come from, and the seed of everything random."""
     return _together(
         click.option(
@@ -88,7 +94,7 @@ def data_options(source: str, count: int):
     )  # fmt: skip
 
 
-def engine_options(every: int):
+def engine_options(every: int) -> Decorator:
     """How the moments are computed."""
     return _together(
         click.option("--every", type=_POSITIVE, default=every, help="Depths between recorded ones."),
@@ -110,7 +116,7 @@ threads_option = click.option("--threads", type=_POSITIVE, help="[default: all c
 quiet_option = click.option("--quiet", is_flag=True, help="No progress on stderr.")
 
 
-def output_options(npz: bool = False):
+def output_options(npz: bool = False) -> Decorator:
     """Where the data go and in which form."""
     endings = ".json, .csv or .npz" if npz else ".json or .csv"
     return _together(
@@ -133,7 +139,7 @@ fail_option = click.option(
 )  # fmt: skip
 
 
-def family_or_spec(command):
+def family_or_spec(command: Command) -> Command:
     """Which net: a family by name, or any stack of layers from a file."""
     return _together(
         click.argument("family", type=click.Choice(tuple(FAMILIES)), required=False),
@@ -172,7 +178,7 @@ def chosen_network(ctx: click.Context) -> Network:
     return load_network(spec)
 
 
-def chosen_images(ctx: click.Context):
+def chosen_images(ctx: click.Context) -> Images:
     """The images that --images, --count and --seed name."""
     return load_images(ctx.params["source"], ctx.params["count"], ctx.params["seed"])
 

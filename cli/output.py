@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -12,12 +12,13 @@ import click
 import numpy as np
 
 from fastmoments.scans.files import checked_ending, csv_text, write_atomically
+from fastmoments.scans.results import Scan
 
 FORMATS = ("table", "json", "csv")
 PLOT_ENDINGS = (".png", ".pdf", ".svg")
 
 
-def refuse_unwritable(path: Path, endings=None) -> None:
+def refuse_unwritable(path: Path, endings: Collection[str] | None = None) -> None:
     """Refuse a file that could not be written, before anything is computed.
 
     Raises
@@ -65,7 +66,7 @@ def deliver(forms: dict[str, Callable[[], str]], form: str, output: Path | None)
         write_atomically(output, text.encode())
 
 
-def draw(scans: list, path: Path, quiet: bool) -> None:
+def draw(scans: list[Scan], path: Path, quiet: bool) -> None:
     """Write the figure of one scan, or of several side by side, and say so."""
     from fastmoments.plots.scans import plot_compare, plot_scan, save_figure
 
@@ -79,7 +80,7 @@ def json_text(values: dict) -> str:
     return json.dumps(values, indent=1, allow_nan=False) + "\n"
 
 
-def joined_csv(rows: list[dict], order=()) -> str:
+def joined_csv(rows: list[dict], order: Collection[str] = ()) -> str:
     """Rows that need not have the same keys as CSV; the keys in `order` stand last, in that order."""
     keys = dict.fromkeys(key for row in rows for key in row)
     columns = [*(key for key in keys if key not in order), *(key for key in order if key in keys)]

@@ -35,7 +35,7 @@ def load_scans(path: Path) -> list[Scan]:
 @click.argument("result", type=click.Path(path_type=Path))
 @click.option("--output", type=click.Path(path_type=Path), required=True, help="Figure: .png, .pdf or .svg.")
 @quiet_option
-def command(result, output, quiet):
+def command(result: Path, output: Path, quiet: bool) -> None:
     """Draw a saved scan or comparison.
 
     RESULT is a .json or .npz file of `fastmoments scan`, the .partial file of one that still runs or was

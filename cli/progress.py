@@ -7,7 +7,7 @@ import time
 
 import click
 
-from fastmoments.engines.protocol import Passage
+from fastmoments.engines.protocol import Passage, Station
 
 _SECONDS = 0.1  # between updates; a terminal is slower than the engine
 _CLEAR = "\r\x1b[K"
@@ -23,18 +23,19 @@ class Progress:
     quiet : bool
     """
 
-    def __init__(self, depth: int, quiet: bool):
+    def __init__(self, depth: int, quiet: bool) -> None:
         self.depth = depth
         self.quiet = quiet
         self.live = not quiet and sys.stderr.isatty()
-        self._task, self._next = None, 0.0
+        self._task: str | None = None
+        self._next = 0.0
 
-    def __enter__(self):
+    def __enter__(self) -> Progress:
         if not self.quiet:
             self._watch_compiler()
         return self
 
-    def __exit__(self, *problem):
+    def __exit__(self, *problem: object) -> None:
         if not self.quiet:
             self._unwatch()
         if self.live:
@@ -47,7 +48,7 @@ class Progress:
         self._task, self._next = task, 0.0
         self._say(f"{task} ...")
 
-    def __call__(self, event) -> None:
+    def __call__(self, event: Station | Passage) -> None:
         """Take note of a station, or of where a walk is that has none to give yet."""
         if isinstance(event, Passage):
             self._at("batch", event.batch, event.depth)
@@ -70,12 +71,12 @@ class Progress:
         progress = self
 
         class Compilation(event.Listener):
-            def on_start(self, event):
+            def on_start(self, event: event.Event) -> None:
                 if progress._hint:
                     progress._hint = False
                     progress._say("compiling (first run only) ...")
 
-            def on_end(self, event):
+            def on_end(self, event: event.Event) -> None:
                 pass
 
         self._hint, self._listener = True, Compilation()

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import click
 
+from fastmoments.engines.protocol import Engine
+from fastmoments.images.sources import Images
+from fastmoments.nets.network import Network
 from fastmoments.scans.costs import estimate, free_memory, in_units
 from fastmoments.scans.files import csv_text, save_scan
 from fastmoments.scans.scanning import scan
@@ -26,7 +31,10 @@ from .progress import Progress
 @options.plot_option
 @options.fail_option
 @click.pass_context
-def command(ctx, form, output, resume, dry_run, report, plot, fail_if, quiet, **given):
+def command(
+    ctx: click.Context, form: str | None, output: Path | None, resume: bool, dry_run: bool, report: bool,
+    plot: Path | None, fail_if: tuple[str, ...], quiet: bool, **given: object,
+) -> None:  # fmt: skip
     """Follow signal and noise through one net.
 
     FAMILY is vanilla, residual, bn_ff or bn_res; --spec reads any stack of layers from a TOML file.
@@ -58,7 +66,7 @@ def command(ctx, form, output, resume, dry_run, report, plot, fail_if, quiet, **
         if journal is not None and journal.exists() and not quiet:
             click.echo(f"{journal} holds what is done; --resume goes on from there.", err=True)
         raise
-    if form == "npz":
+    if form == "npz" and output is not None:
         save_scan(result, output)
     else:
         forms = {
@@ -74,7 +82,7 @@ def command(ctx, form, output, resume, dry_run, report, plot, fail_if, quiet, **
     options.check_labels([result], fail_if)
 
 
-def _estimated(network, images, engine, given: dict) -> str:
+def _estimated(network: Network, images: Images, engine: Engine, given: dict) -> str:
     """What the scan takes, in a sentence."""
     found = estimate(network, images, engine, **given)
     free = free_memory()

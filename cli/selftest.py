@@ -12,7 +12,7 @@ from fastmoments.nets.network import Network
 from fastmoments.scans.scanning import kernel, scan
 
 
-def _difference(got, wanted, tolerance: float) -> str | None:
+def _difference(got: np.ndarray, wanted: np.ndarray | float, tolerance: float) -> str | None:
     """What is wrong, or None."""
     worst = float(np.max(np.abs(np.asarray(got) - wanted)))
     return None if worst <= tolerance else f"FAILED: off by {worst:.1e}, more than {tolerance:.0e}"

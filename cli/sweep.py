@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Iterator
+from concurrent.futures import Executor
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -12,9 +14,9 @@ import click
 from fastmoments.scans.files import checked_ending
 from fastmoments.scans.tables import number, text_table
 from fastmoments.sweeps.dispatch import WorkersLost
-from fastmoments.sweeps.grid import filled, load_grid, parameters
+from fastmoments.sweeps.grid import Plain, filled, load_grid, parameters
 from fastmoments.sweeps.heat_map import axes_of
-from fastmoments.sweeps.sweeping import ENDINGS, sweep
+from fastmoments.sweeps.sweeping import ENDINGS, Sweep, sweep
 
 from . import FAILED, Failure, options
 from .output import refuse_unwritable
@@ -36,8 +38,8 @@ HELP = {
     "source": "fashion-mnist, synthetic:HxWxC, or files.",
     "count": "How many images.",
     "seed": "Draws images and random nets.",
-    "method": "infinite or sampled.",
-    "width": "Channels of sampled nets.",
+    "method": "infinite, finite or sampled.",
+    "width": "Channels of finite or sampled nets.",
     "nets": "How many nets are sampled.",
     "every": "Depths between recorded ones.",
     "normalise": "Bring images to mean 0 and variance 1.",
@@ -53,12 +55,12 @@ SPELLED = {"source": "images"}
 SHOWN = ("verdict", "chi", "reff_signal", "mu4_signal", "error")
 
 
-def _listed(ctx, param, texts):
+def _listed(ctx: click.Context, param: click.Parameter, texts: tuple[str, ...]) -> list[Plain]:
     """The values in "a,b" and repetitions, as TOML would read them."""
     return [_value(part.strip()) for text in texts for part in text.split(",")]
 
 
-def _value(text: str):
+def _value(text: str) -> Plain:
     words = {"true": True, "false": False, "none": None}
     if text.lower() in words:
         return words[text.lower()]
@@ -70,14 +72,14 @@ def _value(text: str):
     return text
 
 
-def _writable(ctx, param, path):
+def _writable(ctx: click.Context, param: click.Parameter, path: Path | None) -> Path | None:
     if path is not None:
         checked_ending(path, ENDINGS)
         refuse_unwritable(path)
     return path
 
 
-def _parameter_options(command):
+def _parameter_options(command: options.Command) -> options.Command:
     """One option for every parameter of a sweep."""
     for name, default in reversed(parameters().items()):
         shown = "all" if name == "family" else str(default).lower() if default is not None else None
@@ -105,7 +107,11 @@ def _parameter_options(command):
 @click.option("--color", metavar="NAME", default="chi", help="Result that the heat map shows.")
 @options.quiet_option
 @click.pass_context
-def command(ctx, grid, processes, scheduler, output, resume, plot, x, y, color, quiet, **given):
+def command(
+    ctx: click.Context, grid: Path | None, processes: int | None, scheduler: str | None, output: Path | None,
+    resume: bool, plot: Path | None, x: str | None, y: str | None, color: str, quiet: bool,
+    **given: list[Plain],
+) -> None:  # fmt: skip
     """Scan every combination of parameters.
 
     A LIST is values with commas between, such as 50,100; an option may be repeated. The result is a
@@ -144,7 +150,7 @@ def command(ctx, grid, processes, scheduler, output, resume, plot, x, y, color, 
 
 
 @contextmanager
-def _executor(address: str | None):
+def _executor(address: str | None) -> Iterator[Executor | None]:
     """The executor of the Dask scheduler at an address; None without one."""
     if address is None:
         yield None
@@ -162,12 +168,12 @@ def _executor(address: str | None):
         yield client.get_executor()
 
 
-def _shown(table) -> str:
+def _shown(table: Sweep) -> str:
     """What was swept and the main results, aligned."""
     swept = [name for name, values in table.grid.items() if len(values) > 1] or ["family", "depth"]
     shown = [name for name in SHOWN if name != "error" or any(table["error"])]
 
-    def cell(row, name):
+    def cell(row: dict, name: str) -> str:
         if name == "chi":
             return number(float("inf") if row["chi"] is None else row["chi"], row["log_chi"] or 0.0)
         value = row[name]
@@ -179,15 +185,15 @@ def _shown(table) -> str:
 class Bar:
     """How many scans are done, on stderr: a bar on a terminal, a few plain lines elsewhere."""
 
-    def __init__(self, quiet: bool):
+    def __init__(self, quiet: bool) -> None:
         self.quiet = quiet
         self.live = not quiet and sys.stderr.isatty()
         self._start, self._first, self._next, self._step = 0.0, 0, 0.0, 0
 
-    def __enter__(self):
+    def __enter__(self) -> Bar:
         return self
 
-    def __exit__(self, *problem):
+    def __exit__(self, *problem: object) -> None:
         if self.live:
             click.echo(_CLEAR, nl=False, err=True)
 

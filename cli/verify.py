@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from fastmoments.engines.protocol import Passage, Station
 from fastmoments.scans.files import csv_text
 from fastmoments.scans.tables import number, text_table
 
@@ -13,13 +16,18 @@ from . import CHECK, Failure, options
 from .output import chosen_format, deliver, json_text
 from .progress import Progress
 
+if TYPE_CHECKING:
+    from fastmoments.scans.verification import Verification
+
 
 class Widths(click.ParamType):
     """Whole numbers with commas between them."""
 
     name = "N,N,..."
 
-    def convert(self, value, param, ctx):
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[int, ...]:
         """Read the numbers."""
         if not isinstance(value, str):
             return value
@@ -47,7 +55,10 @@ class Widths(click.ParamType):
 @click.option("--nets", type=click.IntRange(min=8), default=40, help="How many nets of each width.")
 @options.output_options()
 @click.pass_context
-def command(ctx, form, output, quiet, method, widths, nets, seed, threads, **given):
+def command(
+    ctx: click.Context, form: str | None, output: Path | None, quiet: bool, method: str,
+    widths: tuple[int, ...] | None, nets: int, seed: int, threads: int | None, **given: object,
+) -> None:  # fmt: skip
     """Test the analytic moments against simulated nets.
 
     Nets are sampled at growing width and extrapolated to infinite width, with standard errors; with --method
@@ -61,7 +72,7 @@ def command(ctx, form, output, quiet, method, widths, nets, seed, threads, **giv
 
     with Progress(network.depth, quiet) as progress:
 
-        def show(stage, station):
+        def show(stage: str, station: Station | Passage) -> None:
             progress.begin(f"{network.name}, {stage}")
             progress(station)
 
@@ -91,7 +102,7 @@ def command(ctx, form, output, quiet, method, widths, nets, seed, threads, **giv
         )
 
 
-def verification_table(result) -> str:
+def verification_table(result: Verification) -> str:
     """The comparisons, as relative differences, and their outcome."""
     name, data, finite = result.architecture["name"], result.data, result.method == "finite"
     rows = [
