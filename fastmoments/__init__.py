@@ -3,8 +3,43 @@
 The public names are loaded when they are first used, so that the command line answers at once.
 """
 
+from __future__ import annotations
+
 import os
 from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:  # the same names for whoever reads types; a test compares
+    from .engines.finite_width.engine import FiniteWidth as FiniteWidth
+    from .engines.infinite_width.engine import InfiniteWidth as InfiniteWidth
+    from .engines.sampled.engine import Sampled as Sampled
+    from .images.sources import Images as Images
+    from .images.sources import load_images as load_images
+    from .nets.families import FAMILIES as FAMILIES
+    from .nets.families import bn_ff as bn_ff
+    from .nets.families import bn_res as bn_res
+    from .nets.families import residual as residual
+    from .nets.families import vanilla as vanilla
+    from .nets.layers import Abs as Abs
+    from .nets.layers import BatchNorm as BatchNorm
+    from .nets.layers import Conv as Conv
+    from .nets.layers import Gaussian as Gaussian
+    from .nets.layers import LeakyReLU as LeakyReLU
+    from .nets.layers import ReLU as ReLU
+    from .nets.network import Network as Network
+    from .nets.network import Residual as Residual
+    from .nets.toml import load_network as load_network
+    from .plots.scans import plot_scan as plot_scan
+    from .scans.costs import Estimate as Estimate
+    from .scans.costs import estimate as estimate
+    from .scans.files import load_scan as load_scan
+    from .scans.files import save_scan as save_scan
+    from .scans.results import Scan as Scan
+    from .scans.scanning import kernel as kernel
+    from .scans.scanning import scan as scan
+    from .scans.verification import verify as verify
+    from .sweeps.sweeping import Sweep as Sweep
+    from .sweeps.sweeping import sweep as sweep
 
 # After a product of matrices, OpenBLAS's threads wait busily for the next one, for 0.03 s, on the cores that
 # the compiled kernels want. 2^18 cycles, 0.0001 s, make scans at finite width up to 1.5 times as fast. Read
@@ -35,7 +70,7 @@ _HOME = {name: module for module, names in _HOMES.items() for name in names}
 __all__ = ["__version__", *_HOME]
 
 
-def __getattr__(name):
+def __getattr__(name: str) -> Any:
     """Import a public name from the module that defines it (PEP 562)."""
     if name not in _HOME:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
@@ -44,6 +79,6 @@ def __getattr__(name):
     return value
 
 
-def __dir__():
+def __dir__() -> list[str]:
     """Public names, loaded or not."""
     return sorted({*globals(), *__all__})
