@@ -14,10 +14,18 @@ FASTMATH = {"contract", "nsz"}
 CACHE = os.environ.get("FASTMOMENTS_CACHE", "1") != "0"
 
 
-def jit():
-    """Compile a kernel, which `threads.spread` runs, lazily for whatever arrays come, and cache it."""
+def jit(*, allocates: bool = True):
+    """Compile a kernel, which `threads.spread` runs, lazily for whatever arrays come, and cache it.
+
+    One that allocates nothing need not count references, which makes it compile faster.
+    """
     return numba.njit(
-        error_model="numpy", fastmath=set(FASTMATH), nogil=True, cache=CACHE, no_cfunc_wrapper=True
+        error_model="numpy",
+        fastmath=set(FASTMATH),
+        nogil=True,
+        cache=CACHE,
+        no_cfunc_wrapper=True,
+        _nrt=allocates,
     )
 
 

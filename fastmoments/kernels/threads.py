@@ -18,6 +18,8 @@ from typing import Any
 
 import numba
 
+from .ahead import wait_for
+
 _limit: ContextVar[int | None] = ContextVar("threads", default=None)
 
 
@@ -89,6 +91,7 @@ def spread(kernel: Callable, *args: Any) -> None:
     Raises what a worker raises. An interrupt comes through at once; what other workers still write is then
     nobody's.
     """
+    wait_for(kernel.__name__)
     count = workers()
     others, team = count - 1, _team
     team.grow(others)

@@ -212,8 +212,8 @@ def normalise(
     trace = float(np.dot(*spectral.weighted_values))
     if trace <= 0.0:
         raise ValueError(
-            "BatchNorm needs a signal that varies over the points of the batch; give more or larger images, or "
-            "less stride."
+            "BatchNorm needs a signal that varies over the points of the batch; give more or larger images, "
+            "or less stride."
         )
     in_units, log_square = epsilon * math.exp(min(-signal.log_scale, 700.0)), 2.0 * log(gamma)
     beyond = log(epsilon) - signal.log_scale - log(MOST_EPSILON * trace / points)

@@ -120,7 +120,7 @@ def _convolve_blocks(source, first, second, grid, conv, factor, bias, method, ac
     Returns the blocks and the sums (pairs, 2, size) before and after it, the first only if `tally`.
     """
     from ..kernels import blocks as kernels
-    from ..kernels.threads import spread
+    from ..kernels.threads import spread, workers
     from . import fft
 
     _, height, width = grid
@@ -146,10 +146,12 @@ def _convolve_blocks(source, first, second, grid, conv, factor, bias, method, ac
         return target, (before, after)
     nothing = np.empty(0, source.dtype)
     which, roots, inverses, mask = activation or (None, nothing, nothing, np.empty((0, 0, 0)))
+    tables, pad_h = tap_tables(conv, height, width), conv.padded_index(height)
     spread(
-        kernels.convolve, *coefficients(which, source.dtype), source, target, first, second, width,
-        conv.padded_index(height), *tap_tables(conv, height, width), conv.stride, scale, bias,
+        kernels.convolve, *coefficients(which, source.dtype), source, target, first, second, width, pad_h,
+        *tables, conv.stride, np.full((1, tables.drops.size), scale), bias,
         activation is not None, roots, inverses, mask, before, after,
+        *kernels.convolution_memory(workers(), tables, pad_h, new_size, source.dtype),
     )  # fmt: skip
     return target, (before, after)
 
