@@ -2,10 +2,9 @@
 
 Bounds: convolution and ReLU in at most 5 copies on two threads; the ReLU in at most 2 ns per stored
 element on one core. Besides the clock, which other programs disturb, stands the processor time per thread:
-what the clock would show if they left the cores alone. The copy is made by one thread. Threads without work
-sleep here (OMP_WAIT_POLICY), or they would count as busy and slow the copy down. An element is one of the
-stored blocks, of which there are half as many as entries of the full covariance, and a few more. Above 4,096
-points a fifth of the repeats, and at least three.
+what the clock would show if they left the cores alone. The copy is made by one thread. An element is one of
+the stored blocks, of which there are half as many as entries of the full covariance, and a few more. Above
+4,096 points a fifth of the repeats, and at least three.
 """
 
 from __future__ import annotations
@@ -106,7 +105,6 @@ def main() -> None:
     sizes = [int(size) for size in given.sizes.split(",")]
     if not set(sizes) <= SIZES.keys():
         parser.error(f"--sizes may be of {', '.join(map(str, SIZES))}.")
-    os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # read when the first kernel runs
     rows = []
     for points in sizes:
         repeats = given.repeats if points <= 4096 else max(3, given.repeats // 5)

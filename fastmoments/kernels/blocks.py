@@ -294,13 +294,13 @@ def _pad_height(out, line, pad_h, height, width):
                     out[U(a2), to + b2] = out[U(a2), start + b2] if pad_h[b1] >= 0 else 0.0
 
 
-@jit()
+@jit(allocates=False)
 def convolve(
     worker, workers, arc, lens, bend, passed, source, target, first, second, width, pad_h, slots, kept, lines,
-    down, drops, columns, across, inside, low, high, stride, scale, bias, activate, roots, inverses, noise,
-    before, after,
+    down, drops, columns, across, inside, low, high, stride, scales, bias, activate, roots, inverses, noise,
+    before, after, all_sums, all_starts, all_rows, nothing,
 ):  # fmt: skip
-    """``scale`` times the sum over taps of K, plus ``bias``; then, if asked, an activation: one visit.
+    """Scale times the sum over taps of K, plus ``bias``; then, if asked, an activation: one visit.
 
     The k x k sum of K[(a + t), (b + t)], the same tap on both sides, separates into one along the
     width and one along the height; a weighted one into several such pairs. The first is taken of all rows
@@ -320,8 +320,12 @@ def convolve(
     stride : int
     activate : bool
         Whether the activation follows; if not, `roots`, `inverses`, `noise` and `after` are not used.
+    scales : (1, terms taps)
+        The scale.
     roots, inverses, arc, lens, bend, passed, noise, before, after
         As for `activate`, in the sizes of the result.
+    all_sums, all_starts, all_rows, nothing
+        Memory of the workers (`convolution_memory`).
     """
     pairs, size, _ = source.shape
     new_height, new_width, new_size = lines.shape[0], columns.shape[0], target.shape[1]
@@ -330,15 +334,8 @@ def convolve(
     piece = new_size if stride == 1 else new_width  # of the flattened image, in which a tap is a shift
     real = source.dtype.type
     first_row = np.int64(0)  # a literal would be compiled apart
-    # Zeros, since a tap without weight may point to a slot that was never filled.
-    sums = np.empty((terms * kept * new_width, max(pad_h.size, height) * new_width), source.dtype)
-    _clear(sums)
-    starts, scales = np.empty((1, drops.size), np.int64), np.empty((1, drops.size))
-    for t in range(drops.size):
-        scales[0, t] = scale
-    rows, mask = np.empty((1, new_size), source.dtype), np.empty(new_size, source.dtype)
-    row = rows[0]
-    nothing = np.empty((0, 0))
+    sums, starts, rows = all_sums[worker], all_starts[worker], all_rows[worker]
+    row, mask = rows[0], rows[1]
     for p in range(worker, pairs, workers):
         block, result = source[p], target[p]
         masked = noise[first[p]] if first[p] == second[p] and noise.size else nothing
@@ -373,6 +370,25 @@ def convolve(
                 else:
                     for b in range(new_size):
                         result[a, b] = row[b]
+
+
+def convolution_memory(workers, tables, pad_h, size, dtype):
+    """Memory in which workers convolve: sums along the width, starts of taps, two rows; and nothing.
+
+    Parameters
+    ----------
+    tables : TapTables
+    pad_h
+        As for `convolve`.
+    size : int
+        Of the blocks of the result.
+    """
+    lines, new_width = tables.across.shape[0] * tables.kept, len(tables.columns)
+    columns = max(pad_h.size, len(tables.slots)) * new_width
+    # Zeros, since a tap without weight may point to a slot that is never filled.
+    sums = np.zeros((workers, lines, columns), dtype)
+    starts = np.empty((workers, 1, tables.drops.size), np.int64)
+    return sums, starts, np.empty((workers, 2, size), dtype), np.empty((0, 0))
 
 
 @helper()

@@ -21,10 +21,18 @@ FASTMATH = {"contract", "nsz"}
 CACHE = os.environ.get("FASTMOMENTS_CACHE", "1") != "0"
 
 
-def jit() -> Callable[[_Function], Dispatcher[_Function]]:
-    """Compile a kernel, which `threads.spread` runs, lazily for whatever arrays come, and cache it."""
-    return numba.njit(  # type: ignore[call-overload]  # numba's stubs leave out no_cfunc_wrapper
-        error_model="numpy", fastmath=set(FASTMATH), nogil=True, cache=CACHE, no_cfunc_wrapper=True
+def jit(*, allocates: bool = True) -> Callable[[_Function], Dispatcher[_Function]]:
+    """Compile a kernel, which `threads.spread` runs, lazily for whatever arrays come, and cache it.
+
+    One that allocates nothing need not count references, which makes it compile faster.
+    """
+    return numba.njit(  # type: ignore[call-overload]  # numba's stubs leave out some of them
+        error_model="numpy",
+        fastmath=set(FASTMATH),
+        nogil=True,
+        cache=CACHE,
+        no_cfunc_wrapper=True,
+        _nrt=allocates,
     )
 
 

@@ -17,6 +17,8 @@ from queue import SimpleQueue
 
 import numba
 
+from .ahead import wait_for
+
 #: What is left of a worker's call: None, or what it raised.
 _Done = SimpleQueue[BaseException | None]
 #: A kernel, its arguments, and where its end is told.
@@ -93,6 +95,7 @@ def spread(kernel: Callable[..., object], *args: object) -> None:
     Raises what a worker raises. An interrupt comes through at once; what other workers still write is then
     nobody's.
     """
+    wait_for(kernel.__name__)
     count = workers()
     others, team = count - 1, _team
     team.grow(others)

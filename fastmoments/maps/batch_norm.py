@@ -29,6 +29,9 @@ SPARE, ITERATIONS, WARM_UP, RESIDUAL = 8, 2, 4, 1e-2
 #: Error allowed to the quadrature of batch norm (`quadrature.Rule.error`): with every eigenpair, and
 #: where the bulk's error is larger anyway.
 TOLERANCE, BULK_TOLERANCE = 1e-7, 1e-5
+#: Epsilon relative to the variance of the signal beyond which nothing is left of the batch variance q in
+#: q + epsilon, so that a larger one only divides more.
+MOST_EPSILON = 1e13
 
 
 @dataclass(frozen=True)
@@ -206,7 +209,17 @@ def normalise(
     """
     spectral = spectrum(signal, start, rank)
     points = signal.points
-    weight = _weight(spectral, points, epsilon * math.exp(min(-signal.log_scale, 700.0)), samples)
+    trace = float(np.dot(*spectral.weighted_values))
+    if trace <= 0.0:
+        raise ValueError(
+            "BatchNorm needs a signal that varies over the points of the batch; give more or larger images, "
+            "or less stride."
+        )
+    in_units, log_square = epsilon * math.exp(min(-signal.log_scale, 700.0)), 2.0 * log(gamma)
+    beyond = log(epsilon) - signal.log_scale - log(MOST_EPSILON * trace / points)
+    if beyond > 0.0:
+        in_units, log_square = MOST_EPSILON * trace / points, log_square - beyond
+    weight = _weight(spectral, points, in_units, samples)
     tolerance = BULK_TOLERANCE if spectral.bulk.any() else TOLERANCE
     rule = weight.rule(0.0, 1.0, tolerance)
     inverse_variance = weight.integral()
@@ -224,7 +237,6 @@ def normalise(
     if overlap is not None:
         noise.log_scale += log(_unshared(signal, noise, spectral, weight, overlap))
     noise.log_scale += log(inverse_variance) - signal.log_scale
-    log_square = 2.0 * log(gamma)
     noise.log_scale += log_square
     for name, power in (("log_nu1_abs_signal", 0.5), ("log_mu4_signal", 2.0)):
         if name in known:

@@ -128,7 +128,7 @@ def _convolve_blocks(
     Returns the blocks and the sums (pairs, 2, size) before and after it, the first only if `tally`.
     """
     from ..kernels import blocks as kernels
-    from ..kernels.threads import spread
+    from ..kernels.threads import spread, workers
     from . import fft
 
     _, height, width = grid
@@ -155,10 +155,12 @@ def _convolve_blocks(
     nothing = np.empty(0, source.dtype)
     alone = None, nothing, nothing, np.empty((0, 0, 0))
     behind, roots, inverses, mask = alone if activation is None else activation
+    tables, pad_h = tap_tables(conv, height, width), conv.padded_index(height)
     spread(
-        kernels.convolve, *coefficients(behind, source.dtype), source, target, first, second, width,
-        conv.padded_index(height), *tap_tables(conv, height, width), conv.stride, scale, bias,
+        kernels.convolve, *coefficients(behind, source.dtype), source, target, first, second, width, pad_h,
+        *tables, conv.stride, np.full((1, tables.drops.size), scale), bias,
         activation is not None, roots, inverses, mask, before, after,
+        *kernels.convolution_memory(workers(), tables, pad_h, new_size, source.dtype),
     )  # fmt: skip
     return target, (before, after)
 

@@ -100,7 +100,8 @@ class BatchNormWeight:
             self._log_weight += 0.5 * samples * (lost + log_kappa)
         self._share = counts * eigenvalues / trace
         self._damped = self._share * kappa[:, None] / damping
-        self._c = 2.0 * (counts @ eigenvalues**2) / (points * trace)
+        # Where epsilon rules, the weight ends at 1 / epsilon, far below the scale of the damping.
+        self._c = max(2.0 * (counts @ eigenvalues**2) / (points * trace), 1e-4 * epsilon)
 
     def shrinkage(self, s: np.ndarray) -> np.ndarray:
         """The factor kappa at each s; 1 when S is known exactly."""

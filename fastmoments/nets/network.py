@@ -200,8 +200,9 @@ class Network(Layer):
         return all(any(isinstance(layer, BatchNorm) for _, layer in walk(stack)) for stack in stacks)
 
     def has(self, kind: type) -> bool:
-        """Whether any layer is of that kind."""
-        return any(isinstance(layer, kind) for layer in self.distinct)
+        """Whether any layer is of that kind, inside others or holding them."""
+        once = tuple(dict.fromkeys((*self.stem, *self.layers)))
+        return any(isinstance(layer, kind) for _, layer in walk(once))
 
     def convolutions(self) -> tuple[Conv, ...]:
         """Every different Conv of the net."""

@@ -18,6 +18,8 @@ from threadpoolctl import ThreadpoolController
 from ...covariances.eigenpairs import Product, leading_eigenvalue
 from ...covariances.scales import log
 from ...covariances.storage import NoiseCovariance
+from ...kernels.ahead import compile_ahead
+from ...kernels.threads import workers
 from ...maps import batch_norm
 from ...maps.activation import activate
 from ...maps.convolution import convolve, first_convolution
@@ -146,6 +148,7 @@ class InfiniteWidthWalk:
 
     def __iter__(self) -> Iterator[Station]:
         """Yield the stations, layer by layer; every iteration begins anew."""
+        self._compile_ahead()
         state, done = self._start(), 0
         if self._resumed is not None:
             (done, arrays, described), self._resumed = self._resumed, None
@@ -161,6 +164,13 @@ class InfiniteWidthWalk:
             if station is None:
                 return
             yield station
+
+    def _compile_ahead(self) -> None:
+        """Have the kernels compiled that follow the first, that of the convolution."""
+        if workers() > 1:
+            behind = {"normalise": BatchNorm, "combine": Residual}
+            needed = [kernel for kernel, kind in behind.items() if self.network.has(kind)]
+            compile_ahead(["multiply", *needed], self.dtype)
 
     def final_covariance(self) -> tuple[np.ndarray, tuple[int, int]]:
         """Covariance of the signal behind the last layer, shape (points, points); height and width."""
