@@ -6,6 +6,9 @@ import math
 import operator
 from collections.abc import Collection
 
+#: Numbers of things that take time or memory, beyond which a typing error is likelier than a wish.
+MOST = 1_000_000
+
 
 def whole(name: str, value: object, least: int = 1, most: int | None = None, why: str = "") -> int:
     """A whole number from `least` to `most`, as an int; True and False are none.

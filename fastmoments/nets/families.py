@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from ..validation import whole
+from ..validation import MOST, whole
 from .layers import BatchNorm, Conv, Gaussian, Layer, ReLU
 from .network import Network, Residual
 
@@ -22,7 +22,7 @@ def _preset(
     scale: float = 1.0,
     **parameters: object,
 ) -> Network:
-    depth = whole(f"{name}: depth", depth, 0)
+    depth = whole(f"{name}: depth", depth, 0, MOST)
     size = conv.kernel_size
     first = Conv(size, Gaussian(gain=1.0), stride=1 if size == 1 else 2, padding=conv.padding)
     quoted: dict[str, object] = {"depth": depth, "kernel_size": size, "padding": conv.padding, **parameters}

@@ -18,6 +18,9 @@ import numpy as np
 from ..validation import finite, one_of, whole
 from . import geometry
 
+#: Bounds of variances, whose products would leave the range of numbers far beyond; of sides of a kernel.
+LEAST, MOST, MOST_TAPS = 1e-100, 1e100, 1_000
+
 
 class Layer:
     """What every description of a layer has: a name, a kind of station behind it, perhaps layers inside.
@@ -82,6 +85,10 @@ class Gaussian:
     def __post_init__(self) -> None:
         finite("Gaussian: gain", self.gain, positive=True)
         finite("Gaussian: bias_variance", self.bias_variance, positive=False)
+        for name in ("gain", "bias_variance"):
+            value = getattr(self, name)
+            if value and not LEAST <= value <= MOST:
+                raise ValueError(f"Gaussian: {name} must be between {LEAST:g} and {MOST:g}, not {value!r}.")
         if self.tap_variances is not None:
             object.__setattr__(self, "tap_variances", _profile(self.tap_variances))
 
@@ -148,7 +155,7 @@ class Conv(Layer):
 
     def __post_init__(self) -> None:
         for name in ("kernel_size", "stride", "dilation"):
-            object.__setattr__(self, name, whole(f"Conv: {name}", getattr(self, name)))
+            object.__setattr__(self, name, whole(f"Conv: {name}", getattr(self, name), 1, MOST_TAPS))
         if self.channels is not None:
             object.__setattr__(self, "channels", whole("Conv: channels", self.channels))
         if not isinstance(self.weights, Gaussian):
@@ -338,6 +345,6 @@ def _profile(given: object) -> tuple[tuple[float, ...], ...]:
         raise ValueError(f"{wrong}, not {given!r}.") from None
     if profile.ndim != 2 or profile.shape[0] != profile.shape[1] or not profile.size:
         raise ValueError(f"{wrong}; it got an array of shape {profile.shape}.")
-    if not np.isfinite(profile).all() or profile.min() < 0 or profile.max() == 0:
+    if not np.isfinite(profile).all() or profile.min() < 0 or not LEAST <= profile.max() <= MOST:
         raise ValueError(f"{wrong}, not {profile.tolist()}.")
     return tuple(map(tuple, profile.tolist()))

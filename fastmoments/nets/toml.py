@@ -25,14 +25,12 @@ from collections.abc import Iterable
 from dataclasses import MISSING, fields
 from pathlib import Path
 
+from ..validation import MOST
 from .layers import Layer
 from .network import Network
 
 #: Layers by the name that `type` gives.
 TYPES = Layer.TYPES
-
-#: Layers after all repetitions: beyond it a typing error is likelier than a wish.
-LIMIT = 1_000_000
 
 _KEYS = ("name", "depth", "stem", "layers")
 
@@ -102,8 +100,8 @@ def _stack(tables: object, where: str) -> list[Layer]:
     layers: list[Layer] = []
     for place, table in enumerate(tables, 1):
         layers += _entry(table, f"{where}[{place}]")
-        if len(layers) > LIMIT:
-            raise ValueError(f"{where} has more than {LIMIT} layers, the limit.")
+        if len(layers) > MOST:
+            raise ValueError(f"{where} has more than {MOST} layers, the limit.")
     return layers
 
 
@@ -114,13 +112,13 @@ def _entry(table: object, where: str) -> list[Layer]:
     if "repeat" in table:
         _check_keys(table, ("repeat", "layers"), where)
         repeat = table["repeat"]
-        if isinstance(repeat, bool) or not isinstance(repeat, int) or not 1 <= repeat <= LIMIT:
-            raise ValueError(f"{where}: repeat must be a whole number from 1 to {LIMIT}, not {repeat!r}.")
+        if isinstance(repeat, bool) or not isinstance(repeat, int) or not 1 <= repeat <= MOST:
+            raise ValueError(f"{where}: repeat must be a whole number from 1 to {MOST}, not {repeat!r}.")
         if "layers" not in table:
             raise ValueError(f"{where}: repeat needs layers, an array of what is repeated.")
         layers = _stack(table["layers"], f"{where}.layers")
-        if repeat * len(layers) > LIMIT:
-            raise ValueError(f"{where} makes more than {LIMIT} layers, the limit.")
+        if repeat * len(layers) > MOST:
+            raise ValueError(f"{where} makes more than {MOST} layers, the limit.")
         return layers * repeat
     if "type" not in table:
         raise ValueError(f"{where} needs a type ({', '.join(TYPES)}), or repeat and layers.")

@@ -13,8 +13,11 @@ from numpy.typing import ArrayLike
 from ..engines.protocol import Engine, Plan, Shape, recorded_depths
 from ..images.sources import Images, as_images
 from ..nets.network import Network, output_grid
+from ..validation import whole
 from .engines import engine_of
 
+#: Of the shape of a batch.
+SIDES = ("images", "height", "width", "channels")
 #: Share of the free memory that a scan may take.
 SAFE = 0.9
 
@@ -62,7 +65,10 @@ def estimate(
     -------
     Estimate
     """
-    n, h, w, c = images if isinstance(images, tuple) else as_images(images).array.shape
+    sides = images if isinstance(images, tuple) else as_images(images).array.shape
+    if len(sides) != 4:
+        raise ValueError(f"a shape of images has four numbers (n, h, w, c), not {sides!r}.")
+    n, h, w, c = (whole(name, side) for name, side in zip(SIDES, sides, strict=True))
     shape: Shape = (n, 1, 1, h * w * c) if network.fully_connected else (n, h, w, c)
     plan = Plan(frozenset(recorded_depths(network.depth, every)), frozenset(reff_locs))
     chosen = engine_of(engine)

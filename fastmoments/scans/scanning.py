@@ -136,7 +136,7 @@ def _prepare(
     checked_network(network)
     whole("every", every)
     truth("normalise", normalise)
-    if isinstance(reff_locs, str) or not set(LOCS).issuperset(_iterated(reff_locs)):
+    if isinstance(reff_locs, str) or not all(loc in LOCS for loc in _iterated(reff_locs)):
         raise ValueError(
             f"reff_locs must be a sequence of stations among {', '.join(LOCS)}, not {reff_locs!r}."
         )

@@ -15,6 +15,8 @@ from ..protocol import Plan, Shape
 if TYPE_CHECKING:
     from .run import FiniteWidthRun
 
+#: Width at which 1 / width is below the rounding of everything.
+MOST_WIDTH = 10**16
 #: Batches that are drawn if only their size is given.
 BATCHES = 8
 
@@ -52,7 +54,7 @@ class FiniteWidth:
     dtype: ClassVar[str] = "float64"
 
     def __post_init__(self) -> None:
-        whole("width", self.width)
+        whole("width", self.width, 1, MOST_WIDTH)
         whole("seed", self.seed, 0)
         if self.batch is not None:
             whole("batch", self.batch)

@@ -1,4 +1,4 @@
-"""The walk of a signal through an infinitely wide net, and what each kind of layer does on the way.
+"""The walk of a signal through an infinitely wide net, station by station.
 
 At infinite width the channels behind a convolution are independent Gaussians, so two covariances
 carry the whole state; theory in `docs/theory.md`. Exact but for rounding, the quadrature of batch norm
@@ -8,52 +8,27 @@ and, for large batches, the bulk of its spectrum (`Station.error` estimates both
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection, Generator, Iterator
-from functools import partial, singledispatch
-from typing import NamedTuple
+from collections.abc import Callable, Collection, Iterator
+from functools import partial
 
 import numpy as np
 from threadpoolctl import ThreadpoolController
 
 from ...covariances.eigenpairs import Product, leading_eigenvalue
-from ...covariances.scales import log
 from ...covariances.storage import NoiseCovariance
 from ...kernels.ahead import compile_ahead
 from ...kernels.threads import workers
 from ...maps import batch_norm
-from ...maps.activation import activate
-from ...maps.convolution import convolve, first_convolution
-from ...maps.laws import GAUSSIAN, RECTIFIED, between_units, check, law_after, merged
-from ...maps.merge import merge
+from ...maps.laws import between_units, check, law_after
 from ...maps.overlap import Overlap
-from ...nets.layers import Activation, BatchNorm, Conv, Layer, PiecewiseLinear
+from ...nets.layers import Activation, BatchNorm, Conv
 from ...nets.network import Network, Place, Residual, unrolled
 from ..protocol import Checkpoints, Station, Wanted, input_log_variances, log_chi
+from .layers import At, carry
 from .state import State
 
-
-class At(NamedTuple):
-    """A layer on the walk.
-
-    Attributes
-    ----------
-    path : str
-    key : str
-        The path within its unit of depth, the same in every unit of a kind: a name for what a layer hands
-        to the layer in its place one unit later, such as eigenvectors to start a search from.
-    layer : Layer
-    """
-
-    path: str
-    key: str
-    layer: Layer
-
-
-def inside(at: At, stack: str) -> list[At]:
-    """The layers of one of a layer's stacks."""
-    layers = getattr(at.layer, stack)
-    pairs = zip(unrolled(layers, at.path, stack), unrolled(layers, at.key, stack), strict=True)
-    return [At(path, key, layer) for (path, layer), (key, _) in pairs]
+#: Relative error of a variance by rounding that is worth telling, and that is too much.
+LOSS, RESOLUTION = 1e-8, 1e-2
 
 
 class Corrections:
@@ -254,10 +229,30 @@ class InfiniteWidthWalk:
         self.corrections.after_station(state, place.loc, found.moments, ranked)
         return found
 
+    def resolved(self, log_nu2: float, log_mu2: float) -> None:
+        """Take note of the digits that a variance has lost, being a difference of second moments.
+
+        Raises
+        ------
+        ValueError
+            If less than `RESOLUTION` is left of them.
+        """
+        loss = float(np.finfo(self.dtype).eps) * math.exp(min(log_nu2 - log_mu2, 100.0))
+        if not loss <= RESOLUTION:
+            unit = f"unit {self.wanted.depth}" if self.wanted.depth else "the images or the stem"
+            better = "" if self.dtype == np.float64 else "float64, "
+            raise ValueError(
+                f"In {unit} the signals of all points agree to so many digits that rounding decides how they "
+                f"differ; use {better}images that differ more, a smaller offset or bias, or fewer layers."
+            )
+        if loss > LOSS:
+            self.error = max(self.error, loss)
+
     def record(
         self, state: State, place: Place, moments: dict[str, float], law: str | None = None
     ) -> Station:
         """A station with its moments, and chi."""
+        self.resolved(moments["log_nu2_signal"], moments["log_mu2_signal"])
         moments["log_chi"] = log_chi(moments["log_mu2_noise"], moments["log_mu2_signal"], self.at_input)
         return self.wanted.station(
             place, moments, error=self.error, grid=state.noise.grid, law=law or state.law
@@ -281,126 +276,3 @@ class InfiniteWidthWalk:
     def keep_vectors(self, key: str, found: np.ndarray | None) -> None:
         """Leave eigenvectors for the layer in the same place of the next unit."""
         self._vectors[key] = found
-
-
-@singledispatch
-def carry(
-    layer: Layer, walk: InfiniteWidthWalk, state: State, at: At, follows: At | None
-) -> Generator[Station, None, bool]:
-    """Carry a state through one layer, in place, yielding the stations wanted behind and inside it.
-
-    Parameters
-    ----------
-    layer : Layer
-    walk : InfiniteWidthWalk
-    state : State
-    at : At
-        The layer with its path.
-    follows : At or None
-        The activation behind it, which may be done in the same visit to each block.
-
-    Returns
-    -------
-    bool
-        Whether it was.
-    """
-    raise TypeError(f"{type(layer).__name__} is not computed at infinite width.")
-    yield
-
-
-def _activation(follows: At | None) -> PiecewiseLinear | None:
-    """The activation behind a layer, if it is of a kind that is done in the same visit."""
-    layer = None if follows is None else follows.layer
-    return layer if isinstance(layer, PiecewiseLinear) else None
-
-
-@carry.register
-def _(
-    layer: PiecewiseLinear, walk: InfiniteWidthWalk, state: State, at: At, follows: At | None
-) -> Generator[Station, None, bool]:
-    before, state.law = state.law, law_after(layer, state.law)
-    if before != RECTIFIED:
-        state.known = activate(state.covariance, state.noise, layer)
-    state.overlap = None
-    place = walk.wanted.place(at.path)
-    if place is not None:
-        yield walk.station(state, place)
-    return False
-
-
-@carry.register
-def _(
-    layer: Conv, walk: InfiniteWidthWalk, state: State, at: At, follows: At | None
-) -> Generator[Station, None, bool]:
-    place, images = walk.wanted.place(at.path), state.images
-    fused = images is None and not (place is not None and walk.wanted.ranked(place))
-    activation = _activation(follows) if fused else None
-    state.law = law_after(layer, state.law)
-    walk.corrections.before_convolution(state)
-    if state.overlap is not None:
-        state.overlap = state.overlap.convolved(layer)
-    if images is not None:
-        state.signal = first_convolution(images, state.noise, layer, walk.convolution, walk.tile, walk.dtype)
-        state.images, state.known = None, {}
-        between = state.marginals()
-    else:
-        between, state.known = convolve(
-            state.covariance, state.noise, layer, activation, method=walk.convolution,
-            detail=place is not None,
-        )  # fmt: skip
-    walk.corrections.after_convolution(state, layer, images is not None)
-    if place is not None:
-        yield walk.record(state, place, between.moments()) if activation else walk.station(state, place)
-    return activation is not None
-
-
-@carry.register
-def _(
-    layer: BatchNorm, walk: InfiniteWidthWalk, state: State, at: At, follows: At | None
-) -> Generator[Station, None, bool]:
-    place, activation = walk.wanted.place(at.path), _activation(follows)
-    noise_rank: float | None = None
-    if place is not None and walk.wanted.ranked(place):
-        noise_rank = walk.noise_rank(state, place.loc)
-    samples = walk.corrections.before_batch_norm(state, layer, at.key)
-    done = batch_norm.normalise(
-        state.covariance, state.noise, layer.epsilon, activation,
-        start=walk.vectors(at.key, state.covariance.points), rank=walk.rank, detail=walk.wanted.here,
-        overlap=state.overlap, samples=samples, gamma=layer.gamma,
-    )  # fmt: skip
-    state.law = law_after(layer, state.law)
-    state.known, state.overlap = done.known, None
-    walk.keep_vectors(at.key, done.vectors)
-    walk.error = max(walk.error, done.error)
-    kept = walk.corrections.after_batch_norm(state, done, at.key)
-    state.noise.log_scale += kept
-    done.station.log_noise += kept
-    if place is not None:
-        if noise_rank is not None:
-            ranks = {"reff_signal": done.rank, "reff_noise": noise_rank}
-            done.station.known = {**done.station.known, **ranks}
-        yield walk.record(state, place, done.station.moments())
-    return activation is not None
-
-
-@carry.register
-def _(
-    layer: Residual, walk: InfiniteWidthWalk, state: State, at: At, follows: At | None
-) -> Generator[Station, None, bool]:
-    state.form(walk.tile, walk.dtype)
-    skip = state.copy(walk.memory)
-    yield from walk.through(state, inside(at, "branch"))
-    yield from walk.through(skip, inside(at, "shortcut"))
-    signal, shortcut = state.covariance, skip.covariance
-    signal.log_scale += 2.0 * log(layer.scale)
-    state.noise.log_scale += 2.0 * log(layer.scale)
-    merge(signal, state.noise, shortcut, skip.noise)
-    walk.memory = shortcut.blocks
-    state.law = merged(skip.law, state.law)
-    state.overlap = skip.overlap  # the branch has fresh weights and lost its own at a ReLU
-    # Of a sum that is not Gaussian the diagonal gives no more than second moments.
-    state.known = {} if state.law == GAUSSIAN else {"log_nu1_abs_signal": None, "log_mu4_signal": None}
-    place = walk.wanted.place(at.path)
-    if place is not None:
-        yield walk.station(state, place)
-    return False

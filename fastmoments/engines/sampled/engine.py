@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from ...images.batches import Batch
 from ...nets.network import Network
-from ...validation import one_of, whole
+from ...validation import MOST, one_of, whole
 from ..protocol import Plan, Shape
 
 if TYPE_CHECKING:
@@ -50,8 +50,8 @@ class Sampled:
     dtype: ClassVar[str] = "float32"
 
     def __post_init__(self) -> None:
-        whole("width", self.width)
-        whole("nets", self.nets)
+        whole("width", self.width, 1, MOST)
+        whole("nets", self.nets, 1, MOST)
         whole("seed", self.seed, 0)
         one_of("draw", self.draw, DRAWS)
 

@@ -1,0 +1,73 @@
+"""What layers do on a walk at infinite width, alone and in one visit with the activation behind them."""
+
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose
+
+import fastmoments as fm
+from fastmoments.engines.infinite_width.layers import At, inside
+from fastmoments.nets.layers import Abs, BatchNorm, Conv, LeakyReLU, ReLU
+from fastmoments.nets.network import Network, Residual
+
+IMAGES = fm.load_images("synthetic:8x8x3", 5, seed=0)
+
+
+def test_layers_inside_have_a_path_and_a_key():
+    unit = Residual([ReLU(), Conv()], [Conv(1)])
+    found = inside(At("layers.7", "0", unit), "branch")
+    assert [(at.path, at.key) for at in found] == [
+        ("layers.7.branch.0", "0.branch.0"), ("layers.7.branch.1", "0.branch.1"),
+    ]  # fmt: skip
+    assert [at.layer for at in inside(At("", "", unit), "shortcut")] == [Conv(1)]
+
+
+@pytest.mark.parametrize("activation", [ReLU(), LeakyReLU(0.2), Abs()])
+@pytest.mark.parametrize("norm", [(), (BatchNorm(),)])
+def test_an_activation_is_the_same_in_one_visit_and_in_two(activation, norm):
+    """A rank that is wanted before it keeps the two apart."""
+    net = Network((Conv(), *norm, activation) * 3)
+    one, two = (fm.scan(net, IMAGES, reff_locs=locs) for locs in (("act",), ("conv", "act")))
+    for moment in ("log_chi", "log_nu2_signal", "nu1_abs_signal", "reff_signal", "reff_noise"):
+        assert_allclose(one[moment, "act"], two[moment, "act"], rtol=1e-10, atol=1e-12)
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+def test_lost_digits_are_refused_before_they_decide(dtype):
+    """An offset: the variance is a difference of second moments that are larger by its square."""
+    engine, net = fm.InfiniteWidth(dtype=dtype), fm.bn_ff(3)
+    resolution = np.finfo(dtype).eps
+    small, large = 0.1 / np.sqrt(resolution) * np.array([0.1, 10.0])
+    right = fm.scan(net, IMAGES.array, normalise=False)["log_chi"]
+    shifted = fm.scan(net, IMAGES.array + small, engine, normalise=False)
+    error = shifted.provenance["layer_error"]
+    assert 1e-6 < error < 1e-2
+    assert_allclose(shifted["log_chi"], right, rtol=0, atol=100.0 * error)
+    with pytest.raises(ValueError, match="agree to so many digits"):
+        fm.scan(net, IMAGES.array + large, engine, normalise=False)
+
+
+@pytest.mark.parametrize("distance", [1e-8, 1e-10])
+def test_images_that_are_nearly_the_same_are_refused(distance):
+    one, other = np.random.default_rng(0).standard_normal((2, 1, 1, 1, 50))
+    with pytest.raises(ValueError, match="agree to so many digits"):
+        fm.scan(fm.vanilla(5, 1), np.concatenate([one, one + distance * other]), normalise=False)
+
+
+def test_a_bias_that_hides_the_signal_is_refused():
+    net = Network([Conv(3, fm.Gaussian(bias_variance=1e20)), ReLU()] * 20)
+    with pytest.raises(ValueError, match="In unit 1 the signals of all points agree"):
+        fm.scan(net, IMAGES)
+
+
+@pytest.mark.parametrize("epsilon", [1e6, 1e12, 1e30, 1e308])
+def test_an_epsilon_that_rules_only_divides(epsilon):
+    """chi of y / sqrt(epsilon), whatever the epsilon; and the signal falls by it in every layer."""
+    one, other = (fm.scan(fm.bn_ff(20, epsilon=each), IMAGES) for each in (1e9, epsilon))
+    assert_allclose(other["log_chi"], one["log_chi"], rtol=0, atol=1e-5)
+    falls = np.diff(other["log_nu2_signal"]) - np.diff(one["log_nu2_signal"])
+    assert_allclose(falls, np.log(1e9) - np.log(epsilon), rtol=1e-6, atol=1e-5)
+
+
+def test_batch_norm_of_a_signal_that_does_not_vary_is_refused():
+    with pytest.raises(ValueError, match=r"agree to so many digits|needs a signal that varies"):
+        fm.scan(Network([Conv(3, stride=2), BatchNorm(), ReLU()] * 2), fm.load_images("synthetic:4x4x3", 1))
