@@ -325,7 +325,7 @@ def convolve(
     roots, inverses, arc, lens, bend, passed, noise, before, after
         As for `activate`, in the sizes of the result.
     all_sums, all_starts, all_rows, nothing
-        Memory of the workers (`convolution_memory`).
+        Memory of the workers (`taps.memory_of_workers`).
     """
     pairs, size, _ = source.shape
     new_height, new_width, new_size = lines.shape[0], columns.shape[0], target.shape[1]
@@ -370,25 +370,6 @@ def convolve(
                 else:
                     for b in range(new_size):
                         result[a, b] = row[b]
-
-
-def convolution_memory(workers, tables, pad_h, size, dtype):
-    """Memory in which workers convolve: sums along the width, starts of taps, two rows; and nothing.
-
-    Parameters
-    ----------
-    tables : TapTables
-    pad_h
-        As for `convolve`.
-    size : int
-        Of the blocks of the result.
-    """
-    lines, new_width = tables.across.shape[0] * tables.kept, len(tables.columns)
-    columns = max(pad_h.size, len(tables.slots)) * new_width
-    # Zeros, since a tap without weight may point to a slot that is never filled.
-    sums = np.zeros((workers, lines, columns), dtype)
-    starts = np.empty((workers, 1, tables.drops.size), np.int64)
-    return sums, starts, np.empty((workers, 2, size), dtype), np.empty((0, 0))
 
 
 @helper()

@@ -17,7 +17,7 @@ from ..covariances.storage import Covariance, NoiseCovariance, gather_row_sums, 
 from ..nets.layers import Conv, PiecewiseLinear
 from .activation import coefficients, mask_target, scaled_and_activated, settle
 from .marginals import Marginals, roots_and_inverses
-from .taps import seen_by_taps, tap_tables
+from .taps import memory_of_workers, seen_by_taps, tap_tables
 
 
 def convolve_diagonal(diagonal: np.ndarray, grid: tuple[int, int, int], conv: Conv) -> np.ndarray:
@@ -160,7 +160,7 @@ def _convolve_blocks(
         kernels.convolve, *coefficients(behind, source.dtype), source, target, first, second, width, pad_h,
         *tables, conv.stride, np.full((1, tables.drops.size), scale), bias,
         activation is not None, roots, inverses, mask, before, after,
-        *kernels.convolution_memory(workers(), tables, pad_h, new_size, source.dtype),
+        *memory_of_workers(workers(), tables, pad_h, new_size, source.dtype),
     )  # fmt: skip
     return target, (before, after)
 

@@ -108,3 +108,27 @@ def _slots(rows: np.ndarray, inside: np.ndarray, height: int) -> np.ndarray:
         ends[slot : slot + 1] = [end]
         slots[row] = start, slot
     return slots
+
+
+def memory_of_workers(
+    workers: int, tables: TapTables, pad_h: np.ndarray, size: int, dtype: np.dtype
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Memory in which workers convolve: sums along the width, starts of taps, two rows; and nothing.
+
+    Parameters
+    ----------
+    workers : int
+    tables : TapTables
+    pad_h
+        As for the kernel.
+    size : int
+        Of the blocks of the result.
+    dtype : dtype
+        Of the blocks.
+    """
+    lines, new_width = tables.across.shape[0] * tables.kept, len(tables.columns)
+    columns = max(pad_h.size, len(tables.slots)) * new_width
+    # Zeros, since a tap without weight may point to a slot that is never filled.
+    sums = np.zeros((workers, lines, columns), dtype)
+    starts = np.empty((workers, 1, tables.drops.size), np.int64)
+    return sums, starts, np.empty((workers, 2, size), dtype), np.empty((0, 0))

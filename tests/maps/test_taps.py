@@ -4,7 +4,7 @@ import hypothesis.strategies as st
 import numpy as np
 from hypothesis import given
 
-from fastmoments.maps.taps import tap_tables
+from fastmoments.maps.taps import memory_of_workers, tap_tables
 from fastmoments.nets.geometry import PADDINGS
 from fastmoments.nets.layers import Conv
 
@@ -61,3 +61,15 @@ def test_columns_that_see_no_border_are_a_shift(conv, height, width):
         seen = tables.columns[column, : conv.kernel_size]
         np.testing.assert_array_equal(seen - seen[0], steps)
         assert seen[-1] < width and np.all(tables.inside[column, : conv.kernel_size] == 1.0)
+
+
+@given(convs, sides, sides)
+def test_memory_holds_what_the_tables_point_to(conv, height, width):
+    tables, pad_h = tap_tables(conv, height, width), conv.padded_index(height)
+    new_width = len(tables.columns)
+    size = len(tables.lines) * new_width
+    sums, starts, rows, nothing = memory_of_workers(2, tables, pad_h, size, np.dtype("float32"))
+    assert tables.lines.max() + new_width <= sums.shape[1]  # a slot has a line for every output column
+    assert not sums.any()
+    assert starts.shape == (2, 1, tables.drops.size)
+    assert (rows.shape, rows.dtype, nothing.size) == ((2, 2, size), np.float32, 0)
