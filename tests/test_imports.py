@@ -37,11 +37,16 @@ MODULES = {
 
 
 def imported(module):
-    """Modules of the package that a module imports, wherever in it."""
+    """Modules of the package that a module imports, wherever in it, but for the names of types alone."""
     room = module.split(".")[:-1]
     names = set()
-    for node in ast.walk(ast.parse(MODULES[module].read_text())):
-        if not isinstance(node, ast.ImportFrom) or not node.level:
+    tree = ast.parse(MODULES[module].read_text())
+    checks = [node for node in ast.walk(tree) if isinstance(node, ast.If)]
+    of_types = {
+        id(each) for node in checks if ast.unparse(node.test) == "TYPE_CHECKING" for each in node.body
+    }
+    for node in ast.walk(tree):
+        if not isinstance(node, ast.ImportFrom) or not node.level or id(node) in of_types:
             continue
         base = room[: len(room) - (node.level - 1)] + (node.module.split(".") if node.module else [])
         for alias in node.names:
