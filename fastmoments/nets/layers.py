@@ -19,7 +19,7 @@ from ..validation import finite, one_of, whole
 from . import geometry
 
 #: Bounds of variances, whose products would leave the range of numbers far beyond; of sides of a kernel.
-LEAST, MOST, MOST_TAPS = 1e-100, 1e100, 1_000
+LEAST, MOST, MOST_TAPS = 1e-200, 1e200, 1_000
 
 
 class Layer:
