@@ -327,5 +327,7 @@ def _unshared(
     if spectral.bulk.any():
         rate = np.array([float(spectral.bulk @ spectral.bulk_rate) / float(spectral.bulk.sum())])
         lost += max(total - float(shares.sum()), 0.0) * float(weight.mean_damping(rate)[0])
-    units = math.exp(-signal.log_scale - noise.log_scale)
-    return 1.0 - lost * units / noise.mean_variance()
+    exponent = -signal.log_scale - noise.log_scale
+    if abs(exponent) > 300.0:
+        lost, exponent = 1.0, exponent + log(lost)
+    return 1.0 - lost * math.exp(exponent) / noise.mean_variance()

@@ -19,7 +19,7 @@ from ..validation import finite, one_of, whole
 from . import geometry
 
 #: Bounds of variances, whose products would leave the range of numbers far beyond; of sides of a kernel.
-LEAST, MOST, MOST_TAPS = 1e-200, 1e200, 1_000
+LEAST, MOST, MOST_TAPS = 1e-100, 1e100, 1_000
 
 
 class Layer:
@@ -85,10 +85,10 @@ class Gaussian:
     def __post_init__(self) -> None:
         finite("Gaussian: gain", self.gain, positive=True)
         finite("Gaussian: bias_variance", self.bias_variance, positive=False)
-        for name in ("gain", "bias_variance"):
-            value = getattr(self, name)
-            if value and not LEAST <= value <= MOST:
-                raise ValueError(f"Gaussian: {name} must be between {LEAST:g} and {MOST:g}, not {value!r}.")
+        if not LEAST <= self.gain <= MOST:
+            raise ValueError(f"Gaussian: gain must be from {LEAST:g} to {MOST:g}, not {self.gain!r}.")
+        if self.bias_variance > MOST**2:
+            raise ValueError(f"Gaussian: bias_variance is {self.bias_variance!r}; use at most {MOST**2:g}.")
         if self.tap_variances is not None:
             object.__setattr__(self, "tap_variances", _profile(self.tap_variances))
 
