@@ -37,7 +37,7 @@ MODULES = {
 
 
 def imported(module):
-    """Modules of the package that a module imports, wherever in it, but for the names of types alone."""
+    """Modules of the package that a module imports, wherever in it."""
     room = module.split(".")[:-1]
     names = set()
     tree = ast.parse(MODULES[module].read_text())

@@ -165,7 +165,9 @@ class BatchNormWeight:
             error = float(np.abs((weights / (1.0 - at_x)) @ damped - exact).sum() / exact.sum())
             if error <= tolerance:
                 break
-        return Rule(nodes, weights / (1.0 - at_x) ** decay, error)
+        weights = weights / (1.0 - at_x) ** decay
+        used = weights > 0.0  # a node between two values of the grid may have none
+        return Rule(nodes[used], weights[used], error)
 
 
 def _jacobi_matrices(x: np.ndarray, mass: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from functools import singledispatch
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple, Protocol
+
+import numpy as np
 
 from ...covariances.scales import log
 from ...maps import batch_norm
@@ -13,12 +15,46 @@ from ...maps.convolution import convolve, first_convolution
 from ...maps.laws import GAUSSIAN, RECTIFIED, law_after, merged
 from ...maps.merge import merge
 from ...nets.layers import BatchNorm, Conv, Layer, PiecewiseLinear
-from ...nets.network import Residual, unrolled
-from ..protocol import Station
+from ...nets.network import Place, Residual, unrolled
+from ..protocol import Station, Wanted
+from .corrections import Corrections
 from .state import State
 
-if TYPE_CHECKING:
-    from .walk import InfiniteWidthWalk
+
+class Walk(Protocol):
+    """What a layer needs of the walk through it: an `InfiniteWidthWalk`, which says what is what."""
+
+    wanted: Wanted
+    corrections: Corrections
+    convolution: str
+    rank: int | None
+    tile: int | None
+    dtype: np.dtype
+    error: float
+    memory: np.ndarray | None
+
+    def through(self, state: State, stack: list[At]) -> Iterator[Station]:
+        """Carry the state through a stack."""
+
+    def station(self, state: State, place: Place) -> Station:
+        """Take a station."""
+
+    def record(
+        self, state: State, place: Place, moments: dict[str, float], law: str | None = None
+    ) -> Station:
+        """Record moments as a station."""
+
+    def noise_rank(self, state: State, loc: str | None) -> float:
+        """Effective rank of the noise."""
+
+    def resolved(self, log_nu2: float, log_mu2: float) -> None:
+        """Take note of lost digits."""
+
+    def vectors(self, key: str, points: int) -> np.ndarray | None:
+        """Eigenvectors from the unit before."""
+
+    def keep_vectors(self, key: str, found: np.ndarray | None) -> None:
+        """Leave them for the next."""
 
 
 class At(NamedTuple):
@@ -47,14 +83,14 @@ def inside(at: At, stack: str) -> list[At]:
 
 @singledispatch
 def carry(
-    layer: Layer, walk: InfiniteWidthWalk, state: State, at: At, follows: At | None
+    layer: Layer, walk: Walk, state: State, at: At, follows: At | None
 ) -> Generator[Station, None, bool]:
     """Carry a state through one layer, in place, yielding the stations wanted behind and inside it.
 
     Parameters
     ----------
     layer : Layer
-    walk : InfiniteWidthWalk
+    walk : Walk
     state : State
     at : At
         The layer with its path.
@@ -78,7 +114,7 @@ def _activation(follows: At | None) -> PiecewiseLinear | None:
 
 @carry.register(PiecewiseLinear)
 def _(
-    layer: PiecewiseLinear, walk: InfiniteWidthWalk, state: State, at: At, follows: At | None
+    layer: PiecewiseLinear, walk: Walk, state: State, at: At, follows: At | None
 ) -> Generator[Station, None, bool]:
     before, state.law = state.law, law_after(layer, state.law)
     if before != RECTIFIED:
@@ -91,9 +127,7 @@ def _(
 
 
 @carry.register(Conv)
-def _(
-    layer: Conv, walk: InfiniteWidthWalk, state: State, at: At, follows: At | None
-) -> Generator[Station, None, bool]:
+def _(layer: Conv, walk: Walk, state: State, at: At, follows: At | None) -> Generator[Station, None, bool]:
     place, images = walk.wanted.place(at.path), state.images
     fused = images is None and not (place is not None and walk.wanted.ranked(place))
     activation = _activation(follows) if fused else None
@@ -118,7 +152,7 @@ def _(
 
 @carry.register(BatchNorm)
 def _(
-    layer: BatchNorm, walk: InfiniteWidthWalk, state: State, at: At, follows: At | None
+    layer: BatchNorm, walk: Walk, state: State, at: At, follows: At | None
 ) -> Generator[Station, None, bool]:
     place, activation = walk.wanted.place(at.path), _activation(follows)
     noise_rank: float | None = None
@@ -149,7 +183,7 @@ def _(
 
 @carry.register(Residual)
 def _(
-    layer: Residual, walk: InfiniteWidthWalk, state: State, at: At, follows: At | None
+    layer: Residual, walk: Walk, state: State, at: At, follows: At | None
 ) -> Generator[Station, None, bool]:
     state.form(walk.tile, walk.dtype)
     skip = state.copy(walk.memory)

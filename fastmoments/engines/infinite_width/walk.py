@@ -18,47 +18,17 @@ from ...covariances.eigenpairs import Product, leading_eigenvalue
 from ...covariances.storage import NoiseCovariance
 from ...kernels.ahead import compile_ahead
 from ...kernels.threads import workers
-from ...maps import batch_norm
 from ...maps.laws import between_units, check, law_after
 from ...maps.overlap import Overlap
-from ...nets.layers import Activation, BatchNorm, Conv
+from ...nets.layers import Activation, BatchNorm
 from ...nets.network import Network, Place, Residual, unrolled
 from ..protocol import Checkpoints, Station, Wanted, input_log_variances, log_chi
+from .corrections import Corrections
 from .layers import At, carry
 from .state import State
 
 #: Relative error of a variance by rounding that is worth telling, and that is too much.
 LOSS, RESOLUTION = 1e-8, 1e-2
-
-
-class Corrections:
-    """What stands beside the walk and corrects it to the next order; this one corrects nothing.
-
-    The methods are called in the order of their appearance here, around every layer of its kind.
-    """
-
-    def start(self) -> None:
-        """A walk begins."""
-
-    def before_convolution(self, state: State) -> None:
-        """A Conv is to follow; the state has no covariance yet before the first."""
-
-    def after_convolution(self, state: State, conv: Conv, first: bool) -> None:
-        """A Conv is done, with the activation behind it if the two are one visit."""
-
-    def before_batch_norm(self, state: State, layer: BatchNorm, key: str) -> float:
-        """Of how many samples the covariance before a batch norm is one: infinitely many channels."""
-        return math.inf
-
-    def after_batch_norm(self, state: State, done: batch_norm.Normalised, key: str) -> float:
-        """Logarithm of the share of the noise's variance that it keeps."""
-        return 0.0
-
-    def before_station(self, state: State, loc: str | None) -> None:
-        """A station is to be taken where the signal stands."""
-
-    def after_station(self, state: State, loc: str | None, moments: dict[str, float], ranked: bool) -> None:
-        """A station has been taken, with effective ranks if `ranked`."""
 
 
 class InfiniteWidthWalk:

@@ -28,8 +28,9 @@ from ....covariances.storage import Covariance, block_index, pairs
 from ....maps.batch_norm import Normalised
 from ....nets.layers import BatchNorm, Conv
 from ....nets.network import Network
+from ...infinite_width.corrections import Corrections
 from ...infinite_width.state import State
-from ...infinite_width.walk import Corrections, InfiniteWidthWalk
+from ...infinite_width.walk import InfiniteWidthWalk
 from ...protocol import input_log_variances
 from ..closures import CLOSURES, Closures
 from ..shared.fluctuations import (
