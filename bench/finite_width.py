@@ -17,6 +17,7 @@ import time
 import numpy as np
 
 import fastmoments as fm
+from fastmoments.engines.protocol import Station
 from fastmoments.scans.results import main_loc
 
 from .common import arguments, deliver, table
@@ -26,13 +27,15 @@ LOGARITHMS = ("chi", "nu1_abs_signal", "nu2_signal", "mu2_signal", "mu4_signal",
 RANKS = ("reff_signal", "reff_noise")
 
 
-def taken(network, images, every: int, **options) -> tuple[dict, float]:
+def taken(network, images, engine, every: int) -> tuple[dict, float]:
     """Means and deviations by (moment, depth), each at its main station, and the seconds it took."""
     stations, start = [], time.perf_counter()
-    fm.scan(network, images, every=every, progress=stations.append, **options)
+    fm.scan(network, images, engine, every=every, progress=stations.append)
     seconds = time.perf_counter() - start
     found: dict = {}
     for station in stations:
+        if not isinstance(station, Station) or station.loc is None:
+            continue
         for name in (*LOGARITHMS, *RANKS):
             key = name if name in RANKS else f"log_{name}"
             if key in station.moments:
@@ -61,9 +64,9 @@ def compared(family: str, width: int, points: int, given) -> list[dict]:
     """One row for each moment and depth."""
     images = shrunk(fm.load_images(given.images, points, seed=points).array, given.shrink)
     network = getattr(fm, family)(given.depth, kernel_size=given.kernel_size, padding=given.padding)
-    theory, seconds = taken(network, images, given.every, method="finite", width=width)
-    options = {"method": "sampled", "width": width, "nets": given.nets, "seed": width}
-    simulated, longer = taken(network, images, given.every, **options)
+    theory, seconds = taken(network, images, fm.FiniteWidth(width=width), given.every)
+    sampling = fm.Sampled(width=width, nets=given.nets, seed=width)
+    simulated, longer = taken(network, images, sampling, given.every)
     rows = []
     for (name, depth), (mean, sigma) in theory.items():
         sampled, deviation = simulated[name, depth]

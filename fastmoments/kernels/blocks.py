@@ -521,6 +521,32 @@ def combine(worker, workers, blocks, factor, others, share):
 
 
 @jit()
+def rescale(worker, workers, blocks, first, second, means, factors, sums):
+    """Multiply the centred covariance, ``K_pq - means_p - means_q``, by a factor of each image, in place.
+
+    Parameters
+    ----------
+    blocks : (pairs, size, size)
+    first, second : int64 (pairs,)
+    means : (points,)
+    factors : (images,)
+    sums : float64 (pairs, 2, size)
+        Row and column sums of what the blocks become. Zero on entry.
+    """
+    pairs, size, _ = blocks.shape
+    rows = np.empty((1, size), blocks.dtype)
+    for p in range(worker, pairs, workers):
+        block, tally, factor = blocks[p], sums[p], factors[first[p]] * factors[second[p]]
+        left, right = U(first[p] * size), U(second[p] * size)
+        for a in range(U(size)):
+            for b in range(U(size)):
+                mean = means[left + a] + means[right + b]
+                rows[0, b] = factor * (block[a, b] - mean) + mean
+                block[a, b] = rows[0, b]
+            _tally(rows, U(0), tally, a)
+
+
+@jit()
 def sum_squares(worker, workers, blocks, first, second, means, sums):
     """Row and column sums of the squares of each centred block, ``K_pq - means_p - means_q``.
 

@@ -146,3 +146,19 @@ def test_sum_squares(seed, size, count):
     run(kernels.sum_squares, count, signal.blocks, first, second, signal.means, sums)
     expected = (naive.centre(naive.flat(full)) ** 2).sum(1)
     np.testing.assert_allclose(gather_row_sums(sums, size[0]), expected, rtol=1e-9, atol=1e-12)
+
+
+@given(seeds, sizes, workers)
+@settings(max_examples=30)
+def test_rescale(seed, size, count):
+    signal, _, full, _ = state(seed, size)
+    first, second = pairs(size[0])
+    factors = np.random.default_rng(seed).uniform(0.5, 2.0, size[0])
+    sums, means = np.zeros((first.size, 2, signal.blocks.shape[1])), signal.means
+    before = naive.flat(full)
+    mean = means[:, None] + means
+    each = np.repeat(factors, signal.blocks.shape[1])
+    expected = np.outer(each, each) * (before - mean) + mean
+    run(kernels.rescale, count, signal.blocks, first, second, means, factors, sums)
+    np.testing.assert_allclose(signal.dense(), expected, rtol=1e-9, atol=1e-12)
+    np.testing.assert_allclose(gather_row_sums(sums, size[0]), expected.sum(1), rtol=1e-9, atol=1e-9)

@@ -54,16 +54,6 @@ def silverman_width(count: int, variance: float) -> float:
     return 0.81 * count**-0.4 * variance
 
 
-def seeded_signs(size: int, count: int) -> list[np.ndarray]:
-    """Vectors of signs along which second differences are taken (Hutchinson's estimate of a trace).
-
-    Of any vector s of signs s' F'' s is the trace of F'' but for its off-diagonal part, whose mean over signs
-    is 0; exact where F'' is diagonal. Not a sample of nets: always the same vectors, drawn once for all.
-    """
-    rng = np.random.default_rng(0)
-    return [rng.choice([-1.0, 1.0], size) for _ in range(count)]
-
-
 def seeded_positions(images: int, positions: int, each: int) -> np.ndarray:
     """A few positions of every image that stand for all of it, shape (images, each); always the same.
 
@@ -127,10 +117,6 @@ class Closures:
         positions of every image. 256 cost as much as the means of the whole batch.
     positions : callable
         Which: `seeded_positions`.
-    signs : callable
-        Directions of second differences: `seeded_signs`.
-    sign_pairs : int
-        Number of them. Two: the off-diagonal part of F'' is small, as each norm acts for itself.
     least_elasticity : float
         Of the leading eigenvector's variance by the norm of its image. Constant images have 1; what is
         fitted to the batch's images (about 1.5) is noise below that.
@@ -158,8 +144,6 @@ class Closures:
     largest_quantiles: int = 6
     points: int = 256
     positions: Callable[[int, int, int], np.ndarray] = seeded_positions
-    signs: Callable[[int, int], list[np.ndarray]] = seeded_signs
-    sign_pairs: int = 2
     least_elasticity: float = 1.0
     least_kept: float = 0.02
     most_power: float = 16.0

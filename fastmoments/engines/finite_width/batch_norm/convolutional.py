@@ -13,8 +13,7 @@ of the noise that lies along the signal is normalised with it. Beside the engine
 * the noise of M points in N < M channels has its rank over channels (`channel_noise_rank`).
 
 What batch norm does to fluctuations is taken from the dense theory (`response`) on a few positions of every
-image, whose spectrum stands for that of all. Orders: means to O(1/N), deviations to leading order. V is
-not fed back into the covariance, so that symmetry breaks as at infinite width.
+image, whose spectrum stands for that of all. Orders: means to O(1/N), deviations to leading order.
 """
 
 from __future__ import annotations
@@ -33,28 +32,20 @@ from ...infinite_width.state import State
 from ...infinite_width.walk import InfiniteWidthWalk
 from ...protocol import input_log_variances
 from ..closures import CLOSURES, Closures
-from ..shared.fluctuations import (
-    FluctuationMatrices,
-    FluctuationRecursion,
-    FluctuationState,
-    NoiseGain,
-    Values,
-)
-from ..shared.lognormal import Step
-from ..shared.matrices import by_images, centred, image_norms
-from ..shared.relu_moments import correlation_of_squares, correlations
+from ..shared.fluctuations import FluctuationRecursion, Values
+from ..shared.lognormal import Laws, Step
+from ..shared.matrices import centred, image_norms
 from ..shared.units import convolutions, layers_of, residual_of
-from .convolutional_stations import laws_of, ranks
-from .merge import merged_noise, merged_norms, merged_with_signal, signal_noise_shares
-from .noise_sampling import NoiseFluctuationState, NoiseSampling
+from .convolutional_stations import ChannelNoise, laws_of, ranks
+from .norm_diffusion import feed_back
 from .record import BatchNormRecord
-from .response import batch_norm_response
 from .tap_averaging import TapAveraging
+from .unit_fluctuations import UnitFluctuations, shares_of
 
 #: Stations whose laws are known.
 LOCS = ("input", "conv", "norm", "act", "merge")
-#: Fluctuations that no average over positions thins out.
-UNIFORM = ("mode", "diffusion", "kept")
+#: Of what the ranks need, what no average over positions thins out.
+UNIFORM = ("mode", "kept")
 
 
 class FiniteTerms(Corrections):
@@ -81,17 +72,13 @@ class FiniteTerms(Corrections):
 
     def start(self) -> None:
         """A walk begins."""
-        #: The first batch norm of a unit that was passed last, and where the signal stands.
+        #: The first batch norm of a unit that was passed last, what its noise was made of, its ranks.
         self.passed: BatchNormRecord | None = None
+        self.channel_noise: ChannelNoise | None = None
+        self.ranks: Laws = {}
+        #: Where the signal stands.
         self.state: State | None = None
         self.leading_vectors: np.ndarray | None = None
-        self._layers: list[BatchNormRecord] = []
-
-    @property
-    def record(self) -> BatchNormRecord:
-        """`passed`, behind a batch norm."""
-        assert self.passed is not None, "a station of its own is behind a batch norm only"
-        return self.passed
 
     @property
     def standing(self) -> State:
@@ -111,6 +98,7 @@ class FiniteTerms(Corrections):
             return
         response = self.lattice.response(conv)
         self.taps = float(np.mean(response**2))
+        self.fluctuations.thinned(response)
         for name, trail in self.trails.items():
             if name not in UNIFORM:
                 trail.thinned(response)
@@ -118,31 +106,24 @@ class FiniteTerms(Corrections):
     def before_batch_norm(self, state: State, layer: BatchNorm, key: str) -> float:
         """Of how many samples the covariance before a batch norm is one."""
         if self._first(key):
-            self._settle(state)
-        self._coming = self._before(state, layer.epsilon)
-        pairs = float(np.mean(self.trails["pairs"].variance))
+            self._settle(state)  # if no station was taken at the merge
+        few, own = self.few(state.covariance), self._own_correlations(state.covariance)
+        epsilon = layer.epsilon * math.exp(min(-state.covariance.log_scale, 700.0))
+        self._coming = self.fluctuations.before(few, own, epsilon)
+        pairs = self._coming.pairs
         return 1.0 / pairs if pairs > 0.0 else math.inf
 
     def after_batch_norm(self, state: State, done: Normalised, key: str) -> float:
         """Logarithm of the share of the noise's variance that is not normalised with the signal."""
-        passed, through = self._coming, self._coming.through
-        lost = through.directions * float(np.mean(self.trails["overlap"].variance))
-        # Of all points: the few have a bulk of few dimensions, whose variance would fluctuate more.
-        passed.inverse_square = done.inverse_square
-        masks = max(through.masks, self.closures.least_masks(passed.inverse_square))
-        passed.channels = NoiseSampling(
-            self.width,
-            passed.inverse_square,
-            through.inverse_order_2,
-            masks,
-            squared_correlation=0.0,
-            participation=0.0,
-            closures=self.closures,
-        )
-        self._behind(state, passed)
+        passed, own, noises = self._coming, *self._correlations(state)
+        # I is that of all points: the few have a bulk of few dimensions, whose variance would fluctuate more.
+        self.fluctuations.behind(passed, own, noises, done.inverse_square)
+        found = self._channel_noise(state, passed, own, noises)
         if self.passed is None or self._first(key):
-            self.passed = passed
-        return self.closures.log_kept(lost)
+            self.passed, self.channel_noise = passed, found
+        if not self.residual:
+            self._settle(state)
+        return self.closures.log_kept(passed.lost)
 
     def _first(self, key: str) -> bool:
         """Whether a batch norm is the first of its unit."""
@@ -150,14 +131,14 @@ class FiniteTerms(Corrections):
 
     def before_station(self, state: State, loc: str | None) -> None:
         """Between units the fluctuations of a branch are merged into those of the shortcut."""
-        if loc in ("input", "merge") and self.residual:
+        if self.residual and loc in ("input", "merge"):
             self._settle(state)
 
     def after_station(self, state: State, loc: str | None, moments: dict[str, float], ranked: bool) -> None:
         """Where the signal stands, and its ranks."""
         self.state = state
         if ranked and loc == "act":
-            self.record.ranks = ranks(self, moments)
+            self.ranks = ranks(self, moments)
 
     # ------------------------------------------------------------ fluctuations
 
@@ -174,14 +155,11 @@ class FiniteTerms(Corrections):
         self.inputs = 1.0 / overlaps[0, 0]
         #: What the weights of the last convolution add to N times the squared correlation of two noises.
         self.taps = 0.0
-        self.trails = {name: FluctuationRecursion() for name in ("pairs", "leading", "overlap", *UNIFORM)}
+        self.fluctuations = UnitFluctuations(self.lattice, images, positions, self.width, self.closures)
+        self.trails = {name: FluctuationRecursion() for name in ("leading", "mode")}
         self.trails["noise"] = FluctuationRecursion(self.lattice.modes(overlaps))
         self.trails["stem"] = FluctuationRecursion(self.lattice.modes(overlaps))
         self.trails["kept"] = FluctuationRecursion(1.0)
-        self.points = FluctuationMatrices(np.zeros((images, images)), np.zeros((images, images)))
-        self.growth = NoiseGain(0.0, np.zeros(images))
-        self.batch = NoiseFluctuationState(0.0)
-        self.with_signal: FluctuationState[float] = FluctuationState(0.0)
         self._sizes = self._extent(state)
 
     def _sample_stem(self, state: State) -> None:
@@ -190,27 +168,14 @@ class FiniteTerms(Corrections):
         first = 2.0 / self.inputs / self.width
         for name, source in self._sources(own, noises, 1.0, first * self.width).items():
             self.trails[name] = FluctuationRecursion(self.trails[name].variance + source)
-        self.batch = NoiseFluctuationState(first)
-        norms = self.gaussian_norms(state.covariance)
-        self.points = FluctuationMatrices(norms, self.points.cross)
-        self.trails["diffusion"] = FluctuationRecursion(float(np.diag(norms).mean()))
-
-    def gaussian_norms(self, signal: Covariance, *, raw: bool = False) -> np.ndarray:
-        """Covariance of the logarithms of images' norms of N Gaussian channels, shape (images, images).
-
-        Of the channels with their means, if `raw`.
-        """
-        squares, images = correlations(self._few(signal, raw=raw))[0] ** 2, len(self.chosen)
-        return 2.0 / self.width * by_images(squares, images, signal.points // images)
+        self.fluctuations.sample(self.few(state.covariance), own, noises, first)
 
     def _sources(self, own: np.ndarray, noises: np.ndarray, spread: float, sizes: float) -> dict[str, Values]:
-        """What sampling of N channels adds to every fluctuation, from correlations by displacement."""
+        """What sampling of N channels adds to what the ranks need, from correlations by displacement."""
         modes, width = self.lattice.modes, self.width
         return {
-            "pairs": spread / width * modes(own**2),
             "leading": spread / width * modes(own),
             "mode": spread / width,
-            "overlap": spread / width * modes(own * noises),
             "noise": (1.0 + sizes) / width * modes(noises**2),
         }
 
@@ -225,80 +190,34 @@ class FiniteTerms(Corrections):
         own = signal.blocks[np.diag(block_index(images))].mean(0)
         return self.lattice.correlations(own - means[:, None] - means)
 
-    def _before(self, state: State, epsilon: float) -> BatchNormRecord:
-        """What a batch norm will do to the fluctuations, before it is done."""
-        signal, trails = state.covariance, self.trails
-        few = self._few(signal)
-        epsilon *= math.exp(min(-signal.log_scale, 700.0))
-        pairs = float(np.mean(trails["pairs"].variance))
-        through = batch_norm_response(few, epsilon, pairs, group=self.chosen.shape[1], closures=self.closures)
-        own = self._own_correlations(signal)
-        shape = (len(self.chosen), -1)
-        response = through.response.reshape(*shape, len(few)).mean(1).reshape(*shape[:1], *shape).sum(2)
-        inverse = through.inverse_slope.reshape(shape).sum(1)
-        points = self.points.variance if not self._layers else self._points_within()
-        together = self.lattice.mean(correlation_of_squares(own))
-        fresh = by_images(through.fresh, len(self.chosen), signal.points // len(self.chosen))
-        np.fill_diagonal(fresh, together * np.diag(through.fresh).reshape(shape).mean(1))
-        return BatchNormRecord(
-            few, epsilon, pairs, through,
-            points=points,
-            diffusion=float(trails["diffusion"].variance),
-            response=response,
-            fresh=fresh / self.width,
-            inverse=inverse,
-            batch=self.batch_within(),
-            grown=self.growth.behind(inverse, points),
-            closures=self.closures,
-        )  # fmt: skip
-
-    def batch_within(self) -> NoiseFluctuationState:
-        """Of log mu2 of the noise, within a branch; its channels are fresh after the first layer."""
-        found = self.batch
-        for layer in self._layers:
-            found = NoiseFluctuationState(found.observed(layer.channels.pair))
-        return found
-
-    def _points_within(self) -> np.ndarray:
-        """V before a later layer of a branch."""
-        found = self.points.variance
-        for layer in self._layers:
-            found = layer.response @ found @ layer.response.T + layer.fresh
-        return found
-
-    def _behind(self, state: State, passed: BatchNormRecord) -> None:
-        """Carry the fluctuations through a batch norm and its ReLU."""
-        own, noises = self._correlations(state)
-        through = passed.through
+    def _channel_noise(
+        self, state: State, passed: BatchNormRecord, own: np.ndarray, noises: np.ndarray
+    ) -> ChannelNoise:
+        """Carry what the ranks need through a batch norm and its ReLU; of what the noise is made."""
+        through, trails = passed.through, self.trails
         masks = math.sqrt(4.0 * through.squared_masks)
-        # The first mode is alike at all positions of an image.
-        memory = np.full(self.lattice.counts.size, through.memory)
-        memory[0] = through.group_memory
-        overlap = memory * (through.signal_noise_memory / through.memory)
         memories: dict[str, Values] = {
-            "pairs": memory, "leading": memory, "mode": through.group_memory, "overlap": overlap,
+            "leading": passed.memory, "mode": through.group_memory,
             "noise": masks, "stem": masks, "kept": masks,
         }  # fmt: skip
-        sizes = self.width * passed.channels.pair.variance
+        sizes = self.width * passed.channels.batch.variance
         sources = self._sources(own, noises, through.pair_kurtosis, sizes)
         for name, each in memories.items():
-            self.trails[name].sampled(each, sources.get(name, 0.0))
-        before_sampling = float(np.mean(self.trails["noise"].variance - sources["noise"]))
-        stem = float(np.mean(self.trails["stem"].variance))
+            trails[name].sampled(each, sources.get(name, 0.0))
+        before_sampling = float(np.mean(trails["noise"].variance - sources["noise"]))
+        stem = float(np.mean(trails["stem"].variance))
         last = min(masks**2 * self.taps / self.width, max(before_sampling - stem, 0.0))
-        passed.first = math.sqrt(float(self.trails["kept"].variance)), self.width * stem
-        own = np.einsum("ipp->ip", state.noise.blocks)
-        participation = float(np.mean(own**2) / np.mean(own) ** 2)
-        passed.noise_factors = [
-            self.width * each
-            for each in (
-                last,
-                max(before_sampling - last - stem, 0.0),
-                participation / max(state.covariance.points - 1, 1),
-            )
-        ]
-        self.trails["diffusion"].sampled(1.0, float(np.diag(passed.fresh).mean()))
-        self._layers.append(passed)
+        sizes_of_points = np.einsum("ipp->ip", state.noise.blocks)
+        participation = float(np.mean(sizes_of_points**2) / np.mean(sizes_of_points) ** 2)
+        parts = (
+            last,
+            max(before_sampling - last - stem, 0.0),
+            participation / max(state.covariance.points - 1, 1),
+        )
+        return ChannelNoise(
+            factors=[self.width * each for each in parts],
+            first=(math.sqrt(float(trails["kept"].variance)), self.width * stem),
+        )
 
     def _extent(self, state: State) -> tuple[float, float]:
         """Logarithms of the trace of the signal and of the noise's variance."""
@@ -308,36 +227,22 @@ class FiniteTerms(Corrections):
 
     def _settle(self, state: State) -> None:
         """A unit has ended: its branch is merged into what walks on."""
-        if not self._layers:
+        if not self.fluctuations.layers:
             return
-        share = noise_share = 1.0
+        shares = 1.0, 1.0
         if self.residual:
             before, self._sizes = self._sizes, self._extent(state)
-            share, noise_share = (
-                -math.expm1(min(a - b, 0.0)) for a, b in zip(before, self._sizes, strict=True)
-            )
-        layers, self._layers = self._layers, []
-        for name in ("pairs", "leading", "mode", "diffusion"):
+            shares = shares_of(before, self._sizes)
+        share, noise_share = shares
+        for name in ("leading", "mode"):
             self.trails[name].merge(share)
-        shares = share, noise_share
-        self.trails["overlap"].merge(*signal_noise_shares(shares))
         for name in ("noise", "stem", "kept"):
             self.trails[name].merge(noise_share)
-        self.batch = merged_noise(
-            self.batch, shares, [layer.channels.pair for layer in layers], [1.0] * len(layers)
-        )
-        with_signal = [layer.through.inverse_with_variance / self.width for layer in layers]
-        self.with_signal = merged_with_signal(self.with_signal, shares, with_signal)
-        self.points, self.growth = merged_norms(
-            self.points, self.growth, shares,
-            pulls=[layer.inverse for layer in layers],
-            responses=[layer.response for layer in layers],
-            fresh=[layer.fresh for layer in layers],
-            after=image_norms(state.covariance.centred_diagonal, len(self.chosen)),
-            closures=self.closures,
-        )  # fmt: skip
+        added = self.fluctuations.merge(shares)
+        feed_back(state.covariance, len(self.chosen), added, self.closures)
+        self.fluctuations.hold(image_norms(state.covariance.centred_diagonal, len(self.chosen)))
 
-    def _few(self, signal: Covariance, *, raw: bool = False) -> np.ndarray:
+    def few(self, signal: Covariance, *, raw: bool = False) -> np.ndarray:
         """Covariance of the few points, shape (images each, images each), in the blocks' scale.
 
         Centred, but if `raw`.

@@ -1,74 +1,50 @@
 """Stations of fully connected nets with batch norm in every layer, with and without skips, at finite width.
 
-Between two units a net is known by the population covariance T of its channels, x_c ~ N(0, T), and by how
-T fluctuates from net to net:
+Between two units a net is known by the population covariance T of its channels, x_c ~ N(0, T), whose mean
+is carried here as a dense kernel, and by how T and the noise fluctuate from net to net (`unit_fluctuations`,
+on the lattice of one position; `kernel_state.PointNoise`). The mean has three terms of order 1 / N:
 
-* off the diagonal by a relative variance q of every pair, which does not accumulate with depth;
-* on the diagonal by whole factors, whose law diffuses (`norm_diffusion`) and whose fluctuation V over nets
-  decides the deviations of mu4, nu1 and r_eff;
-* the covariance of signal and noise by zeta / N: the common part of the noise is normalised with the signal,
-  so that a batch norm passes (1 - 2 zeta / N) of its variance;
-* the noise's variances, whose logarithms diffuse, and the correlations of two points' noises, of mean
-  square r.
+* pairs of points fluctuate, so that the covariance before a batch norm is one of samples (`response`);
+* norms of points diffuse, and are fed back into the mean (`norm_diffusion`);
+* the common part of the noise is normalised with the signal, so that a batch norm passes (1 - 2 zeta / N)
+  of its variance.
 
-A unit is a chain of (batch norm, ReLU, layer), added to its input or not; how fluctuations pass through it
-is in `shared.fluctuations`. Orders: means to O(1/N) at any depth; deviations to leading order.
+A unit is a chain of (batch norm, ReLU, layer), added to its input or not. Orders: means to O(1/N) at any
+depth; deviations to leading order.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Generator, Iterator
-from dataclasses import dataclass, replace
-from typing import NamedTuple
+from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 
-from ....nets.layers import BatchNorm
+from ....nets.layers import BatchNorm, Layer
 from ....nets.network import Network
 from ..closures import CLOSURES, Closures
-from ..shared.fluctuations import FluctuationMatrices, FluctuationState, NoiseGain
 from ..shared.lognormal import Laws, Lognormal, Step
 from ..shared.marchenko_pastur import sampled_spectrum
-from ..shared.matrices import centred, with_diagonal, with_means
+from ..shared.matrices import centred, with_means
 from ..shared.relu_moments import correlations
 from ..shared.units import convolutions, layers_of, residual_of, stem_of
-from .finite_channel_variance import FiniteChannelVariance, finite_channel_variance
-from .kernel_state import KernelState, NoiseState, of_images, resampled
-from .merge import merged_noise, merged_norms, merged_with_signal, signal_noise_shares
-from .noise_rank import noise_rank, participation_ratio
-from .noise_sampling import NoiseFluctuationState, NoiseSampling
-from .norm_diffusion import diffused
-from .response import BatchNormResponse, batch_norm_response
+from .kernel_state import KernelState, PointNoise
+from .noise_rank import noise_rank
+from .norm_diffusion import fed_back
+from .record import BatchNormRecord
 from .stations import (
     activated_moments,
-    by_norms,
+    gaussian_moments,
     gaussian_variances,
     log_gaussian_means,
-    noise_before_masks,
     normalised_moments,
-    of_log_means,
-    with_chi,
 )
+from .tap_averaging import TapAveraging
+from .unit_fluctuations import UnitFluctuations, shares_of
 
-
-@dataclass
-class _Layer:
-    """A layer of a branch on its way: what it does to fluctuations, and what it adds to them."""
-
-    through: BatchNormResponse
-    channels: NoiseSampling
-    masks: float
-    pairs: float
-
-
-class _Observed(NamedTuple):
-    """Fluctuations of the Gram matrix of the first activations, and its mean, as sampled."""
-
-    pairs: float
-    correlation: float
-    norms: np.ndarray
-    covariance: np.ndarray
+#: Correlations within an image, by displacement.
+ALONE = np.ones((1, 1))
 
 
 def stations(
@@ -91,40 +67,173 @@ def stations(
     log_input : float
         Logarithm of mu2 of the images, which normalises chi.
     """
-    stem = stem_of(network)
-    state = None if stem is None else of_images(images, stem.weights.gain)
-    activation: Laws = {}  # after the last ReLU: the input of the next unit of a net without skips
-    for depth, unit in enumerate(network.units, 1):
+    stem, units = stem_of(network), network.units
+    # The first layer is the stem, or that of the first unit.
+    first = stem or convolutions(layers_of(units[0]))[0]
+    walk = _Walk(images, first.weights.gain, width, log_input, closures)
+    for depth, unit in enumerate(units, 1):
         residual, layers = residual_of(unit), layers_of(unit)
-        epsilons = [layer.epsilon for layer in layers if isinstance(layer, BatchNorm)]
         gains = [conv.weights.gain for conv in convolutions(layers)]
-        wanted = depth in depths
-        walk = _Walk(width, log_input, depth, wanted, depth + 1 in depths, closures)
+        walk.depth, walk.wanted, walk.ahead = depth, depth in depths, depth + 1 in depths
         if residual is not None:
-            assert state is not None, "a residual net is covered with a stem only"
-            yield from walk.gaussian("input", state)
-            state = yield from walk.unit(state, epsilons, gains, residual.scale)
-            yield from walk.gaussian("merge", state)
+            yield from walk.gaussian("input")
+            yield from walk.unit(layers, gains, residual.scale)
+            yield from walk.gaussian("merge")
         else:
             # The unit begins with its linear layer, whose input is the images, the stem or an activation.
-            if state is None:
-                state = of_images(images, gains[0])
-            elif depth > 1:
-                if wanted:
-                    yield depth, "input", activation
-                state = _scaled(state, gains[0])
-            else:
-                yield from walk.gaussian("input", state)
-                state = resampled(state, gains[0], width, closures)
-            yield from walk.gaussian("conv", state)
-            state = yield from walk.unit(state, epsilons, [1.0], None)
-            activation = walk.activation
+            if depth > 1:
+                if walk.wanted:
+                    yield depth, "input", walk.activation
+                walk.kernel = walk.kernel.scaled(gains[0])
+            elif stem is not None:
+                yield from walk.gaussian("input")
+                walk.sample(gains[0])
+            yield from walk.gaussian("conv")
+            yield from walk.unit(layers, [1.0], None)
 
 
-def _scaled(state: KernelState, gain: float) -> KernelState:
-    """The population after a linear layer of this gain, if it was one of gain 1."""
-    noise = replace(state.noise, log_mean=state.noise.log_mean + math.log(gain))
-    return replace(state, covariance=gain * state.covariance, second=gain * state.second, noise=noise)
+class _Walk:
+    """Where the signal stands: the mean kernel, and how it fluctuates.
+
+    Parameters
+    ----------
+    images : shape (n, features)
+    gain : float
+        Of the first linear layer.
+    width, log_input, closures
+        As of `stations`.
+    """
+
+    def __init__(
+        self, images: np.ndarray, gain: float, width: int, log_input: float, closures: Closures
+    ) -> None:
+        self.width, self.log_input, self.closures = width, log_input, closures
+        self.kernel = KernelState.of_images(images, gain)
+        self.points = PointNoise(*images.shape)
+        self.fluctuations = UnitFluctuations(TapAveraging((1, 1), True), len(images), 1, width, closures)
+        #: After the last ReLU: the input of the next unit of a net without skips.
+        self.activation: Laws = {}
+        self.depth, self.wanted, self.ahead = 0, False, False
+
+    def sample(self, gain: float) -> None:
+        """One more linear layer, whose population is the Gram matrix of N channels."""
+        kernel, fluctuations, points = self.kernel, self.fluctuations, self.points
+        batch = (2.0 / points.points + 2.0 * points.correlation) / self.width
+        added = fluctuations.sample(kernel.covariance, ALONE, ALONE, batch)
+        points.sample(self.width)
+        self.kernel = self._diffused(kernel.scaled(gain), added)
+
+    def _diffused(self, kernel: KernelState, added: float) -> KernelState:
+        """With the diffusion of norms fed back."""
+        return replace(kernel, covariance=fed_back(kernel.covariance, added, self.closures))
+
+    def gaussian(self, loc: str) -> Iterator[Step]:
+        """The station where channels of the population are sampled."""
+        if not self.wanted:
+            return
+        covariance, second = self.kernel.covariance, self.kernel.second
+        fluctuations, inner = self.fluctuations, np.diag(covariance)
+        sampled, raw = (
+            2.0 / self.width * _of_typical_net(correlations(each)[0] ** 2, fluctuations.pair_variance)
+            for each in (covariance, with_means(covariance, second))
+        )
+        variances = gaussian_variances(second, inner, fluctuations.norms_here, sampled, raw)
+        log_means = log_gaussian_means(second, inner) | {"log_mu2_noise": self.kernel.log_noise}
+        of_noise = self.points.sampled(self.width)
+        yield (
+            self.depth,
+            loc,
+            gaussian_moments(log_means, variances, fluctuations, of_noise, self.log_input),
+        )
+
+    def unit(self, layers: tuple[Layer, ...], gains: list[float], scale: float | None) -> Iterator[Step]:
+        """Carry the population through a unit; `scale` is None where there is no skip."""
+        before = kernel = self.kernel
+        norms = [layer for layer in layers if isinstance(layer, BatchNorm)]
+        for number, (norm, gain) in enumerate(zip(norms, gains, strict=True)):
+            passed = self._passed(kernel, norm.epsilon, first=number == 0)
+            through = passed.through
+            lost = through.shared * math.exp(-kernel.log_noise) + passed.lost
+            log_noise = kernel.log_noise + through.log_inverse + self.closures.log_kept(lost)
+            centre = centred(through.kernel)
+            activation = KernelState(centre, np.diag(through.kernel), log_noise - math.log(2.0))
+            if number == 0:
+                # What feeds back on the mean behind a skip is known at the merge.
+                kernel = self._diffused(activation, self.fluctuations.diffusion_here)
+                yield from self._observed(passed, log_noise, activation, kernel)
+            self.kernel = kernel = (kernel if scale is None else activation).scaled(gain)
+            if number == 0 and scale is not None:
+                yield from self.gaussian("conv")
+        self._merge(before, scale)
+
+    def _passed(self, kernel: KernelState, epsilon: float, *, first: bool) -> BatchNormRecord:
+        """What a batch norm did to the fluctuations."""
+        shared = kernel.shared_weights if first else None
+        fluctuations, points = self.fluctuations, self.points
+        passed = fluctuations.before(kernel.covariance, ALONE, epsilon, shared_weights=shared)
+        square = passed.through.inverse_square
+        fluctuations.behind(passed, ALONE, ALONE, square, points.correlation, points.participation)
+        points.behind(passed)
+        return passed
+
+    def _observed(
+        self, passed: BatchNormRecord, log_noise: float, activation: KernelState, diffused: KernelState
+    ) -> Iterator[Step]:
+        """The stations after batch norm and after the ReLU."""
+        if not (self.wanted or self.ahead):
+            return
+        through = passed.through
+        log_mu2, log_nu1 = math.log(through.mu2), math.log(through.nu1)
+        norm = {
+            "log_nu1_abs_signal": log_nu1,
+            "log_nu2_signal": log_mu2,
+            "log_mu2_signal": log_mu2,
+            "log_mu4_signal": math.log(through.mu4),
+            "log_mu2_noise": log_noise,
+        }
+        act = {
+            "log_nu1_abs_signal": log_nu1 - math.log(2.0),
+            "log_nu2_signal": log_mu2 - math.log(2.0),
+            "log_mu2_signal": math.log(float(np.diag(activation.covariance).mean())),
+            "log_mu2_noise": activation.log_noise,
+        }
+        self.activation = activated_moments(passed, act, self.log_input)
+        if self.wanted:
+            yield self.depth, "norm", normalised_moments(passed, norm, self.log_input)
+            yield self.depth, "act", self.activation | self._ranks(passed, diffused.covariance)
+
+    def _ranks(self, passed: BatchNormRecord, covariance: np.ndarray) -> Laws:
+        """Effective ranks after the ReLU."""
+        pairs, points = self.fluctuations.pair_variance, self.points
+        values, vectors = np.linalg.eigh(covariance)
+        spectrum = sampled_spectrum(np.maximum(values, 0.0), len(values) * pairs)
+        rank = float(spectrum.sum() / spectrum[-1])
+        slope = vectors[:, -1] ** 2 - np.diag(covariance) / values.sum()
+        relative = 2.0 * pairs * (1.0 - 1.0 / rank) ** 2 + slope @ passed.norms_behind @ slope
+        earlier = points.correlation - passed.channels.correlation.variance
+        rank_noise, deviation = noise_rank(len(values), self.width, points.apart, earlier, self.closures)
+        return {
+            "reff_signal": Lognormal(rank, relative * rank**2),
+            "reff_noise": Lognormal(rank_noise, deviation**2),
+        }
+
+    def _merge(self, before: KernelState, scale: float | None) -> None:
+        """The unit ends: its branch is added to what was before it, or takes its place."""
+        branch, shares, layers = self.kernel, (1.0, 1.0), self.fluctuations.layers
+        if scale is not None:
+            log_noise = branch.log_noise + (2.0 * math.log(scale) if scale > 0.0 else -math.inf)
+            self.kernel = KernelState(
+                before.covariance + scale**2 * branch.covariance,
+                before.second + scale**2 * branch.second,
+                float(np.logaddexp(before.log_noise, log_noise)),
+                before.shared_weights,
+            )
+            shares = shares_of(before.extent, self.kernel.extent)
+        added = self.fluctuations.merge(shares)
+        self.points.merge(shares, layers)
+        if scale is not None:
+            self.kernel = self._diffused(self.kernel, added)
+        self.fluctuations.hold(np.diag(self.kernel.covariance))
 
 
 def _of_typical_net(squared: np.ndarray, pair_variance: float) -> np.ndarray:
@@ -132,258 +241,3 @@ def _of_typical_net(squared: np.ndarray, pair_variance: float) -> np.ndarray:
     squared = np.minimum(squared + pair_variance, 1.0)
     np.fill_diagonal(squared, 1.0)
     return squared
-
-
-class _Walk:
-    """Through one unit, yielding its stations."""
-
-    def __init__(
-        self, width: int, log_input: float, depth: int, wanted: bool, ahead: bool, closures: Closures
-    ) -> None:
-        self.width, self.log_input, self.depth = width, log_input, depth
-        self.wanted, self.ahead, self.closures = wanted, ahead, closures
-        self.activation: Laws = {}
-
-    def gaussian(self, loc: str, state: KernelState) -> Iterator[Step]:
-        """The station where channels of the population are sampled."""
-        if not self.wanted:
-            return
-        covariance, noise, points = state.covariance, state.noise, len(state.covariance)
-        r, width = noise.correlation.variance, self.width
-        participation = participation_ratio(points, noise.point.variance - noise.pair.variance)
-        source = (2.0 * participation + 2.0 * (1.0 - participation) * r) / width
-        own, inner = state.second, np.diag(covariance)
-        squared, uncentred = (
-            _of_typical_net(correlations(each)[0] ** 2, state.pairs.variance)
-            for each in (covariance, with_means(covariance, own))
-        )
-        log_means = log_gaussian_means(own, inner) | {"log_mu2_noise": noise.log_mean}
-        sampled, raw = 2.0 / width * squared, 2.0 / width * uncentred
-        variances = gaussian_variances(own, inner, state.norms.variance, sampled, raw)
-        shares = inner / inner.sum()
-        # The same number, in the order of products that keeps its last bit.
-        variances["log_mu2_signal"] = 2.0 / width * shares @ squared @ shares
-        variances["log_mu2_noise"] = noise.batch.variance + 2.0 * noise.batch.sampled + source
-        laws = of_log_means(log_means, variances)
-        laws = with_chi(laws, state.noise_gain.variance, self.log_input, noise.with_signal.cross)
-        yield self.depth, loc, laws
-
-    def unit(
-        self, state: KernelState, epsilons: list[float], gains: list[float], scale: float | None
-    ) -> Generator[Step, None, KernelState]:
-        """Carry a population through a unit; `scale` is None where there is no skip."""
-        width, points = self.width, len(state.covariance)
-        covariance, log_noise = state.covariance, state.noise.log_mean
-        noise = state.noise
-        pairs, signal_noise, r = state.pairs.variance, noise.signal.variance, noise.correlation.variance
-        participation = participation_ratio(points, noise.point.variance - noise.pair.variance)
-        layers, second = [], state.second
-        for number, (epsilon, gain) in enumerate(zip(epsilons, gains, strict=True)):
-            through = batch_norm_response(
-                covariance,
-                epsilon,
-                pairs,
-                state.shared_weights if number == 0 else None,
-                closures=self.closures,
-            )
-            lost = through.shared * math.exp(-log_noise) + through.directions * signal_noise
-            log_noise += through.log_inverse + self.closures.log_kept(lost)
-            masks = math.sqrt(4.0 * through.squared_masks)
-            channels = NoiseSampling(
-                width,
-                through.inverse_square,
-                through.inverse_order_2,
-                through.masks,
-                r,
-                participation,
-                self.closures,
-            )
-            layer = _Layer(through, channels, masks, through.pair_kurtosis / width)
-            layers.append(layer)
-            kernel = centred(through.kernel)
-            if number == 0:
-                observed = self._observed(state, layer, kernel)
-                if self.wanted or self.ahead:
-                    chance = finite_channel_variance(through.values, through.vectors, epsilon)
-                    norm = self._normalised(state, layer, log_noise, chance)
-                    before = norm["log_nu1_abs_signal"]
-                    self.activation = self._activated(state, layer, log_noise, kernel, before, chance)
-                if self.wanted:
-                    yield self.depth, "norm", norm
-                    yield self.depth, "act", self.activation | self._ranks(state, layer, observed)
-                pairs, r = observed.pairs, observed.correlation
-                signal_noise = noise.signal.observed(
-                    through.signal_noise_memory, through.pair_kurtosis / width
-                )
-                if scale is None:
-                    kernel = observed.covariance
-            else:
-                pairs = through.memory**2 * pairs + layer.pairs
-                signal_noise = through.signal_noise_memory**2 * signal_noise + through.pair_kurtosis / width
-                r = masks**2 * r + channels.correlation.variance
-            log_noise += math.log(0.5 * gain)
-            covariance, second = gain * kernel, gain * np.diag(through.kernel)
-            if number == 0 and self.wanted and scale is not None:
-                yield from self._behind(state, layer, covariance, second, log_noise, observed)
-        return self._merged(state, layers, covariance, second, log_noise, scale)
-
-    def _observed(self, state: KernelState, layer: _Layer, kernel: np.ndarray) -> _Observed:
-        through = layer.through
-        fresh = through.fresh / self.width
-        crossed = through.response @ state.norms.cross
-        fluctuation = through.response @ state.norms.variance @ through.response.T
-        diffusion = float(np.mean(np.diag(fresh))) + 2.0 * state.free_norms.cross
-        return _Observed(
-            pairs=state.pairs.observed(through.memory, layer.pairs),
-            correlation=state.noise.correlation.observed(layer.channels.correlation, layer.masks),
-            norms=fluctuation + crossed + crossed.T + fresh,
-            covariance=with_diagonal(kernel, diffused(np.diag(kernel), diffusion, self.closures)),
-        )
-
-    def _grown(self, state: KernelState, layer: _Layer) -> float:
-        return state.noise_gain.behind(layer.through.inverse_slope, state.norms.variance)
-
-    def _normalised(
-        self, state: KernelState, layer: _Layer, log_noise: float, chance: FiniteChannelVariance
-    ) -> Laws:
-        """The station after batch norm."""
-        through, channels, width = layer.through, layer.channels, self.width
-        log_mu2 = math.log(through.mu2)
-        log_means = {"log_nu2_signal": log_mu2, "log_mu2_signal": log_mu2, "log_mu2_noise": log_noise}
-        values = (through.nu1, through.mu4), (chance.nu1, chance.mu4), through.slopes
-        odd = {
-            name: by_norms(math.log(mean), by_chance / width, slope @ state.norms.variance @ slope)
-            for name, mean, by_chance, slope in zip(
-                ("log_nu1_abs_signal", "log_mu4_signal"), *values, strict=True
-            )
-        }
-        noise = noise_before_masks(state.noise.batch, channels.before_masks(), channels.batch.variance)
-        return normalised_moments(log_means, odd, noise, self._grown(state, layer), self.log_input)
-
-    def _activated(
-        self, state: KernelState, layer: _Layer, log_noise: float, kernel: np.ndarray, before: Lognormal,
-        chance: FiniteChannelVariance,
-    ) -> Laws:  # fmt: skip
-        """The station after the ReLU, without ranks; `before` is the moment of nu1 before it."""
-        log_means = {
-            "log_nu2_signal": math.log(0.5 * layer.through.mu2),
-            "log_mu2_signal": math.log(float(np.trace(kernel)) / len(kernel)),
-            "log_mu2_noise": log_noise - math.log(2.0),
-        }
-        nu1 = Lognormal(before.mean - math.log(2.0), before.variance)
-        noise = state.noise.batch.observed(layer.channels.batch)
-        return activated_moments(
-            log_means, nu1, chance, self.width, noise, self._grown(state, layer), self.log_input
-        )
-
-    def _ranks(self, state: KernelState, layer: _Layer, observed: _Observed) -> Laws:
-        """Effective ranks after the ReLU."""
-        noise, covariance, pairs = state.noise, observed.covariance, observed.pairs
-        values, vectors = np.linalg.eigh(covariance)
-        spectrum = sampled_spectrum(np.maximum(values, 0.0), len(values) * pairs)
-        rank = float(spectrum.sum() / spectrum[-1])
-        slope = vectors[:, -1] ** 2 - np.diag(covariance) / values.sum()
-        relative = 2.0 * pairs * (1.0 - 1.0 / rank) ** 2 + slope @ observed.norms @ slope
-        channels = layer.channels
-        differing = noise.point.observed(channels.point) - noise.pair.observed(channels.pair)
-        earlier = observed.correlation - channels.correlation.variance
-        rank_noise, deviation = noise_rank(len(values), self.width, differing, earlier, self.closures)
-        return {
-            "reff_signal": Lognormal(rank, relative * rank**2),
-            "reff_noise": Lognormal(rank_noise, deviation**2),
-        }
-
-    def _behind(
-        self, state: KernelState, layer: _Layer, covariance: np.ndarray, second: np.ndarray, log_noise: float,
-        observed: _Observed,
-    ) -> Iterator[Step]:  # fmt: skip
-        """The station after the first linear layer of a branch: fresh channels of the sampled kernel."""
-        noise = state.noise
-        sampled = NoiseState(
-            log_noise,
-            **{
-                name: NoiseFluctuationState(getattr(noise, name).observed(getattr(layer.channels, name)))
-                for name in ("point", "pair", "batch")
-            },
-            correlation=NoiseFluctuationState(observed.correlation),
-            signal=noise.signal,
-            with_signal=FluctuationState(0.0),  # fresh channels
-        )
-        behind = KernelState(
-            covariance,
-            second,
-            FluctuationState(observed.pairs),
-            FluctuationMatrices(observed.norms, np.zeros_like(observed.norms)),
-            FluctuationState(0.0),
-            sampled,
-            NoiseGain(self._grown(state, layer), state.noise_gain.cross),
-        )
-        yield from self.gaussian("conv", behind)
-
-    def _merged(
-        self, state: KernelState, layers: list[_Layer], branch: np.ndarray, second: np.ndarray,
-        log_noise: float, scale: float | None,
-    ) -> KernelState:  # fmt: skip
-        """The population after a unit."""
-        noise = state.noise
-        if scale is None:
-            share = noise_share = 1.0
-            covariance, log_mean = branch, log_noise
-        else:
-            log_noise += 2.0 * math.log(scale) if scale > 0.0 else -math.inf
-            log_mean = float(np.logaddexp(noise.log_mean, log_noise))
-            noise_share = math.exp(log_noise - log_mean)
-            covariance = state.covariance + scale**2 * branch
-            share = float(scale**2 * np.trace(branch) / np.trace(covariance))
-            second = state.second + scale**2 * second
-        memories = [layer.through.memory for layer in layers]
-        fresh = [layer.through.fresh / self.width for layer in layers]
-        means, ones = [float(np.diag(each).mean()) for each in fresh], [1.0] * len(layers)
-        free_norms = state.free_norms.merged(share, ones, means)
-        if scale is not None:
-            added = free_norms.variance - state.free_norms.variance
-            covariance = with_diagonal(covariance, diffused(np.diag(covariance), added, self.closures))
-        shares = share, noise_share
-        norms, noise_gain = merged_norms(
-            state.norms, state.noise_gain, shares,
-            pulls=[layer.through.inverse_slope for layer in layers],
-            responses=[layer.through.response for layer in layers],
-            fresh=fresh,
-            after=np.diag(covariance),
-            closures=self.closures,
-        )  # fmt: skip
-        masks = [layer.masks for layer in layers]
-        fluctuations = {
-            name: merged_noise(
-                getattr(noise, name), shares, [getattr(layer.channels, name) for layer in layers], memory
-            )
-            for name, memory in (("point", ones), ("pair", ones), ("batch", ones), ("correlation", masks))
-        }
-        signal_share, stay = signal_noise_shares(shares)
-        noise_after = NoiseState(
-            log_mean,
-            **fluctuations,
-            with_signal=merged_with_signal(
-                noise.with_signal,
-                shares,
-                [layer.through.inverse_with_variance / self.width for layer in layers],
-            ),
-            signal=noise.signal.merged(
-                signal_share,
-                [layer.through.signal_noise_memory for layer in layers],
-                [layer.through.pair_kurtosis / self.width for layer in layers],
-                stay=stay,
-            ),
-        )
-        pairs = state.pairs.merged(share, memories, [layer.pairs for layer in layers])
-        kept = None if scale is None else state.shared_weights
-        return KernelState(
-            covariance,
-            second,
-            pairs,
-            norms,
-            free_norms,
-            noise_after,
-            noise_gain,
-            kept,
-        )

@@ -1,6 +1,6 @@
-"""State of the kernel of a net with batch norm between two units: mean, and covariances of its fluctuations.
+"""Mean kernel of a fully connected net with batch norm, and the noise of its single points.
 
-See `fully_connected`, which carries it from unit to unit.
+`fully_connected` carries both from unit to unit, beside the `UnitFluctuations` that every net has.
 """
 
 from __future__ import annotations
@@ -10,46 +10,16 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..closures import CLOSURES, Closures
-from ..shared.fluctuations import FluctuationMatrices, FluctuationState, NoiseGain
-from ..shared.matrices import centred, with_diagonal
-from ..shared.relu_moments import correlations
+from ..shared.matrices import centred
+from .merge import merged_noise
+from .noise_rank import participation_ratio
 from .noise_sampling import NoiseFluctuationState
-from .norm_diffusion import diffused
-
-
-@dataclass(frozen=True)
-class NoiseState:
-    """The noise's variances over points and nets.
-
-    Attributes
-    ----------
-    log_mean : float
-        Logarithm of E D.
-    point, pair : NoiseFluctuationState
-        Variance of log D_ii, and covariance of two points' logarithms.
-    batch : NoiseFluctuationState
-        Variance of the logarithm of mu2 of the noise.
-    correlation : NoiseFluctuationState
-        r: mean square of the correlation of two points' noises.
-    signal : FluctuationState
-        zeta: N times the relative variance of the covariance of signal and noise.
-    with_signal : FluctuationState
-        Its cross is the covariance of log mu2 of the noise with log mu2 of the N channels that are sampled.
-    """
-
-    log_mean: float
-    point: NoiseFluctuationState
-    pair: NoiseFluctuationState
-    batch: NoiseFluctuationState
-    correlation: NoiseFluctuationState
-    signal: FluctuationState[float]
-    with_signal: FluctuationState[float]
+from .record import BatchNormRecord
 
 
 @dataclass(frozen=True)
 class KernelState:
-    """Mean kernel of the channels between two units, and its fluctuations, which are of order N^-1/2.
+    """Mean kernel of the channels.
 
     Attributes
     ----------
@@ -57,81 +27,116 @@ class KernelState:
         Mean of the centred T.
     second : shape (M,)
         Mean of the diagonal of T, not centred.
-    pairs : FluctuationState
-        q: relative variance of T_ij, i != j.
-    norms : FluctuationMatrices
-        V, shape (M, M): covariance over nets of log T_ii and log T_jj.
-    free_norms : FluctuationState
-        The mean of its diagonal if batch norm had no restoring force, which drives `norm_diffusion`.
-    noise : NoiseState
+    log_noise : float
+        Logarithm of the mean of the noise's variance.
     shared_weights : shape (M, M), or None
         What the channels' common first weights make signal and noise share: E C C' (`response`), until
         a ReLU. What is left after it is of the order of 1 / (features of the images) and dropped.
-    noise_gain : NoiseGain
-        What V makes of the noise.
     """
 
     covariance: np.ndarray
     second: np.ndarray
-    pairs: FluctuationState[float]
-    norms: FluctuationMatrices
-    free_norms: FluctuationState[float]
-    noise: NoiseState
-    noise_gain: NoiseGain
+    log_noise: float
     shared_weights: np.ndarray | None = None
 
+    @classmethod
+    def of_images(cls, images: np.ndarray, gain: float) -> KernelState:
+        """Channels after a linear layer of the images (n, features): N(0, gain times their Gram matrix)."""
+        gram = gain / images.shape[1] * (images @ images.T)
+        covariance = centred(gram)
+        return cls(covariance, np.diag(gram).copy(), math.log(gain), gain / images.shape[1] * covariance)
 
-def of_images(images: np.ndarray, gain: float) -> KernelState:
-    """Channels after a linear layer of the images (n, features): N(0, gain times their Gram matrix)."""
-    points, features = images.shape
-    gram = gain / features * (images @ images.T)
-    nothing = np.zeros((points, points))
-    noise = NoiseState(
-        math.log(gain),
-        point=NoiseFluctuationState(
-            0.0
-        ),  # the deviation of a single draw of the noise on the images is left out
-        pair=NoiseFluctuationState(0.0),
-        batch=NoiseFluctuationState(0.0),
-        correlation=NoiseFluctuationState(1.0 / features),
-        signal=FluctuationState(0.0),
-        with_signal=FluctuationState(0.0),
-    )
-    covariance = centred(gram)
-    return KernelState(
-        covariance,
-        np.diag(gram).copy(),
-        FluctuationState(0.0),
-        FluctuationMatrices(nothing, nothing),
-        FluctuationState(0.0),
-        noise,
-        NoiseGain(0.0, np.zeros(points)),
-        gain / features * covariance,
-    )
+    def scaled(self, gain: float) -> KernelState:
+        """After a linear layer of this gain, but for what N channels sample."""
+        shared = None if self.shared_weights is None else gain**2 * self.shared_weights
+        return KernelState(
+            gain * self.covariance, gain * self.second, self.log_noise + math.log(gain), shared
+        )
+
+    @property
+    def extent(self) -> tuple[float, float]:
+        """Logarithms of the trace of the signal and of the noise's variance."""
+        return math.log(max(float(np.trace(self.covariance)), 1e-300)), self.log_noise
 
 
-def resampled(before: KernelState, gain: float, width: int, closures: Closures = CLOSURES) -> KernelState:
-    """After one more linear layer, whose population is the Gram matrix of N channels."""
-    points, noise = len(before.covariance), before.noise
-    c, _ = correlations(before.covariance)
-    pairs = (1.0 + float((np.sum(c * c) - points) / max(points * (points - 1), 1))) / width
-    covariance = with_diagonal(before.covariance, diffused(np.diag(before.covariance), 2.0 / width, closures))
-    r = noise.correlation.variance
-    return KernelState(
-        gain * covariance,
-        gain * before.second,
-        FluctuationState(before.pairs.variance + pairs),
-        FluctuationMatrices(before.norms.variance + 2.0 / width * c * c, np.zeros((points, points))),
-        FluctuationState(before.free_norms.variance + 2.0 / width),
-        NoiseState(
-            noise.log_mean + math.log(gain),
-            point=NoiseFluctuationState(noise.point.variance + 2.0 / width),
-            pair=NoiseFluctuationState(noise.pair.variance + 2.0 * r / width),
-            batch=NoiseFluctuationState(noise.batch.variance + (2.0 / points + 2.0 * r) / width),
-            correlation=NoiseFluctuationState(r + 1.0 / width),
-            signal=FluctuationState(noise.signal.variance + 1.0 / width),
-            with_signal=FluctuationState(0.0),
-        ),
-        before.noise_gain,
-        None if before.shared_weights is None else gain**2 * before.shared_weights,
-    )
+class PointNoise:
+    """Fluctuations over nets of the noise of single points, where the signal stands and before its unit.
+
+    With convolutions they are averaged away; here they decide the rank of the noise.
+
+    Parameters
+    ----------
+    points : int
+        M.
+    features : int
+        Of the images: the noises of two points have correlations of mean square 1 / features.
+
+    Attributes
+    ----------
+    point, pair : NoiseFluctuationState
+        Variance of log D, D the noise variance of a point, and covariance of two points' log D. That of the
+        one draw of the noise on the images is left out.
+    correlation : NoiseFluctuationState
+        r: mean square of the correlation of two points' noises.
+    """
+
+    def __init__(self, points: int, features: int) -> None:
+        self.points = points
+        self._before = {
+            "point": NoiseFluctuationState(0.0),
+            "pair": NoiseFluctuationState(0.0),
+            "correlation": NoiseFluctuationState(1.0 / features),
+        }
+        self._here = dict(self._before)
+        self._masks: list[float] = []
+
+    @property
+    def apart(self) -> float:
+        """Variance of log D between the points of a net."""
+        return self._here["point"].variance - self._here["pair"].variance
+
+    @property
+    def correlation(self) -> float:
+        """R."""
+        return self._here["correlation"].variance
+
+    @property
+    def participation(self) -> float:
+        """Share of a point's own variance in that of the mean over points."""
+        return participation_ratio(self.points, self.apart)
+
+    def sampled(self, width: int) -> float:
+        """What N channels add, as a Gram matrix, to the variance of log mu2 of the noise."""
+        participation = self.participation
+        return (2.0 * participation + 2.0 * (1.0 - participation) * self.correlation) / width
+
+    def sample(self, width: int) -> None:
+        """A linear layer after another: its population is the Gram matrix of N Gaussian channels."""
+        sources = {"point": 2.0, "pair": 2.0 * self.correlation, "correlation": 1.0}
+        self._before = {
+            name: NoiseFluctuationState(state.variance + sources[name] / width)
+            for name, state in self._before.items()
+        }
+        self._here = dict(self._before)
+
+    def behind(self, passed: BatchNormRecord) -> None:
+        """Through a batch norm and its ReLU."""
+        masks = math.sqrt(4.0 * passed.through.squared_masks)
+        self._masks.append(masks)
+        memories = {"point": 1.0, "pair": 1.0, "correlation": masks}
+        self._here = {
+            name: NoiseFluctuationState(state.observed(getattr(passed.channels, name), memories[name]))
+            for name, state in self._here.items()
+        }
+
+    def merge(self, shares: tuple[float, float], layers: list[BatchNormRecord]) -> None:
+        """The unit ends: its branch, of these layers, has these shares of signal and noise."""
+        ones = [1.0] * len(layers)
+        memories = {"point": ones, "pair": ones, "correlation": self._masks}
+        self._before = {
+            name: merged_noise(
+                state, shares, [getattr(layer.channels, name) for layer in layers], memories[name]
+            )
+            for name, state in self._before.items()
+        }
+        self._here, self._masks = dict(self._before), []

@@ -16,7 +16,7 @@ from .noise_sampling import HermiteOrders, NoiseFluctuationState
 
 def merged_norms(
     norms: FluctuationMatrices, gain: NoiseGain, shares: tuple[float, float], pulls: list[np.ndarray],
-    responses: list[np.ndarray], fresh: list[np.ndarray], after: np.ndarray, closures: Closures,
+    responses: list[np.ndarray], fresh: list[np.ndarray],
 ) -> tuple[FluctuationMatrices, NoiseGain]:  # fmt: skip
     """Covariance V of log norms and the noise's gain by it, after a unit.
 
@@ -29,14 +29,17 @@ def merged_norms(
         w, w_n.
     pulls, responses, fresh : list of ndarray, shape (M,), (M, M), (M, M)
         Of each batch norm of the branch: derivative of log E 1 / q, response and sampling of log norms.
-    after : shape (M,)
-        Norms after it, whose law bounds V (`Closures.bound`).
-    closures : Closures
     """
     share, noise_share = shares
     gain = gain.merged(share, noise_share, pulls, responses, norms.variance)
-    norms = merged_matrices(norms, share, responses, fresh)
-    factors = closures.bound(norms.variance, float(np.log(np.maximum(after, 1e-300)).var()))
+    return merged_matrices(norms, share, responses, fresh), gain
+
+
+def held_norms(
+    norms: FluctuationMatrices, gain: NoiseGain, bound: float, closures: Closures
+) -> tuple[FluctuationMatrices, NoiseGain]:
+    """The same, with V held at the variance `bound` of the norms' law (`Closures.bound`)."""
+    factors = closures.bound(norms.variance, bound)
     return (
         FluctuationMatrices(norms.variance * np.outer(factors, factors), norms.cross),
         gain.scaled(factors),

@@ -10,14 +10,18 @@ by the variance v carries the quantiles of a density p along
 
 with p estimated by Gaussian kernels (Silverman's width). The step is stretched so that it adds the
 variance v, which makes it exact for Gaussian laws.
+
+With convolutions the norms of single positions are averaged over an image, and those of images diffuse.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
+from ....covariances.storage import Covariance, gather_row_sums, pairs
 from ..closures import CLOSURES, Closures
 from ..shared.lognormal import normal_quantiles
+from ..shared.matrices import image_norms, with_diagonal
 
 
 def diffused(variances: np.ndarray, fresh: float, closures: Closures = CLOSURES) -> np.ndarray:
@@ -51,3 +55,25 @@ def diffused(variances: np.ndarray, fresh: float, closures: Closures = CLOSURES)
     spread = np.empty(count)
     spread[order] = np.exp(x - x[-1])
     return spread * (mean / spread.mean())
+
+
+def fed_back(covariance: np.ndarray, fresh: float, closures: Closures = CLOSURES) -> np.ndarray:
+    """Mean covariance, centred, with a diffusion of its points' norms fed back at the same correlations."""
+    return with_diagonal(covariance, diffused(np.diag(covariance), fresh, closures))
+
+
+def feed_back(signal: Covariance, images: int, fresh: float, closures: Closures = CLOSURES) -> None:
+    """The same in place for the norms of images, whose positions move together: S_pq f_i f_j.
+
+    Row means stay what they were, but for the centring of what the factors f leave.
+    """
+    from ....kernels import blocks as kernels
+    from ....kernels.threads import spread
+
+    norms, means = image_norms(signal.centred_diagonal, images), signal.means
+    factors = np.sqrt(diffused(norms, fresh, closures) / np.maximum(norms, 1e-300))
+    sums = np.zeros((len(signal.blocks), 2, signal.points // images))
+    spread(kernels.rescale, signal.blocks, *pairs(images), means, factors, sums)
+    squares = np.repeat(factors, signal.points // images) ** 2
+    signal.diagonal = squares * (signal.diagonal - 2.0 * means) + 2.0 * means
+    signal.row_sums = gather_row_sums(sums, images)

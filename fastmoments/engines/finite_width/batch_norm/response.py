@@ -241,14 +241,6 @@ def _weight(values: np.ndarray, epsilon: float, pair_variance: float) -> BatchNo
     return BatchNormWeight(values, np.ones(len(values)), len(values), epsilon, samples)
 
 
-def odd_moments(covariance: np.ndarray, epsilon: float, pair_variance: float) -> np.ndarray:
-    """Logarithms of nu1 and mu4 after batch norm, shape (2,)."""
-    values, vectors = np.linalg.eigh(covariance)
-    weight = _weight(np.maximum(values, 0.0), epsilon, pair_variance)
-    absolute, fourth = _of_other_degrees(weight, vectors)
-    return np.log([_absolute(absolute), 3.0 * float(fourth.weights @ (fourth.variances**2).mean(1))])
-
-
 def _of_other_degrees(weight: BatchNormWeight, vectors: np.ndarray) -> list[GaussianMixture]:
     """The Gaussians for functions of degree 1 and 4, of nu1 and mu4."""
     return [GaussianMixture.of(weight, vectors, power - 1.0, power) for power in (0.5, 2.0)]

@@ -5,11 +5,9 @@ norms of images (means of T_aa over positions), a moment F(T) has
 
     Var log F = grad' V grad + (finite-channel variance) / N,
 
-grad its derivative by the logarithms of the norms. What differs between the two theories is given: the
-logarithms of the means, and whether V is in them. By derivation it is, E F = F(E T) + tr F'' V / 2 at O(1/N).
-Fully connected nets carry the diffused norms on in their mean covariance (`norm_diffusion`), so that the mean
-of a logarithm lies Var / 2 below; convolutional ones add the second derivative at the station (`bend`) and
-leave out what it does to later layers.
+grad its derivative by the logarithms of the norms. V shifts means as well, E F = F(E T) + tr F'' V / 2 at
+O(1/N): the mean covariance has the diffused norms in it (`norm_diffusion`), so that the mean of a logarithm
+lies Var / 2 below the logarithm of the mean, which is given.
 """
 
 from __future__ import annotations
@@ -18,15 +16,14 @@ import math
 
 import numpy as np
 
-from ..shared.lognormal import Lognormal, chi_moment
+from ..shared.lognormal import Laws, Lognormal, chi_moment
 from ..shared.matrices import image_norms
-from .finite_channel_variance import FiniteChannelVariance
 from .noise_sampling import NoiseFluctuationState
+from .record import BatchNormRecord
+from .unit_fluctuations import UnitFluctuations
 
 
-def with_chi(
-    laws: dict[str, Lognormal], grown: float, log_input: float, shared: float = 0.0
-) -> dict[str, Lognormal]:
+def with_chi(laws: Laws, grown: float, log_input: float, shared: float = 0.0) -> Laws:
     """Moments with that of chi.
 
     Parameters
@@ -44,19 +41,9 @@ def with_chi(
     return laws | {"log_chi": chi_moment(noise, laws["log_mu2_signal"], log_input, shared)}
 
 
-def of_log_means(log_means: dict[str, float], variances: dict[str, float]) -> dict[str, Lognormal]:
+def of_log_means(log_means: dict[str, float], variances: dict[str, float]) -> Laws:
     """Moments of these variances, from the logarithms of their means."""
     return {name: Lognormal.of_log_mean(log_means[name], float(value)) for name, value in variances.items()}
-
-
-def by_norms(log_mean: float, chance: float, of_norms: float, bend: float | None = None) -> Lognormal:
-    """Moment of nu1 or mu4 after batch norm, from its finite-channel variance and that by V.
-
-    `bend` is tr F'' V / 2 of log F where V is not in the mean; None where it is.
-    """
-    if bend is None:
-        return Lognormal.of_log_mean(log_mean, chance + of_norms)
-    return Lognormal(Lognormal.of_log_mean(log_mean, chance).mean + bend, chance + of_norms)
 
 
 def noise_before_masks(noise: NoiseFluctuationState, source: float, whole: float) -> float:
@@ -74,55 +61,73 @@ def noise_before_masks(noise: NoiseFluctuationState, source: float, whole: float
     return noise.variance + 2.0 * share * float(np.sum(noise.cross)) + source
 
 
-def normalised_moments(
-    log_means: dict[str, float], odd: dict[str, Lognormal], noise: float, grown: float, log_input: float
-) -> dict[str, Lognormal]:
+def _odd(passed: BatchNormRecord, log_means: dict[str, float], which: int, name: str) -> Lognormal:
+    """Of nu1 (0) or mu4 (1) after batch norm."""
+    slope, chance = passed.slopes[which], (passed.chance.nu1, passed.chance.mu4)[which]
+    of_norms = float(slope @ passed.norms @ slope)
+    return Lognormal.of_log_mean(log_means[name], chance / passed.channels.width + of_norms)
+
+
+def normalised_moments(passed: BatchNormRecord, log_means: dict[str, float], log_input: float) -> Laws:
     """Station after batch norm, which fixes nu2 and mu2.
 
     Parameters
     ----------
+    passed : BatchNormRecord
     log_means : dict
-        Of nu2, mu2 and of mu2 of the noise.
-    odd : dict
-        Moments of nu1 and mu4 (`by_norms`).
-    noise : float
-        `noise_before_masks`.
-    grown, log_input : float
+        Logarithms of means over nets.
+    log_input : float
         As of `with_chi`.
     """
-    fixed = {name: Lognormal(log_means[name]) for name in ("log_nu2_signal", "log_mu2_signal")}
-    return with_chi(odd | fixed | of_log_means(log_means, {"log_mu2_noise": noise}), grown, log_input)
+    laws = {
+        name: _odd(passed, log_means, which, name)
+        for which, name in enumerate(("log_nu1_abs_signal", "log_mu4_signal"))
+    }
+    laws |= {name: Lognormal(log_means[name]) for name in ("log_nu2_signal", "log_mu2_signal")}
+    channels = passed.channels
+    noise = noise_before_masks(passed.noise, channels.before_masks(), channels.batch.variance)
+    laws |= of_log_means(log_means, {"log_mu2_noise": noise})
+    return with_chi(laws, passed.grown, log_input)
 
 
-def activated_moments(
-    log_means: dict[str, float], nu1: Lognormal, chance: FiniteChannelVariance, width: int, noise: float,
-    grown: float, log_input: float,
-) -> dict[str, Lognormal]:  # fmt: skip
-    """Station after the ReLU, without ranks.
+def activated_moments(passed: BatchNormRecord, log_means: dict[str, float], log_input: float) -> Laws:
+    """Station after the ReLU, without ranks; arguments as of `normalised_moments`.
 
-    Batch norm fixes the sum of squares; only which half the ReLU keeps is random.
+    Batch norm fixes the sum of squares; only which half the ReLU keeps is random. nu1 is half of that before
+    the ReLU, as a channel's mean is 0.
+    """
+    width = passed.channels.width
+    variances = {
+        "log_nu2_signal": passed.chance.nu2 / width,
+        "log_mu2_signal": passed.chance.mu2 / width,
+        "log_mu2_noise": passed.noise.observed(passed.channels.batch),
+    }
+    name = "log_nu1_abs_signal"
+    laws = {name: _odd(passed, log_means, 0, name)} | of_log_means(log_means, variances)
+    return with_chi(laws, passed.grown, log_input)
+
+
+def gaussian_moments(
+    log_means: dict[str, float], variances: dict[str, float], fluctuations: UnitFluctuations, sampled: float,
+    log_input: float,
+) -> Laws:  # fmt: skip
+    """Station behind a linear layer, or a sum with one: N Gaussian channels.
 
     Parameters
     ----------
     log_means : dict
-        Of nu2, mu2 and of mu2 of the noise.
-    nu1 : Lognormal
-        Of nu1: half of that before the ReLU, as a channel's mean is 0.
-    chance : FiniteChannelVariance
-    width : int
-        N.
-    noise : float
-        Sampling variance of log mu2 of the noise.
-    grown, log_input : float
+    variances : dict
+        Of the signal's moments: `gaussian_variances`.
+    fluctuations : UnitFluctuations
+    sampled : float
+        What N channels add to the variance of log mu2 of the noise.
+    log_input : float
         As of `with_chi`.
     """
-    variances = {
-        "log_nu2_signal": chance.nu2 / width,
-        "log_mu2_signal": chance.mu2 / width,
-        "log_mu2_noise": noise,
-    }
-    laws = {"log_nu1_abs_signal": nu1} | of_log_means(log_means, variances)
-    return with_chi(laws, grown, log_input)
+    noise = fluctuations.noise_here
+    of_noise = {"log_mu2_noise": noise.variance + 2.0 * noise.sampled + sampled}
+    laws = of_log_means(log_means, variances | of_noise)
+    return with_chi(laws, fluctuations.grown_here, log_input, fluctuations.shared_here)
 
 
 def gaussian_variances(

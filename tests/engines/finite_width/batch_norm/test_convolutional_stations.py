@@ -49,5 +49,3 @@ def test_the_elasticity_and_the_few_positions_are_closures():
 
     other = laws(dataclasses.replace(CLOSURES, positions=first, points=32))
     assert other[4, "norm"][1]["log_mu4_signal"].variance != laws()[4, "norm"][1]["log_mu4_signal"].variance
-    flat = laws(dataclasses.replace(CLOSURES, signs=lambda size, count: [np.zeros(size)] * count))
-    assert flat[4, "norm"][1]["log_mu4_signal"].mean != laws()[4, "norm"][1]["log_mu4_signal"].mean

@@ -4,8 +4,7 @@ import numpy as np
 from numpy.testing import assert_allclose
 
 import fastmoments as fm
-from fastmoments.engines.finite_width.batch_norm.fully_connected import _of_typical_net, _scaled, stations
-from fastmoments.engines.finite_width.batch_norm.kernel_state import of_images
+from fastmoments.engines.finite_width.batch_norm.fully_connected import _of_typical_net, stations
 
 IMAGES = np.random.default_rng(0).standard_normal((8, 40)) + 0.2
 
@@ -14,13 +13,6 @@ def test_a_typical_net_has_more_correlation_than_the_mean():
     squared = np.array([[1.0, 0.25, 0.99], [0.25, 1.0, 0.0], [0.99, 0.0, 1.0]])
     found = _of_typical_net(squared, 0.05)
     assert_allclose(found, [[1.0, 0.3, 1.0], [0.3, 1.0, 0.05], [1.0, 0.05, 1.0]])
-
-
-def test_a_gain_scales_the_kernel_state():
-    one, three = of_images(IMAGES, 1.0), _scaled(of_images(IMAGES, 1.0), 3.0)
-    assert_allclose(three.covariance, 3.0 * one.covariance)
-    assert_allclose(three.second, 3.0 * one.second)
-    assert_allclose(three.noise.log_mean, np.log(3.0))
 
 
 def test_the_size_of_the_images_does_not_matter_behind_batch_norm():

@@ -1,33 +1,63 @@
-"""The kernel state in front of the first batch norm, against sampled channels."""
+"""The mean kernel before the first batch norm, and the noise of single points, against sampled ones."""
+
+import math
 
 import numpy as np
+import pytest
 from numpy.testing import assert_allclose
 
-from fastmoments.engines.finite_width.batch_norm.kernel_state import of_images, resampled
+from fastmoments.engines.finite_width.batch_norm.kernel_state import KernelState, PointNoise
 
 RNG = np.random.default_rng(0)
 IMAGES = RNG.standard_normal((8, 60)) * np.linspace(0.8, 1.3, 8)[:, None] + 0.2
 
 
 def test_channels_of_the_images_have_their_gram_matrix():
-    state, h = of_images(IMAGES, 1.5), np.eye(8) - 1.0 / 8
+    kernel, h = KernelState.of_images(IMAGES, 1.5), np.eye(8) - 1.0 / 8
     gram = 1.5 * IMAGES @ IMAGES.T / 60
-    assert_allclose(state.covariance, h @ gram @ h, atol=1e-12)
-    assert_allclose(state.second, np.diag(gram))
-    assert state.pairs.variance == 0.0 and state.noise.correlation.variance == 1.0 / 60
+    assert_allclose(kernel.covariance, h @ gram @ h, atol=1e-12)
+    assert_allclose(kernel.second, np.diag(gram))
+    assert_allclose(kernel.extent, (np.log(np.trace(h @ gram)), np.log(1.5)))
 
 
-def test_what_a_linear_layer_samples_is_that_of_sampled_gram_matrices():
-    width, nets = 200, 3000
-    before = of_images(IMAGES, 1.0)
-    after = resampled(before, 1.0, width)
-    values, vectors = np.linalg.eigh(before.covariance)
-    root = vectors * np.sqrt(np.maximum(values, 0.0))
-    grams = np.array([y @ y.T / width for y in root @ RNG.standard_normal((nets, 8, width))])
-    logs = np.log(np.einsum("nii->ni", grams))
-    assert_allclose(after.norms.variance, np.cov(logs.T), atol=0.1 * 2.0 / width)
-    own = np.diag(before.covariance)
-    off = ~np.eye(8, dtype=bool)
-    relative = (grams - before.covariance) / np.sqrt(np.outer(own, own))
-    assert_allclose(after.pairs.variance, (relative**2).mean(0)[off].mean(), rtol=0.05)
-    assert_allclose(after.covariance.trace(), before.covariance.trace(), rtol=0.02)
+def test_a_gain_scales_the_kernel():
+    one, three = KernelState.of_images(IMAGES, 1.0), KernelState.of_images(IMAGES, 1.0).scaled(3.0)
+    assert_allclose(three.covariance, 3.0 * one.covariance)
+    assert_allclose(three.second, 3.0 * one.second)
+    assert_allclose(three.log_noise, np.log(3.0))
+    assert_allclose(three.shared_weights, 9.0 * one.shared_weights)
+
+
+def test_noise_of_points_behind_a_linear_layer_is_that_of_sampled_channels():
+    """A fixed draw of noise on F features, N channels: variances of log D, and what two points share."""
+    features, width, nets, points = 40, 100, 20_000, 4
+    noise = PointNoise(points, features)
+    assert noise.correlation == 1.0 / features and noise.apart == 0.0
+    rng = np.random.default_rng(1)
+    draws = rng.standard_normal((points, features))
+    gram = draws @ draws.T / features
+    correlations = gram / np.sqrt(np.outer(np.diag(gram), np.diag(gram)))
+    squared = (correlations[~np.eye(points, dtype=bool)] ** 2).mean()
+    root = np.linalg.cholesky(correlations)
+    z = np.einsum("ab,nbc->nac", root, rng.standard_normal((nets, points, width)))
+    logs = np.log((z**2).mean(2))
+    covariance = np.cov(logs.T)
+    off = ~np.eye(points, dtype=bool)
+    apart = np.diag(covariance).mean() - covariance[off].mean()
+    expected = noise.sampled(width) * points / (points - 1) * (1.0 - 1.0 / points)  # of the mean over points
+    noise.sample(width)
+    # 2 / N (1 - r), r of these draws or of draws over nets.
+    assert_allclose(apart, 2.0 / width * (1.0 - squared), rtol=0.05)
+    assert_allclose(noise.apart, 2.0 / width * (1.0 - 1.0 / features))
+    assert_allclose(noise.correlation, 1.0 / features + 1.0 / width)
+    mean = np.log(np.exp(logs).mean(1)).var()
+    assert_allclose(mean, 2.0 / width * (1.0 / points + (1.0 - 1.0 / points) * squared), rtol=0.05)
+    assert expected == pytest.approx(2.0 / width * (1.0 / points + (1.0 - 1.0 / points) / features))
+
+
+def test_points_that_vary_alike_share_all():
+    noise = PointNoise(16, 50)
+    assert noise.participation == pytest.approx(1.0 / 16)
+    for _ in range(20):
+        noise.sample(64)
+    assert 1.0 / 16 < noise.participation < 1.0 and math.isfinite(noise.correlation)

@@ -4,6 +4,7 @@ import numpy as np
 from numpy.testing import assert_allclose
 
 from fastmoments.engines.finite_width.batch_norm.merge import (
+    held_norms,
     merged_noise,
     merged_norms,
     merged_with_signal,
@@ -24,9 +25,8 @@ def test_norms_and_their_gain_are_those_of_a_sampled_unit():
     response, fresh, pull = np.diag([0.9, 0.8, 1.1]), 0.05 * np.eye(points), np.array([0.2, -0.3, 0.1])
     before = FluctuationMatrices(0.1 * np.eye(points), np.zeros((points, points)))
     norms, gain = merged_norms(
-        before, NoiseGain(0.0, np.zeros(points)), (w, w_n), [pull], [response], [fresh],
-        after=np.array([1e-3, 1.0, 1e3]), closures=CLOSURES,
-    )  # fmt: skip
+        before, NoiseGain(0.0, np.zeros(points)), (w, w_n), [pull], [response], [fresh]
+    )
     d = np.sqrt(0.1) * rng.standard_normal((nets, points))
     n = np.sqrt(0.05) * rng.standard_normal((nets, points))
     g = w_n * d @ pull
@@ -34,10 +34,10 @@ def test_norms_and_their_gain_are_those_of_a_sampled_unit():
     assert_allclose(norms.variance, np.cov(after.T), atol=1e-3)
     assert_allclose(gain.variance, g.var(), rtol=0.01)
     assert_allclose(gain.cross, (after * g[:, None]).mean(0), atol=1e-3)
-    held, scaled = merged_norms(
-        before, NoiseGain(0.0, np.zeros(points)), (w, w_n), [pull], [response], [fresh],
-        after=np.ones(points), closures=CLOSURES,
-    )  # fmt: skip
+    free, kept = held_norms(norms, gain, 10.0, CLOSURES)
+    assert_allclose(free.variance, norms.variance)
+    assert_allclose(kept.cross, gain.cross)
+    held, scaled = held_norms(norms, gain, 0.0, CLOSURES)
     assert_allclose(np.diag(held.variance), 0.0, atol=1e-12)  # norms that are alike do not vary
     assert_allclose(scaled.cross, 0.0, atol=1e-12)
 

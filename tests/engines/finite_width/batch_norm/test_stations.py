@@ -3,13 +3,12 @@
 import math
 
 import numpy as np
-import pytest
 from numpy.testing import assert_allclose
 
 from fastmoments.engines.finite_width.batch_norm.noise_sampling import NoiseFluctuationState
 from fastmoments.engines.finite_width.batch_norm.stations import (
     activated_moments,
-    by_norms,
+    gaussian_moments,
     gaussian_variances,
     log_gaussian_means,
     noise_before_masks,
@@ -69,40 +68,86 @@ def test_positions_of_an_image_move_together():
         assert_allclose(found[name], points[name])
 
 
-@pytest.mark.parametrize("fed_back", [True, False])
-def test_the_mean_of_a_logarithm_where_norms_vary(fed_back):
-    """log F = g d + b d^2 / 2, d of variance V. Its mean is given by E F, which has V in it, or by bend."""
-    slope, second, variance, chance = 0.7, 0.1, 0.02, 0.01
-    rng = np.random.default_rng(2)
-    d, e = rng.standard_normal((2, 1_000_000))
-    d, e = math.sqrt(variance) * d, math.sqrt(chance) * e
-    log_f = slope * d + 0.5 * second * d**2 + e - 0.5 * chance
-    if fed_back:
-        law = by_norms(math.log(np.exp(log_f).mean()), chance, slope**2 * variance)
-    else:
-        law = by_norms(0.0, chance, slope**2 * variance, 0.5 * second * variance)
-    assert abs(law.mean - log_f.mean()) < 5e-4
-    assert_allclose(law.variance, log_f.var(), rtol=0.01)
-
-
 def test_masks_leave_what_was_sampled_before_them():
     state = NoiseFluctuationState(0.3, np.array([0.1, 0.05]))
     assert_allclose(noise_before_masks(state, 0.2, 0.8), 0.3 + 2.0 * 0.25 * 0.15 + 0.2)
     assert noise_before_masks(NoiseFluctuationState(0.3), 0.0, 0.0) == 0.3
 
 
-def test_stations_know_chi_and_what_batch_norm_fixes():
-    class Chance:
-        nu2, mu2 = 0.5, 1.5
+class Passed:
+    """A batch norm that is known by its numbers."""
 
-    means = {"log_nu2_signal": 0.1, "log_mu2_signal": -0.2, "log_mu2_noise": 3.0}
-    odd = {"log_nu1_abs_signal": Lognormal(0.0, 0.1), "log_mu4_signal": Lognormal(1.0, 0.2)}
-    norm = normalised_moments(means, odd, 0.4, 0.25, 0.6)
+    class chance:
+        nu1, mu4, nu2, mu2 = 1.0, 2.0, 0.5, 1.5
+
+    class channels:
+        width = 10
+
+        @staticmethod
+        def before_masks():
+            return 0.2
+
+        class batch:
+            variance = 0.2
+
+    slopes = np.array([0.5, 0.0]), np.array([1.0, 2.0])
+    norms = np.diag([0.04, 0.01])
+    grown = 0.25
+
+    class noise:
+        variance, cross = 0.1, np.array([0.05])
+
+        @staticmethod
+        def observed(source):
+            return 0.4
+
+
+def test_stations_know_chi_and_what_batch_norm_fixes():
+    means = {"log_nu1_abs_signal": 0.0, "log_mu4_signal": 1.0}
+    means |= {"log_nu2_signal": 0.1, "log_mu2_signal": -0.2, "log_mu2_noise": 3.0}
+    norm = normalised_moments(Passed, means, 0.6)
     assert norm["log_mu2_signal"] == Lognormal(-0.2) and norm["log_nu2_signal"] == Lognormal(0.1)
     assert_allclose(norm["log_mu2_noise"], (3.0 - 0.2, 0.4 + 0.25))  # growth shifts no mean
     assert_allclose(norm["log_chi"], (0.5 * (2.8 + 0.2 + 0.6), 0.25 * 0.65))
-    act = activated_moments(means, odd["log_nu1_abs_signal"], Chance, 10, 0.4, 0.0, 0.6)
+    assert_allclose(norm["log_nu1_abs_signal"], (-0.055, 0.1 + 0.01))  # chance / N and V
+    assert_allclose(norm["log_mu4_signal"], (1.0 - 0.14, 0.2 + 0.08))
+    act = activated_moments(Passed, means, 0.6)
     assert_allclose(act["log_nu2_signal"], (0.1 - 0.025, 0.05))
     assert_allclose(act["log_mu2_signal"].variance, 0.15)
+    assert_allclose(act["log_mu2_noise"].variance, 0.4 + 0.25)
     shared = with_chi({key: norm[key] for key in means}, 0.0, 0.6, 0.1)["log_chi"]
     assert_allclose(shared.variance, norm["log_chi"].variance - 0.05)
+
+
+def test_the_mean_of_a_logarithm_where_norms_vary():
+    """log F = g d + b d^2 / 2, d of variance V: E F has V in it, and the mean of log F lies Var / 2 below."""
+    slope, second, variance, chance = 0.7, 0.1, 0.02, 0.01
+    rng = np.random.default_rng(2)
+    d, e = rng.standard_normal((2, 1_000_000))
+    d, e = math.sqrt(variance) * d, math.sqrt(chance) * e
+    log_f = slope * d + 0.5 * second * d**2 + e - 0.5 * chance
+
+    class Varied(Passed):
+        norms = np.diag([variance])
+        slopes = np.array([slope]), np.array([slope])
+
+        class chance(Passed.chance):
+            nu1 = 10 * 0.01
+
+    means = dict.fromkeys(("log_mu4_signal", "log_nu2_signal", "log_mu2_signal", "log_mu2_noise"), 0.0)
+    means["log_nu1_abs_signal"] = math.log(np.exp(log_f).mean())
+    law = normalised_moments(Varied, means, 0.0)["log_nu1_abs_signal"]
+    assert abs(law.mean - log_f.mean()) < 5e-4
+    assert_allclose(law.variance, log_f.var(), rtol=0.01)
+
+
+def test_gaussian_channels_share_with_the_signal_what_their_sampling_does():
+    class Fluctuations:
+        noise_here = NoiseFluctuationState(0.3, 0.0, 0.05)
+        grown_here, shared_here = 0.1, 0.02
+
+    means = {"log_mu2_signal": 0.5, "log_mu2_noise": 2.0}
+    laws = gaussian_moments(means, {"log_mu2_signal": 0.2}, Fluctuations, 0.07, 0.0)
+    sampled = 0.3 + 0.1 + 0.07
+    assert_allclose(laws["log_mu2_noise"], (2.0 - 0.5 * sampled, sampled + 0.1))
+    assert_allclose(laws["log_chi"].variance, 0.25 * (sampled + 0.1 + 0.2 - 0.04))
