@@ -44,6 +44,7 @@ class FluctuationState(Generic[Value]):
     def merged(
         self, share: float, memories: Sequence[Value | float], sources: Sequence[Value | float],
         stay: float | None = None, persists: Value | float | None = None,
+        thins: Sequence[Value | float] | None = None,
     ) -> FluctuationState[Value]:  # fmt: skip
         """After a unit.
 
@@ -57,15 +58,19 @@ class FluctuationState(Generic[Value]):
             1 - w, if it is something else.
         persists : float, optional
             The factor on n from unit to unit, if it is not that.
+        thins : list of float, optional
+            Of each layer: the factor on its sampling where the next layer meets it, which the memories have
+            in them already; 1 if left out. n itself is what is sampled.
         """
         stay = 1.0 - share if stay is None else stay
         persists = stay if persists is None else persists
+        thins = [1.0] * len(memories) if thins is None else thins
         behind: Value | float = 1.0
         fresh: Value | float = 0.0
-        for memory, source in zip(memories[:0:-1], sources[:0:-1], strict=True):
-            fresh += behind**2 * source
+        for memory, source, thin in zip(memories[:0:-1], sources[:0:-1], thins[:0:-1], strict=True):
+            fresh += (behind * thin) ** 2 * source
             behind *= memory
-        keep, own = stay + share * behind * memories[0], share * behind
+        keep, own = stay + share * behind * memories[0], share * behind * thins[0]
         return FluctuationState(
             keep**2 * self.variance + 2.0 * keep * own * self.cross + own**2 * sources[0] + share**2 * fresh,
             persists * (keep * self.cross + own * sources[0]),
@@ -88,8 +93,10 @@ class FluctuationRecursion:
     def __init__(self, variance: Values = 0.0) -> None:
         self.at: FluctuationState[Values] = FluctuationState(variance)
         self.variance = variance
+        #: Of each layer: memory, variance of its sampling, factor on that since.
         self._memories: list[Values] = []
         self._sources: list[Values] = []
+        self._thins: list[Values] = []
 
     def sampled(self, memory: Values, source: Values) -> None:
         """Through batch norm and ReLU, with the noise of sampling their channels."""
@@ -97,21 +104,22 @@ class FluctuationRecursion:
         self.variance = self.at.observed(memory, source) if fresh else memory**2 * self.variance + source
         self._memories.append(memory)
         self._sources.append(source)
+        self._thins.append(1.0)
 
     def thinned(self, factor: Values) -> None:
         """Through a linear layer that multiplies the fluctuation."""
         self.variance = factor**2 * self.variance
         if self._memories:
             self._memories[-1] = self._memories[-1] * factor
-            self._sources[-1] = self._sources[-1] * factor**2
+            self._thins[-1] = self._thins[-1] * factor
         else:
             self.at = FluctuationState(self.variance)
 
     def merge(self, share: float, stay: float | None = None) -> None:
         """The unit ends: its branch has a share of what is after it."""
         if self._memories:
-            self.at = self.at.merged(share, self._memories, self._sources, stay)
-            self._memories, self._sources = [], []
+            self.at = self.at.merged(share, self._memories, self._sources, stay, thins=self._thins)
+            self._memories, self._sources, self._thins = [], [], []
         self.variance = self.at.variance
 
 
