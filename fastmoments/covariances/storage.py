@@ -53,6 +53,21 @@ def gather_row_sums(sums: np.ndarray, images: int) -> np.ndarray:
     return out.ravel()
 
 
+def _copied(blocks: np.ndarray, memory: np.ndarray | None) -> np.ndarray:
+    """A copy of blocks, in `memory` if that has their shape."""
+    from ..kernels.threads import spread
+
+    if memory is None or memory.shape != blocks.shape:
+        memory = np.empty_like(blocks)
+    spread(_copy, blocks, memory)
+    return memory
+
+
+def _copy(worker: int, workers: int, blocks: np.ndarray, memory: np.ndarray) -> None:
+    """A worker's share of a copy."""
+    memory[worker::workers] = blocks[worker::workers]
+
+
 @dataclass
 class Covariance:
     """Second moments of the signal over all pairs of points, ``exp(log_scale)`` times `blocks`.
@@ -127,9 +142,7 @@ class Covariance:
 
     def copy(self, memory: np.ndarray | None = None) -> Covariance:
         """A covariance of its own memory; its blocks in `memory`, if that has their shape."""
-        fits = memory is not None and memory.shape == self.blocks.shape
-        blocks = memory if memory is not None and fits else np.empty_like(self.blocks)
-        np.copyto(blocks, self.blocks)
+        blocks = _copied(self.blocks, memory)
         return Covariance(blocks, self.grid, self.log_scale, self.diagonal.copy(), self.row_sums.copy())
 
     def dense(self) -> np.ndarray:
@@ -210,9 +223,9 @@ class NoiseCovariance:
         if self.blocks.shape[0] != self.images:
             self.blocks = np.repeat(self.blocks, self.images, axis=0)
 
-    def copy(self) -> NoiseCovariance:
-        """A covariance of its own memory."""
-        return NoiseCovariance(self.blocks.copy(), self.images, self.grid, self.log_scale)
+    def copy(self, memory: np.ndarray | None = None) -> NoiseCovariance:
+        """A covariance of its own memory; its blocks in `memory`, if that has their shape."""
+        return NoiseCovariance(_copied(self.blocks, memory), self.images, self.grid, self.log_scale)
 
     def centred_product(self, vectors: np.ndarray) -> np.ndarray:
         """HDH times `vectors`, shape (points, k), in the scale of the blocks."""

@@ -17,7 +17,7 @@ from ..covariances.storage import Covariance, NoiseCovariance, gather_row_sums, 
 from ..nets.layers import Conv, PiecewiseLinear
 from .activation import coefficients, mask_target, scaled_and_activated, settle
 from .marginals import Marginals, roots_and_inverses
-from .taps import memory_of_workers, seen_by_taps, tap_tables
+from .taps import memory_of_workers, seen_along, seen_by_taps, tap_tables
 
 
 def convolve_diagonal(diagonal: np.ndarray, grid: tuple[int, int, int], conv: Conv) -> np.ndarray:
@@ -27,12 +27,13 @@ def convolve_diagonal(diagonal: np.ndarray, grid: tuple[int, int, int], conv: Co
     for factors in zip(*conv.tap_factors, strict=True):
         part = diagonal.reshape(images, height, width)
         for axis, size, weights in zip((1, 2), (height, width), factors, strict=True):
-            shape = [1, 1, 1]
-            shape[axis] = conv.output_size(size)
-            seen = [
-                np.take(part, index, axis=axis) * (index >= 0).reshape(shape) for index in conv.taps(size).T
-            ]
-            part = sum(weight * tap for weight, tap in zip(weights, seen, strict=True))
+            summed: float | np.ndarray = 0
+            for weight, (index, outside) in zip(weights, seen_along(conv, size), strict=True):
+                seen = np.take(part, index, axis=axis)
+                if outside is not None:
+                    np.moveaxis(seen, axis, -1)[..., outside] = 0.0
+                summed = summed + weight * seen
+            part = np.asarray(summed)
         total = total + part
     return np.ravel(total) / conv.kernel_size**2
 

@@ -23,15 +23,17 @@ def merge(signal: Covariance, noise: NoiseCovariance, skip: Covariance, skip_noi
             f"{skip_noise.grid[0]}x{skip_noise.grid[1]}; give the shortcut a Conv of the same stride."
         )
     from ..kernels import blocks as kernels
-    from ..kernels.threads import spread
+    from ..kernels.threads import Call, spread_all
 
     noise.separate()
     skip_noise.separate()
+    calls: list[Call] = []
     for one, other in ((signal, skip), (noise, skip_noise)):
         top = max(one.log_scale, other.log_scale)
         mine, theirs = math.exp(one.log_scale - top), math.exp(other.log_scale - top)
-        spread(kernels.combine, one.blocks, mine, other.blocks, theirs)
+        calls.append((kernels.combine, (one.blocks, mine, other.blocks, theirs)))
         one.log_scale = top
         if one is signal:
             signal.diagonal = mine * signal.diagonal + theirs * skip.diagonal
             signal.row_sums = mine * signal.row_sums + theirs * skip.row_sums
+    spread_all(*calls)

@@ -47,6 +47,13 @@ class TapTables(NamedTuple):
     high: int
 
 
+@lru_cache(maxsize=64)
+def seen_along(conv: Conv, size: int) -> list[tuple[np.ndarray, np.ndarray | None]]:
+    """What each tap sees along one side: input positions, and where there are none, if some see zeros."""
+    indices = conv.taps(size).T
+    return [(index, None if index.min() >= 0 else index < 0) for index in indices]
+
+
 def seen_by_taps(conv: Conv, images: np.ndarray, fill: float = 0) -> Iterator[np.ndarray]:
     """Yield what each tap sees at every output position, shape (n, output h, output w, channels)."""
     rows, columns = (conv.taps(size) for size in images.shape[1:3])

@@ -31,7 +31,7 @@ class Walk(Protocol):
     tile: int | None
     dtype: np.dtype
     error: float
-    memory: np.ndarray | None
+    memory: State | None
 
     def through(self, state: State, stack: list[At]) -> Iterator[Station]:
         """Carry the state through a stack."""
@@ -193,7 +193,7 @@ def _(
     signal.log_scale += 2.0 * log(layer.scale)
     state.noise.log_scale += 2.0 * log(layer.scale)
     merge(signal, state.noise, shortcut, skip.noise)
-    walk.memory = shortcut.blocks
+    walk.memory = skip
     state.law = merged(skip.law, state.law)
     state.overlap = skip.overlap  # the branch has fresh weights and lost its own at a ReLU
     # Of a sum that is not Gaussian the diagonal gives no more than second moments.

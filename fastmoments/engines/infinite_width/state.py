@@ -37,10 +37,11 @@ class State:
         assert self.signal is not None, "the covariance of the images is formed when something needs it"
         return self.signal
 
-    def copy(self, memory: np.ndarray | None) -> State:
-        """A state of its own memory, for the shortcut of a residual unit; blocks in `memory` if they fit."""
-        signal = self.covariance.copy(memory)
-        return State(None, signal, self.noise.copy(), dict(self.known), self.law, self.overlap)
+    def copy(self, memory: State | None) -> State:
+        """A state of its own memory, for the shortcut of a residual unit; in that of `memory` if it fits."""
+        free = (None, None) if memory is None else (memory.covariance.blocks, memory.noise.blocks)
+        signal, noise = self.covariance.copy(free[0]), self.noise.copy(free[1])
+        return State(None, signal, noise, dict(self.known), self.law, self.overlap)
 
     def taken(self) -> tuple[dict, dict]:
         """Arrays and plain values of the state, the inverse of `State.restored`."""

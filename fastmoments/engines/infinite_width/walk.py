@@ -130,9 +130,8 @@ class InfiniteWidthWalk:
 
     def _start(self) -> State:
         self.error = 0.0
-        self.memory: np.ndarray | None = (
-            None  # blocks of the last shortcut: fresh memory costs more than a copy
-        )
+        #: The last shortcut, whose memory serves the next: fresh memory costs more than a copy.
+        self.memory: State | None = None
         self._vectors = {}
         self.corrections.start()
         noise = NoiseCovariance.white(*self.images.shape[:3])

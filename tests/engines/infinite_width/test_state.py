@@ -70,10 +70,13 @@ def test_a_state_comes_back_from_its_arrays_and_plain_values(seed, size, overlap
 def test_a_copy_takes_the_memory_it_is_given_if_it_fits():
     signal, noise, _, _ = state(0, (2, 3, 2))
     here = State(None, signal, noise, {"log_mu4_signal": 0.5})
-    memory = np.zeros_like(signal.blocks)
-    copy = here.copy(memory)
-    assert copy.covariance.blocks is memory
-    assert here.copy(np.zeros(3)).covariance.blocks is not memory
+    earlier, (other, fewer, _, _) = here.copy(None), state(0, (3, 2, 2))
+    memory = earlier.covariance.blocks
+    memory[:], earlier.noise.blocks[:] = 0.0, 0.0
+    copy = here.copy(earlier)
+    assert copy.covariance.blocks is memory and copy.noise.blocks is earlier.noise.blocks
+    elsewhere = here.copy(State(None, other, fewer))
+    assert elsewhere.covariance.blocks is not other.blocks and elsewhere.noise.blocks is not fewer.blocks
     copy.covariance.blocks *= 2.0
     copy.noise.blocks *= 2.0
     copy.known["log_mu4_signal"] = 1.0
