@@ -23,7 +23,7 @@ def in_units(size: float) -> str:
 
 
 def excess(size: float) -> str | None:
-    """What to say of something that takes so many bytes; None if they are free, or the system does not say."""
+    """What to say of what takes so many bytes; None if they are free, or the system does not say."""
     free = free_memory()
     if free is None or size <= SAFE * free:
         return None

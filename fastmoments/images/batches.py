@@ -7,7 +7,7 @@ from functools import cached_property
 
 import numpy as np
 
-from .sources import normalise
+from .sources import Images, normalise
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,5 +45,5 @@ class Batch:
 
     def _prepared(self, array: np.ndarray) -> np.ndarray:
         if self.normalised:
-            return normalise(array, fully_connected=self.flattened)
+            return normalise(Images(array, "array", None), fully_connected=self.flattened)
         return array.reshape(array.shape[0], 1, 1, -1) if self.flattened else array

@@ -16,7 +16,7 @@ ARRAY = np.random.default_rng(0).standard_normal((6, 3, 2, 2)) + 1.5
 def test_values_have_the_shape_that_is_said_before_they_are_computed(normalised, flattened):
     batch = Batch(ARRAY, normalised, flattened)
     assert batch.values.shape == batch.shape == ((6, 1, 1, 12) if flattened else (6, 3, 2, 2))
-    expected = normalise(ARRAY, fully_connected=flattened) if normalised else ARRAY
+    expected = normalise(ARRAY, flattened, "nhwc") if normalised else ARRAY
     np.testing.assert_array_equal(batch.values.ravel(), expected.ravel())
 
 

@@ -1,0 +1,150 @@
+"""From what holds numbers to a float64 batch (n, h, w, c): tensors, order of axes, alpha, bad values."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from ..memory import excess
+
+#: Orders of the four axes of a batch.
+LAYOUTS = ("auto", "nhwc", "nchw")
+
+#: Numbers of channels by which an axis is known: grey, colour, colour with alpha.
+CHANNELS = (1, 3, 4)
+
+# Images narrower than this are not expected in practice; of three axes the last may then be colours.
+_NARROW = 8
+
+
+def as_array(images: ArrayLike, label: str) -> np.ndarray:
+    """An array of real numbers, from anything array-like or tensors of PyTorch; values are not read.
+
+    Raises
+    ------
+    ValueError
+        If it is no array, some of it is masked, or its values are not integers or floats.
+    """
+    held: Any = images
+    try:
+        several = isinstance(held, (list, tuple))
+        array = np.asarray([_untorched(each) for each in held] if several else _untorched(held))
+    except (TypeError, ValueError, RuntimeError):
+        raise ValueError(f"{label}: images must form one array of numbers, all of the same size.") from None
+    if np.ma.is_masked(images):
+        raise ValueError(f"{label}: some pixel values are masked; fill them in first.")
+    if array.dtype.kind not in "uif":
+        raise ValueError(f"{label}: pixel values must be integers or floats, not {array.dtype}.")
+    return array
+
+
+def _untorched(images: Any) -> Any:
+    """What a tensor of PyTorch holds, which is known by its methods; anything else as it is."""
+    if not all(hasattr(images, name) for name in ("detach", "cpu", "numpy")):
+        return images
+    tensor = images.detach().cpu()
+    try:
+        return tensor.numpy()
+    except TypeError:  # bfloat16 and smaller, which numpy does not know: float32 holds them exactly
+        return tensor.float().numpy()
+
+
+def as_batch(array: np.ndarray, label: str, layout: str = "auto") -> tuple[np.ndarray, tuple[str, ...]]:
+    """A view (n, h, w, c) of n images, values unread, and what was taken for granted, in sentences.
+
+    Four axes are (n, h, w, c) or (n, c, h, w). `layout` "auto" asks two witnesses: an axis of 1, 3 or 4
+    that is the channels' in one order only, and a square that the images are in one order only. Three axes
+    are n grey images.
+
+    Raises
+    ------
+    ValueError
+        If there are not 3 or 4 axes or one is empty; if the witnesses are silent or disagree, or three axes
+        look like one image in colour: the sentence says how to tell.
+    """
+    shape = array.shape
+    if array.ndim not in (3, 4):
+        raise ValueError(
+            f"{label}: images must have shape (n, h, w, c), (n, c, h, w) or (n, h, w), not {shape}."
+        )
+    if array.size == 0:
+        raise ValueError(f"{label}: every axis must be at least 1 long, but the shape is {shape}.")
+    if array.ndim == 3:
+        if _in_colour(shape):
+            raise ValueError(
+                f"{label}: shape {shape} may be one image in colour, then give array[None], or "
+                f"{shape[0]} grey images, then give array[..., None]."
+            )
+        return array[..., np.newaxis], (f"shape {shape} read as (n, h, w), grey.",)
+    told = layout if layout != "auto" else _told(shape)
+    if told is None:
+        raise ValueError(
+            f"{label}: shape {shape} may be (n, h, w, c) or (n, c, h, w); "
+            'say layout="nhwc" or "nchw" (--layout on the command line).'
+        )
+    axes = "(n, h, w, c)" if told == "nhwc" else "(n, c, h, w)"
+    notes = (f"shape {shape} read as {axes}.",) if layout == "auto" else ()
+    return array if told == "nhwc" else array.transpose(0, 2, 3, 1), notes
+
+
+def _told(shape: tuple[int, ...]) -> str | None:
+    """The layout that four axes tell; None if they do not."""
+    _, second, third, last = shape
+    if second == third == 1 or second == last == 1:  # vectors; one channel, whichever axis it is
+        return "nhwc"
+    witnesses = (
+        {"nhwc": last in CHANNELS, "nchw": second in CHANNELS},
+        {"nhwc": second == third, "nchw": third == last},
+    )
+    said = {
+        order
+        for witness in witnesses
+        if sum(witness.values()) == 1
+        for order, speaks in witness.items()
+        if speaks
+    }
+    return said.pop() if len(said) == 1 else None
+
+
+def _in_colour(shape: tuple[int, ...]) -> bool:
+    """Whether three axes may be (h, w, c) of one image."""
+    height, width, last = shape
+    return (last == 3 and width != 3) or (last == 4 and min(height, width) >= _NARROW)
+
+
+def in_float64(batch: np.ndarray, label: str, chosen: Sequence[int] | np.ndarray | None = None) -> np.ndarray:
+    """Copy the chosen images of a batch, or all, to float64 and check that they are finite.
+
+    Raises
+    ------
+    ValueError
+        If the copy does not fit in memory, or an image holds NaN or infinite values.
+    """
+    places = range(len(batch)) if chosen is None else chosen
+    too_much = excess(8.0 * len(places) * batch[0].size)
+    if too_much:
+        raise ValueError(f"{label}: {len(places)} images in float64 {too_much}; take fewer or smaller ones.")
+    with np.errstate(over="ignore"):  # a long double beyond float64 becomes infinite and is reported as such
+        array = np.array(batch if chosen is None else batch[chosen], dtype=np.float64, order="C")
+    bad = np.flatnonzero(~np.isfinite(array).all(axis=(1, 2, 3)))
+    if bad.size:
+        raise ValueError(f"{label}: image {places[bad[0]]} (counted from 0) holds NaN or infinite values.")
+    return array
+
+
+def without_alpha(array: np.ndarray) -> tuple[np.ndarray, tuple[str, ...]]:
+    """Leave out a fourth channel that is the same everywhere while others vary, and say so."""
+    if array.shape[3] != 4 or array.shape[1] * array.shape[2] == 1:
+        return array, ()
+    constant = array.min(axis=(0, 1, 2)) == array.max(axis=(0, 1, 2))
+    if constant.all() or not constant[3]:
+        return array, ()
+    return array[..., :3].copy(), (left_out(array[0, 0, 0, 3]),)
+
+
+def left_out(alpha: float) -> str:
+    """What is said of an alpha channel that is the same everywhere."""
+    return f"alpha, {alpha:g} everywhere, is left out."
