@@ -55,15 +55,15 @@ def _untorched(images: Any) -> Any:
 def as_batch(array: np.ndarray, label: str, layout: str = "auto") -> tuple[np.ndarray, tuple[str, ...]]:
     """A view (n, h, w, c) of n images, values unread, and what was taken for granted, in sentences.
 
-    Four axes are (n, h, w, c) or (n, c, h, w). `layout` "auto" asks two witnesses: an axis of 1, 3 or 4
-    that is the channels' in one order only, and a square that the images are in one order only. Three axes
-    are n grey images.
+    Four axes are (n, h, w, c) or (n, c, h, w). Where `layout` is "auto" three witnesses are asked in turn:
+    images that are square in one order only (vectors have one position); an axis of 1, 3 or 4 that holds
+    the channels in one order only; and one of 2. Three axes are n grey images.
 
     Raises
     ------
     ValueError
-        If there are not 3 or 4 axes or one is empty; if the witnesses are silent or disagree, or three axes
-        look like one image in colour: the sentence says how to tell.
+        If there are not 3 or 4 axes or one is empty; if all witnesses are silent, or three axes look like one
+        image in colour: the sentence says how to tell.
     """
     shape = array.shape
     if array.ndim not in (3, 4):
@@ -93,20 +93,18 @@ def as_batch(array: np.ndarray, label: str, layout: str = "auto") -> tuple[np.nd
 def _told(shape: tuple[int, ...]) -> str | None:
     """The layout that four axes tell; None if they do not."""
     _, second, third, last = shape
-    if second == third == 1 or second == last == 1:  # vectors; one channel, whichever axis it is
+    if second == last == 1:  # one channel, whichever axis it is
         return "nhwc"
     witnesses = (
-        {"nhwc": last in CHANNELS, "nchw": second in CHANNELS},
         {"nhwc": second == third, "nchw": third == last},
+        {"nhwc": last in CHANNELS, "nchw": second in CHANNELS},
+        {"nhwc": last == 2, "nchw": second == 2},
     )
-    said = {
-        order
-        for witness in witnesses
-        if sum(witness.values()) == 1
-        for order, speaks in witness.items()
-        if speaks
-    }
-    return said.pop() if len(said) == 1 else None
+    for witness in witnesses:
+        said = [layout for layout, speaks in witness.items() if speaks]
+        if len(said) == 1:
+            return said[0]
+    return None
 
 
 def _in_colour(shape: tuple[int, ...]) -> bool:
@@ -126,7 +124,9 @@ def in_float64(batch: np.ndarray, label: str, chosen: Sequence[int] | np.ndarray
     places = range(len(batch)) if chosen is None else chosen
     too_much = excess(8.0 * len(places) * batch[0].size)
     if too_much:
-        raise ValueError(f"{label}: {len(places)} images in float64 {too_much}; take fewer or smaller ones.")
+        raise ValueError(
+            f"{label}: a batch of {len(places)} in float64 {too_much}; take fewer or smaller ones."
+        )
     with np.errstate(over="ignore"):  # a long double beyond float64 becomes infinite and is reported as such
         array = np.array(batch if chosen is None else batch[chosen], dtype=np.float64, order="C")
     bad = np.flatnonzero(~np.isfinite(array).all(axis=(1, 2, 3)))

@@ -118,7 +118,7 @@ class Pictures:
         height, width = self._size
         too_much = excess(8.0 * len(headers) * height * width * (3 if self._colour else 1))
         if too_much:
-            raise Defect(f"{len(headers)} images of {_sides(self._size)} in float64 {too_much}")
+            raise Defect(f"a batch of {len(headers)} in float64 {too_much}")
         alphas: set = set()
         arrays = [self._decoded(each, alphas) for each in headers]
         notes = tuple(left_out(alpha) for alpha in alphas)

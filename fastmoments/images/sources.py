@@ -76,8 +76,8 @@ def load_images(
         Seed of the draw, or of the synthetic images.
     layout : {"auto", "nhwc", "nchw"}
         Whether the channels are the last or the second of the four axes of an array. "auto" finds out by
-        the numbers of channels and by square images, says so in `Images.notes`, and asks where they do
-        not tell.
+        square images and by an axis of 1, 3 or 4, says what it took in `Images.notes`, and asks where they
+        do not tell.
     size : int, "HxW" or (H, W), optional
         Stretch PNG and JPEG images to it; without it they must be of one size.
 
@@ -107,8 +107,9 @@ def load_images(
     drawn_by = None if count is None else seed
     if isinstance(opened, Pictures):
         _check_for_arrays(label, layout, None)
+        chosen = _drawn(len(opened), count, seed, label)
         with _refusing(label):
-            batch, notes = opened.read(_drawn(len(opened), count, seed, label))
+            batch, notes = opened.read(chosen)
         return _finished(batch, label, None, drawn_by, notes)
     _check_for_arrays(label, layout if ordered else "auto", size)
     batch, notes = as_batch(opened, label, "nhwc" if ordered else layout)

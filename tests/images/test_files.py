@@ -1,7 +1,10 @@
 """Arrays in files: every format, and what is refused and in which words."""
 
 import gzip
+import io
+import os
 import pickle
+import stat
 import struct
 import tracemalloc
 import zipfile
@@ -11,6 +14,7 @@ import pytest
 from image_files import COLOUR, GREY, cifar, damaged, idx, message, npy, npz
 from numpy.testing import assert_array_equal
 
+from fastmoments import memory
 from fastmoments.images.sources import load_images
 
 
@@ -71,6 +75,11 @@ FILES = {
     "complex.npy": (npy(GREY * 1j), ["integers or floats", "complex128"]),
     "bool.npy": (npy(GREY > 9), ["integers or floats", "bool"]),
     "structured.npy": (npy(np.zeros((2, 2, 2), dtype="u1, f4")), ["integers or floats"]),
+    "text.npy": (npy(np.full((6, 5, 4), "a")), ["integers or floats", "<U1"]),
+    "dates.npy": (npy(GREY.astype("M8[s]")), ["integers or floats", "datetime64"]),
+    "empty-side.npy": (npy(GREY[:, :0]), ["at least 1", "(6, 0, 4)"]),
+    "infinite.npz": (npz(x=np.where(np.arange(6) == 4, np.inf, 1.0)[:, None, None]), ["image 4", "infinite"]),
+    "long-header.npy": (b"\x93NUMPY\x02\x00" + struct.pack("<I", 10**9) + b" " * 99, ["header is longer"]),
     "flat.npy": (npy(GREY[0]), ["(n, h, w, c)", "(5, 4)"]),
     "scalar.npy": (npy(np.float64(1)), ["(n, h, w, c)", "()"]),
     "none.npy": (npy(GREY[:0]), ["at least 1", "(0, 5, 4)"]),
@@ -78,7 +87,7 @@ FILES = {
     "truncated.npz": (npz(images=GREY)[:-30], ["cannot read", "damaged"]),
     "bytes.npz": (damaged(npz(images=GREY)), ["cannot read", "damaged"]),
     "objects.npz": (npz(images=np.array([{}])), ["pickled", "never loaded"]),
-    "keys.npz": (npz(x_train=GREY, y_train=GREY), ["'images'", "'x_train', 'y_train'"]),
+    "keys.npz": (npz(x_train=GREY, y_train=GREY), ["'images'", "'x_train', 'y_train'", "file.npz:x_train"]),
     "no-keys.npz": (npz(), ["'images'", "nothing"]),
     "not-a-zip.npz": (npy(GREY), ["not what its name says"]),
     "short.bin": (cifar(COLOUR)[:-1], ["18437 bytes", "3073"]),
@@ -122,3 +131,114 @@ def test_npz_member_that_is_no_array_is_refused(tmp_path):
     with zipfile.ZipFile(tmp_path / "text.npz", "w") as archive:
         archive.writestr("images", "no .npy suffix and no array")
     assert "cannot read" in message(load_images, tmp_path / "text.npz")
+
+
+def test_a_member_of_an_archive(tmp_path):
+    path = tmp_path / "all.npz"
+    path.write_bytes(npz(x_train=COLOUR, x_test=COLOUR[::-1], y=np.arange(6)))
+    for source in (f"{path}:x_test", tmp_path / "all.npz:x_test"):
+        images = load_images(source, None)
+        assert_array_equal(images.array, COLOUR[::-1])
+        assert images.source == "all.npz:x_test"
+    text = message(load_images, f"{path}:x_tset")
+    assert "it has no array 'x_tset' but 'x_train', 'x_test', 'y'" in text
+    assert "shape" in message(load_images, f"{path}:y")
+    assert "no file or folder" in message(load_images, f"{tmp_path}/none.npz:y")
+    path.write_bytes(npz(**{f"a{number}": GREY for number in range(30)}))
+    assert "'a7' and 22 more; name one, as in file.npz:a0" in message(load_images, path)
+
+
+def test_the_only_array_of_an_archive_needs_no_name(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "one.npz").write_bytes(npz(data=COLOUR.transpose(0, 3, 1, 2)))
+    images = load_images("one.npz", None)
+    assert_array_equal(images.array, COLOUR)
+    assert (images.source, images.notes) == (
+        "one.npz", ("one.npz: shape (6, 3, 32, 32) read as (n, c, h, w).",),
+    )  # fmt: skip
+    assert_array_equal(load_images("one.npz:data", None, layout="nchw").array, COLOUR)
+    (tmp_path / "a.npz:b.npy").write_bytes(npy(GREY))  # a file of that name comes first
+    assert_array_equal(load_images("a.npz:b.npy", None).array, GREY[..., None])
+
+
+# --- sizes -----------------------------------------------------------------------------------------------
+
+
+def bombs(size):
+    """Files of `size` zero bytes, a thousand times smaller on disk."""
+    shape = (size // 10**6, 1000, 1000)
+    header = io.BytesIO()
+    np.lib.format.write_array_header_1_0(header, {"shape": shape, "fortran_order": False, "descr": "|u1"})
+    archive = io.BytesIO()
+    with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as file, file.open("images.npy", "w") as member:
+        member.write(header.getvalue())
+        for _ in range(shape[0]):
+            member.write(bytes(10**6))
+    zipped = io.BytesIO()
+    with gzip.open(zipped, "wb") as file:
+        file.write(struct.pack(">4I", 0x803, *shape))
+        for _ in range(shape[0]):
+            file.write(bytes(10**6))
+    return {"bomb.npz": archive.getvalue(), "bomb.idx.gz": zipped.getvalue()}
+
+
+def peak(function, *args):
+    tracemalloc.start()
+    try:
+        return function(*args), tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+
+def test_what_a_header_announces_must_fit_before_it_is_read(tmp_path, monkeypatch):
+    monkeypatch.setattr(memory, "free_memory", lambda: 10**8)
+    for name, content in bombs(3 * 10**8).items():
+        (tmp_path / name).write_bytes(content)
+        assert len(content) < 10**6
+        text, took = peak(message, load_images, tmp_path / name, 2)
+        assert "what it announces takes 300 MB of memory, and 100 MB are free" in text
+        assert took < 5e6
+
+
+def test_no_more_is_read_than_a_header_announces(tmp_path):
+    """A header of 120 bytes of pixels in front of 300 MB of them."""
+    content = gzip.compress(idx(GREY) + bytes(3 * 10**8), 1)
+    (tmp_path / "long.idx.gz").write_bytes(content)
+    text, took = peak(message, load_images, tmp_path / "long.idx.gz")
+    assert "6 x 5 x 4" in text and "at least 121 follow" in text
+    with zipfile.ZipFile(tmp_path / "long.npz", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("images.npy", npy(GREY) + bytes(10**8))
+    _, more = peak(load_images, tmp_path / "long.npz", 2)
+    with zipfile.ZipFile(tmp_path / "header.npz", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("images.npy", b"\x93NUMPY\x02\x00" + struct.pack("<I", 10**8) + b" " * 10**8)
+    text, header = peak(message, load_images, tmp_path / "header.npz")
+    assert "header is longer" in text
+    assert max(took, more, header) < 5e6
+
+
+def test_large_cifar_is_refused_before_it_is_read(tmp_path, monkeypatch):
+    (tmp_path / "data_batch_1.bin").write_bytes(cifar(COLOUR))
+    monkeypatch.setattr(memory, "free_memory", lambda: 10_000)
+    for source in (tmp_path, tmp_path / "data_batch_1.bin"):
+        assert "what it announces takes" in message(load_images, source)
+
+
+@pytest.mark.parametrize("name", ["a.npy", "a.npz", "a.bin", "a.idx", "a.idx.gz", "a-ubyte", "a.png"])
+def test_a_pipe_is_refused_at_once(tmp_path, name):
+    os.mkfifo(tmp_path / name)
+    (tmp_path / f"link-{name}").symlink_to(tmp_path / name)
+    for path in (tmp_path / name, tmp_path / f"link-{name}"):
+        assert "only regular files are read" in message(load_images, path)
+        assert stat.S_ISFIFO(os.stat(path).st_mode)
+
+
+def test_a_pipe_in_a_folder_is_refused_at_once(tmp_path):
+    (tmp_path / "data_batch_1.bin").write_bytes(cifar(COLOUR))
+    os.mkfifo(tmp_path / "data_batch_2.bin")
+    assert "only regular files are read" in message(load_images, tmp_path)
+
+
+@pytest.mark.parametrize("name", ["a.npy", "a.npz", "a.bin", "a.png"])
+def test_a_folder_is_no_file_whatever_its_name(tmp_path, name):
+    (tmp_path / name).mkdir()
+    assert "the folder has no PNG or JPEG files" in message(load_images, tmp_path / name)

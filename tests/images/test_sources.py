@@ -234,7 +234,7 @@ def test_large_offset_leaves_no_mean_behind(fully_connected):
 def test_constant_channel_becomes_exactly_zero():
     batch = np.full((7, 3, 3, 2), 0.1)  # the mean of 63 times 0.1 is not 0.1
     batch[..., 1] = np.arange(63.0).reshape(7, 3, 3)
-    x = normalise(batch, layout="nhwc")
+    x = normalise(batch)
     assert not x[..., 0].any()
     assert_allclose(x[..., 1].var(), 1.0)
 
