@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -36,9 +37,14 @@ def as_array(images: ArrayLike, label: str) -> np.ndarray:
         raise ValueError(f"{label}: images must form one array of numbers, all of the same size.") from None
     if np.ma.is_masked(images):
         raise ValueError(f"{label}: some pixel values are masked; fill them in first.")
-    if array.dtype.kind not in "uif":
-        raise ValueError(f"{label}: pixel values must be integers or floats, not {array.dtype}.")
+    check_real(array.dtype, label)
     return array
+
+
+def check_real(dtype: np.dtype, label: str) -> None:
+    """Refuse what are no pixel values."""
+    if dtype.kind not in "uif":
+        raise ValueError(f"{label}: pixel values must be integers or floats, not {dtype}.")
 
 
 def _untorched(images: Any) -> Any:
@@ -52,8 +58,8 @@ def _untorched(images: Any) -> Any:
         return tensor.float().numpy()
 
 
-def as_batch(array: np.ndarray, label: str, layout: str = "auto") -> tuple[np.ndarray, tuple[str, ...]]:
-    """A view (n, h, w, c) of n images, values unread, and what was taken for granted, in sentences.
+def order_of(shape: tuple[int, ...], label: str, layout: str = "auto") -> tuple[str, tuple[str, ...]]:
+    """The order of the axes, "nhw", "nhwc" or "nchw", and what was taken for granted, in sentences.
 
     Four axes are (n, h, w, c) or (n, c, h, w). Where `layout` is "auto" three witnesses are asked in turn:
     images that are square in one order only (vectors have one position); an axis of 1, 3 or 4 that holds
@@ -65,20 +71,19 @@ def as_batch(array: np.ndarray, label: str, layout: str = "auto") -> tuple[np.nd
         If there are not 3 or 4 axes or one is empty; if all witnesses are silent, or three axes look like one
         image in colour: the sentence says how to tell.
     """
-    shape = array.shape
-    if array.ndim not in (3, 4):
+    if len(shape) not in (3, 4):
         raise ValueError(
             f"{label}: images must have shape (n, h, w, c), (n, c, h, w) or (n, h, w), not {shape}."
         )
-    if array.size == 0:
+    if 0 in shape:
         raise ValueError(f"{label}: every axis must be at least 1 long, but the shape is {shape}.")
-    if array.ndim == 3:
+    if len(shape) == 3:
         if _in_colour(shape):
             raise ValueError(
                 f"{label}: shape {shape} may be one image in colour, then give array[None], or "
                 f"{shape[0]} grey images, then give array[..., None]."
             )
-        return array[..., np.newaxis], (f"shape {shape} read as (n, h, w), grey.",)
+        return "nhw", (f"shape {shape} read as (n, h, w), grey.",)
     told = layout if layout != "auto" else _told(shape)
     if told is None:
         raise ValueError(
@@ -87,7 +92,7 @@ def as_batch(array: np.ndarray, label: str, layout: str = "auto") -> tuple[np.nd
         )
     axes = "(n, h, w, c)" if told == "nhwc" else "(n, c, h, w)"
     notes = (f"shape {shape} read as {axes}.",) if layout == "auto" else ()
-    return array if told == "nhwc" else array.transpose(0, 2, 3, 1), notes
+    return told, notes
 
 
 def _told(shape: tuple[int, ...]) -> str | None:
@@ -113,26 +118,41 @@ def _in_colour(shape: tuple[int, ...]) -> bool:
     return (last == 3 and width != 3) or (last == 4 and min(height, width) >= _NARROW)
 
 
-def in_float64(batch: np.ndarray, label: str, chosen: Sequence[int] | np.ndarray | None = None) -> np.ndarray:
-    """Copy the chosen images of a batch, or all, to float64 and check that they are finite.
+def check_fits(count: int, shape: tuple[int, ...], label: str) -> None:
+    """Refuse a batch of so many images out of `shape` that does not fit in memory as float64."""
+    too_much = excess(8.0 * count * math.prod(shape[1:]))
+    if too_much:
+        raise ValueError(f"{label}: a batch of {count} in float64 {too_much}; take fewer or smaller images.")
+
+
+def in_float64(
+    array: np.ndarray, order: str, label: str, places: Sequence[int] | np.ndarray | None = None
+) -> np.ndarray:
+    """A copy in float64 and in the order (n, h, w, c), checked to be finite.
+
+    Parameters
+    ----------
+    array : ndarray
+    order : {"nhw", "nhwc", "nchw"}
+    label : str
+    places : sequence of int, optional
+        Where the images stand in their source, 0, 1, ... if left out.
 
     Raises
     ------
     ValueError
-        If the copy does not fit in memory, or an image holds NaN or infinite values.
+        If an image holds NaN or infinite values.
     """
-    places = range(len(batch)) if chosen is None else chosen
-    too_much = excess(8.0 * len(places) * batch[0].size)
-    if too_much:
-        raise ValueError(
-            f"{label}: a batch of {len(places)} in float64 {too_much}; take fewer or smaller ones."
-        )
+    moved = (
+        array[..., np.newaxis] if order == "nhw" else array.transpose([order.index(axis) for axis in "nhwc"])
+    )
     with np.errstate(over="ignore"):  # a long double beyond float64 becomes infinite and is reported as such
-        array = np.array(batch if chosen is None else batch[chosen], dtype=np.float64, order="C")
-    bad = np.flatnonzero(~np.isfinite(array).all(axis=(1, 2, 3)))
+        batch = np.array(moved, dtype=np.float64, order="C")
+    bad = np.flatnonzero(~np.isfinite(batch).all(axis=(1, 2, 3)))
     if bad.size:
-        raise ValueError(f"{label}: image {places[bad[0]]} (counted from 0) holds NaN or infinite values.")
-    return array
+        place = bad[0] if places is None else places[bad[0]]
+        raise ValueError(f"{label}: image {place} (counted from 0) holds NaN or infinite values.")
+    return batch
 
 
 def without_alpha(array: np.ndarray) -> tuple[np.ndarray, tuple[str, ...]]:

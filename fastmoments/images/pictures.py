@@ -94,10 +94,12 @@ class Pictures:
         self._resized = size is not None
         self._colour = any(each.colour for each in self._headers)
 
-    def __len__(self) -> int:
-        return len(self._headers)
+    @property
+    def shape(self) -> tuple[int, int, int, int]:
+        """(n, h, w, c) of all of them."""
+        return len(self._headers), *self._size, 3 if self._colour else 1
 
-    def read(self, chosen: np.ndarray | None = None) -> tuple[np.ndarray, tuple[str, ...]]:
+    def take(self, chosen: np.ndarray | None = None) -> tuple[np.ndarray, tuple[str, ...]]:
         """Decode some of them, or all.
 
         Grey ones among coloured ones get three equal channels. Values are those of the file, 16 bits of
@@ -112,20 +114,16 @@ class Pictures:
         Raises
         ------
         Defect
-            If a file is damaged, its transparency varies, or they do not fit in memory.
+            If a file is damaged, its transparency varies, or it does not fit in memory.
         """
         headers = self._headers if chosen is None else [self._headers[index] for index in chosen]
-        height, width = self._size
-        too_much = excess(8.0 * len(headers) * height * width * (3 if self._colour else 1))
-        if too_much:
-            raise Defect(f"a batch of {len(headers)} in float64 {too_much}")
         alphas: set = set()
         arrays = [self._decoded(each, alphas) for each in headers]
         notes = tuple(left_out(alpha) for alpha in alphas)
         grey = sum(not each.colour for each in headers)
         if self._colour and grey:
             notes += (f"{grey} grey ones among those in colour have three equal channels.",)
-        return np.stack(arrays).reshape(len(headers), height, width, -1), notes
+        return np.stack(arrays).reshape(len(headers), *self.shape[1:]), notes
 
     def _decoded(self, header: _Header, alphas: set) -> np.ndarray:
         """Values of a picture without its alpha, whose value is added to `alphas`, all of them alike."""

@@ -11,7 +11,7 @@ import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import resources
 from pathlib import Path
 
@@ -19,8 +19,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from ..validation import one_of, whole
-from .arrays import LAYOUTS, as_array, as_batch, in_float64, without_alpha
-from .files import OF_ARRAYS, OF_IMAGES, Defect, read_cifar, read_npz
+from .arrays import LAYOUTS, as_array, check_fits, check_real, in_float64, order_of, without_alpha
+from .files import OF_ARRAYS, OF_IMAGES, Defect, Packed, packed_npz, read_cifar, read_npz
 from .pictures import ENDINGS, Pictures, as_size
 
 NAMES = ("fashion-mnist", "synthetic", "synthetic:HxW", "synthetic:HxWxC")
@@ -84,8 +84,8 @@ def load_images(
     Returns
     -------
     Images
-        Of a `.npy` file and of a folder only the chosen images are read. An alpha channel that is the same
-        everywhere is left out.
+        Only the chosen images are kept, and of a `.npy` file and of a folder only they are read. An alpha
+        channel that is the same everywhere is left out.
 
     Raises
     ------
@@ -103,17 +103,9 @@ def load_images(
     if isinstance(source, str) and source.partition(":")[0] == "synthetic":
         _check_for_arrays(source, layout, size)
         return Images(_synthetic(source, count, seed), source, seed)
-    opened, label, ordered = _open(source, sides)
-    drawn_by = None if count is None else seed
-    if isinstance(opened, Pictures):
-        _check_for_arrays(label, layout, None)
-        chosen = _drawn(len(opened), count, seed, label)
-        with _refusing(label):
-            batch, notes = opened.read(chosen)
-        return _finished(batch, label, None, drawn_by, notes)
-    _check_for_arrays(label, layout if ordered else "auto", size)
-    batch, notes = as_batch(opened, label, "nhwc" if ordered else layout)
-    return _finished(batch, label, _drawn(len(batch), count, seed, label), drawn_by, notes)
+    held, label, known = _open(source, sides)
+    _check_for_arrays(label, layout if known else "auto", None if isinstance(held, Pictures) else size)
+    return _taken(held, label, "nhwc" if known else layout, count, seed)
 
 
 def as_images(images: Images | ArrayLike, layout: str = "auto") -> Images:
@@ -138,12 +130,12 @@ def as_images(images: Images | ArrayLike, layout: str = "auto") -> Images:
         layout does not tell.
     """
     one_of("layout", layout, LAYOUTS)
-    if isinstance(images, Images):
-        _check_for_arrays(images.source, layout, None)
-        batch, _ = as_batch(as_array(images.array, images.source), images.source, "nhwc")
-        return Images(in_float64(batch, images.source), images.source, images.seed, images.notes)
-    batch, notes = as_batch(as_array(images, "array"), "array", layout)
-    return _finished(batch, "array", None, None, notes)
+    if not isinstance(images, Images):
+        return _taken(as_array(images, "array"), "array", layout, None, 0)
+    _check_for_arrays(images.source, layout, None)
+    array = as_array(images.array, images.source)
+    order, _ = order_of(array.shape, images.source, "nhwc")
+    return replace(images, array=in_float64(array, order, images.source))
 
 
 def normalise(images: Images | ArrayLike, fully_connected: bool = False, layout: str = "auto") -> np.ndarray:
@@ -208,22 +200,27 @@ def _synthetic(name: str, count: int | None, seed: int) -> np.ndarray:
     return np.ascontiguousarray(np.fft.ifft2(waves, axes=(1, 2)).real)
 
 
-def _drawn(number: int, count: int | None, seed: int, label: str) -> np.ndarray | None:
-    """Places of `count` images out of `number`; None for all of them."""
-    if count is None:
-        return None
-    if count > number:
-        held = f"are only {number} images" if number > 1 else "is only 1 image"
-        raise ValueError(f"{label}: count is {count}, but there {held}.")
-    return np.random.default_rng(seed).permutation(number)[:count]
-
-
-def _finished(
-    batch: np.ndarray, label: str, chosen: np.ndarray | None, seed: int | None, notes: tuple[str, ...]
+def _taken(
+    held: np.ndarray | Packed | Pictures, label: str, layout: str, count: int | None, seed: int
 ) -> Images:
-    """The chosen images of a batch (n, h, w, c), or all, without a constant alpha."""
-    array, more = without_alpha(in_float64(batch, label, chosen))
-    return Images(array, label, seed, tuple(f"{label}: {note}" for note in (*notes, *more)))
+    """Draw images from what holds them, or take all, and bring them to the order (n, h, w, c)."""
+    order, notes = order_of(held.shape, label, layout)
+    number = held.shape[0]
+    if count is not None and count > number:
+        there = f"are only {number} images" if number > 1 else "is only 1 image"
+        raise ValueError(f"{label}: count is {count}, but there {there}.")
+    check_fits(number if count is None else count, held.shape, label)
+    chosen = None if count is None else np.random.default_rng(seed).permutation(number)[:count]
+    with _refusing(label):
+        if isinstance(held, Pictures):
+            array, notes = held.take(chosen)
+        elif isinstance(held, Packed):
+            array = held.take(chosen)
+        else:
+            array = held if chosen is None else held[chosen]
+    batch, more = without_alpha(in_float64(array, order, label, chosen))
+    said = tuple(f"{label}: {note}" for note in (*notes, *more))
+    return Images(batch, label, None if count is None else seed, said)
 
 
 def _check_for_arrays(label: str, layout: str, size: object) -> None:
@@ -236,15 +233,15 @@ def _check_for_arrays(label: str, layout: str, size: object) -> None:
 
 def _open(
     source: str | os.PathLike[str] | ArrayLike, size: tuple[int, int] | None
-) -> tuple[np.ndarray | Pictures, str, bool]:
-    """What holds the images behind a name, a path or an array-like, its label, and whether axes are in order.
+) -> tuple[np.ndarray | Packed | Pictures, str, bool]:
+    """What holds the images behind a name, a path or an array-like; its label; whether its axes are known.
 
-    An array, perhaps a memory map, may be (n, h, w, c) or (n, c, h, w); other formats know it.
+    They are (n, h, w, c) then; an array, of which only the header may be read yet, may be (n, c, h, w) too.
     """
     if isinstance(source, str):
         if source == "fashion-mnist":
-            with (resources.files(__package__) / "embedded" / "fashion_mnist_256.npz").open("rb") as file:
-                return read_npz(file), source, True
+            sample = resources.files(__package__) / "embedded" / "fashion_mnist_256.npz"
+            return packed_npz(lambda: sample.open("rb")), source, True
         a_path = "/" in source or os.sep in source or _ending(source) or _MEMBER.fullmatch(source)
         if not (a_path or os.path.exists(source)):
             close = difflib.get_close_matches(source.lower(), NAMES, n=1)
@@ -272,7 +269,8 @@ def _open(
             raise Defect(f"its name must end in one of {', '.join(_ENDINGS)}")
         opened = OF_ARRAYS[ending](path) if member is None else read_npz(path, member)
     label = label if member is None else f"{label}:{member}"
-    return as_array(opened, label), label, False
+    check_real(opened.dtype, label)
+    return opened, label, False
 
 
 def _folder(path: Path, size: tuple[int, int] | None) -> np.ndarray | Pictures:
