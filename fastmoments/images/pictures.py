@@ -140,7 +140,7 @@ class Pictures:
             if self._resized and header.size != self._size:
                 from PIL import Image
 
-                if header.deep:  # which Pillow resizes as floats only
+                if header.deep:  # as floats, which every Pillow resizes, without rounding
                     picture = Image.fromarray(np.asarray(picture, dtype=np.float32))
                 picture = picture.resize(self._size[::-1], Image.Resampling.BILINEAR)
             return np.asarray(picture)
