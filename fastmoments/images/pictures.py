@@ -55,6 +55,7 @@ class _Header:
     deep: bool  # 16 bits
     colour: bool
     alpha: bool
+    halved: bool  # 16 bits of colour, of which Pillow reads 8
 
 
 class Pictures:
@@ -82,7 +83,7 @@ class Pictures:
             if size is None and each.size != first.size:
                 raise Defect(
                     f"{first.path.name} is {_sides(first.size)}, but {each.path.name} {_sides(each.size)}; "
-                    "resize them all with size, as in 32x32"
+                    "say a size for all, as in 32x32 (--size on the command line)"
                 )
             if each.deep != first.deep:
                 bits = {True: "16", False: "8"}
@@ -103,7 +104,7 @@ class Pictures:
         """Decode some of them, or all.
 
         Grey ones among coloured ones get three equal channels. Values are those of the file, 16 bits of
-        grey included; colours of 16 bits come as 8.
+        grey included; of 16 bits of colour the upper 8 are read.
 
         Returns
         -------
@@ -123,6 +124,8 @@ class Pictures:
         grey = sum(not each.colour for each in headers)
         if self._colour and grey:
             notes += (f"{grey} grey ones among those in colour have three equal channels.",)
+        if any(each.halved for each in headers):
+            notes += ("of 16 bits of colour 8 are read.",)
         return np.stack(arrays).reshape(len(headers), *self.shape[1:]), notes
 
     def _decoded(self, header: _Header, alphas: set) -> np.ndarray:
@@ -149,10 +152,14 @@ class Pictures:
 def _header(path: Path) -> _Header:
     check_regular(path)
     with _opened(path) as picture:
+        size = picture.height, picture.width
         deep = picture.mode.startswith("I")
         alpha = not deep and (picture.mode in _ALPHA or "transparency" in picture.info)
         colour = not deep and picture.mode not in _GREY
-        return _Header(path, (picture.height, picture.width), deep, colour, alpha)
+    with open(path, "rb") as file:
+        start = file.read(25)  # of a PNG the bits stand behind signature, width and height
+    halved = colour and start.startswith(b"\x89PNG") and start[24] == 16
+    return _Header(path, size, deep, colour, alpha, halved)
 
 
 @contextmanager

@@ -107,6 +107,22 @@ def test_values_are_those_of_the_file(tmp_path, made, expected):
     assert images.notes == ()
 
 
+def chunk(kind, content):
+    return len(content).to_bytes(4, "big") + kind + content + zlib.crc32(kind + content).to_bytes(4, "big")
+
+
+def test_of_colours_of_sixteen_bits_half_are_read_and_said(tmp_path):
+    """Pillow writes none: a PNG by hand, whose lower bytes are all 7."""
+    pixels = np.stack([COLOUR[0], np.full_like(COLOUR[0], 7)], axis=-1)  # big-endian
+    rows = b"".join(b"\0" + row.tobytes() for row in pixels)
+    header = (32).to_bytes(4, "big") * 2 + bytes([16, 2, 0, 0, 0])
+    parts = chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
+    (tmp_path / "a.png").write_bytes(b"\x89PNG\r\n\x1a\n" + parts)
+    images = load_images(tmp_path, 1)
+    assert_array_equal(images.array, COLOUR[:1])
+    assert images.notes == (f"{tmp_path.name}: of 16 bits of colour 8 are read.",)
+
+
 def test_grey_among_colour(folder):
     picture(GREY[0]).resize((32, 32)).save(folder / "6.png")
     images = load_images(folder, None)
@@ -154,7 +170,7 @@ def test_the_first_two_that_differ_are_named(folder):
     picture(COLOUR[0][:20]).save(folder / "44.png")
     picture(COLOUR[0][:10]).save(folder / "7.png")
     text = message(load_images, folder, 2)
-    assert "0.png is 32 x 32, but 44.png 20 x 32; resize them all with size" in text
+    assert "0.png is 32 x 32, but 44.png 20 x 32; say a size for all, as in 32x32 (--size" in text
     assert load_images(folder, None, size=16).array.shape == (8, 16, 16, 3)
     assert load_images(folder, None, size="12x20").array.shape == (8, 12, 20, 3)
     assert_array_equal(
@@ -226,9 +242,8 @@ def test_eight_and_sixteen_bits_do_not_mix(tmp_path):
 
 def announcing(side):
     """A grey PNG of so many rows and columns, by its header: of pixels there is hardly one."""
-    header = b"IHDR" + side.to_bytes(4, "big") * 2 + bytes([8, 0, 0, 0, 0])
-    chunks = (13).to_bytes(4, "big") + header + zlib.crc32(header).to_bytes(4, "big")
-    return b"\x89PNG\r\n\x1a\n" + chunks + (8).to_bytes(4, "big") + b"IDAT" + bytes(12)
+    header = chunk(b"IHDR", side.to_bytes(4, "big") * 2 + bytes([8, 0, 0, 0, 0]))
+    return b"\x89PNG\r\n\x1a\n" + header + chunk(b"IDAT", bytes(8))
 
 
 def test_pictures_that_do_not_fit_are_refused_before_they_are_decoded(tmp_path, monkeypatch):
