@@ -10,6 +10,7 @@ import click
 
 from fastmoments.covariances.storage import DTYPES
 from fastmoments.engines.protocol import Engine
+from fastmoments.images.arrays import LAYOUTS
 from fastmoments.images.sources import Images, load_images
 from fastmoments.nets.families import FAMILIES
 from fastmoments.nets.geometry import PADDINGS
@@ -87,8 +88,14 @@ def data_options(source: str, count: int) -> Decorator:
     return _together(
         click.option(
             "--images", "source", metavar="SOURCE", default=source,
-            help="fashion-mnist, synthetic:HxWxC, or a file: .npy, .npz, CIFAR-10 .bin, IDX.",
+            help="fashion-mnist, synthetic:HxWxC, a file (.npy, .npz or .npz:NAME, CIFAR-10 .bin, IDX, PNG, "
+            "JPEG), or a folder of PNG and JPEG.",
         ),
+        click.option(
+            "--layout", type=click.Choice(LAYOUTS), default=LAYOUTS[0],
+            help="Of .npy and .npz: whether channels are the last or the second axis.",
+        ),
+        click.option("--size", metavar="HxW", help="Stretch PNG and JPEG images to it; N means NxN."),
         click.option("--count", type=_POSITIVE, default=count, help="How many images."),
         click.option("--seed", type=click.IntRange(min=0), default=0, help="Draws images and random nets."),
     )  # fmt: skip
@@ -179,8 +186,12 @@ def chosen_network(ctx: click.Context) -> Network:
 
 
 def chosen_images(ctx: click.Context) -> Images:
-    """The images that --images, --count and --seed name."""
-    return load_images(ctx.params["source"], ctx.params["count"], ctx.params["seed"])
+    """The images that --images and its options name; what was taken for granted goes to stderr."""
+    images = load_images(**{name: ctx.params[name] for name in ("source", "count", "seed", "layout", "size")})
+    if not ctx.params["quiet"]:
+        for note in images.notes:
+            click.echo(note, err=True)
+    return images
 
 
 def engine(ctx: click.Context) -> Engine:

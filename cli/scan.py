@@ -8,8 +8,9 @@ import click
 
 from fastmoments.engines.protocol import Engine
 from fastmoments.images.sources import Images
+from fastmoments.memory import free_memory, in_units
 from fastmoments.nets.network import Network
-from fastmoments.scans.costs import estimate, free_memory, in_units
+from fastmoments.scans.costs import estimate
 from fastmoments.scans.files import csv_text, save_scan
 from fastmoments.scans.scanning import scan
 

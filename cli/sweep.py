@@ -36,6 +36,8 @@ HELP = {
     "epsilon": "Added to the batch variance.",
     "input_conv": "true: begin with a strided convolution.",
     "source": "fashion-mnist, synthetic:HxWxC, or files.",
+    "layout": "auto, nhwc or nchw.",
+    "size": "Of PNG and JPEG images: HxW or N.",
     "count": "How many images.",
     "seed": "Draws images and random nets.",
     "method": "infinite, finite or sampled.",

@@ -15,9 +15,13 @@ PACKAGE = Path(fastmoments.__file__).parent
 #: The checkout, whose tests these are.
 ROOT = Path(__file__).parents[1]
 
+#: What every module may know.
+EVERYWHERE = {"validation", "memory"}
+
 #: What a room may know beside itself.
 ALLOWED = {
     "validation": set(),
+    "memory": set(),
     "nets": set(),
     "images": set(),
     "kernels": set(),
@@ -58,7 +62,7 @@ def imported(module):
 @pytest.mark.parametrize("module", MODULES)
 def test_rooms_are_entered_one_way(module):
     room = module.split(".")[0]
-    assert {name.split(".")[0] for name in imported(module)} <= {room, "validation", *ALLOWED[room]}
+    assert {name.split(".")[0] for name in imported(module)} <= {room, *EVERYWHERE, *ALLOWED[room]}
 
 
 @pytest.mark.parametrize(
@@ -83,7 +87,7 @@ def test_no_circle():
 
 def test_every_room_is_in_the_street():
     rooms = {path.parent.name for path in PACKAGE.glob("*/__init__.py")} - {"cli"}
-    assert rooms == set(ALLOWED) - {"validation"}
+    assert rooms == set(ALLOWED) - EVERYWHERE
 
 
 def test_engines_know_each_other_only_where_one_takes_means_of_another():

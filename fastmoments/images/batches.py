@@ -7,7 +7,10 @@ from functools import cached_property
 
 import numpy as np
 
-from .sources import normalise
+from .sources import Images, normalise
+
+#: Bounds of the largest value of images that are taken as they are: every engine computes within them.
+LEAST, MOST = 1e-20, 1e20
 
 
 @dataclass(frozen=True, eq=False)
@@ -22,11 +25,24 @@ class Batch:
         Whether every batch of them is brought to mean 0 and variance 1 (`sources.normalise`).
     flattened : bool
         Whether all pixels of an image become features of one position.
+
+    Raises
+    ------
+    ValueError
+        If the images are not to be normalised, and their largest value is not from `LEAST` to `MOST`.
     """
 
     array: np.ndarray
     normalised: bool
     flattened: bool
+
+    def __post_init__(self) -> None:
+        largest = float(np.abs(self.array).max())
+        if not self.normalised and largest and not LEAST <= largest <= MOST:
+            raise ValueError(
+                f"normalise=False takes images whose largest value is from {LEAST:g} to {MOST:g}, "
+                f"not {largest:.3g}."
+            )
 
     @cached_property
     def values(self) -> np.ndarray:
@@ -45,5 +61,5 @@ class Batch:
 
     def _prepared(self, array: np.ndarray) -> np.ndarray:
         if self.normalised:
-            return normalise(array, fully_connected=self.flattened)
+            return normalise(Images(array, "array", None), fully_connected=self.flattened)
         return array.reshape(array.shape[0], 1, 1, -1) if self.flattened else array

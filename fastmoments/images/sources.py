@@ -7,26 +7,25 @@ Nothing here unpickles: a file is bytes in a documented layout or it is refused.
 from __future__ import annotations
 
 import difflib
-import gzip
 import os
 import re
-import struct
-import zipfile
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from importlib import resources
 from pathlib import Path
-from typing import IO
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from ..validation import whole
+from ..validation import one_of, whole
+from .arrays import LAYOUTS, as_array, check_fits, check_real, in_float64, order_of, without_alpha
+from .files import OF_ARRAYS, OF_IMAGES, Defect, Packed, packed_npz, read_cifar, read_npz
+from .pictures import ENDINGS, Pictures, as_size
 
 NAMES = ("fashion-mnist", "synthetic", "synthetic:HxW", "synthetic:HxWxC")
 
-_CIFAR_RECORD = 1 + 3 * 32 * 32  # one label byte, then the planes red, green, blue
-_IDX_IMAGES = 0x00000803  # IDX: unsigned bytes (08) in three dimensions (03)
+_MEMBER = re.compile(r"(.+\.npz):(.+)", re.IGNORECASE | re.DOTALL)
 _SYNTHETIC_LIMIT = 2**27  # values, 1 GiB: beyond it a typing error is likelier than a wish
 
 
@@ -42,16 +41,20 @@ class Images:
         The name given, the name of the file or folder, or "array".
     seed : int or None
         The seed that drew or made the images; None if chance had no part in it.
+    notes : tuple of str
+        What was taken for granted, in sentences: the order of the axes, an alpha channel left out.
     """
 
     array: np.ndarray
     source: str
     seed: int | None
+    notes: tuple[str, ...] = ()
 
 
 def load_images(
-    source: str | os.PathLike[str] | ArrayLike = "fashion-mnist", count: int | None = 16, seed: int = 0
-) -> Images:
+    source: str | os.PathLike[str] | ArrayLike = "fashion-mnist", count: int | None = 16, seed: int = 0,
+    layout: str = "auto", size: int | str | tuple[int, int] | None = None,
+) -> Images:  # fmt: skip
     """Load a batch of images from a name, a path or an array.
 
     Parameters
@@ -60,9 +63,10 @@ def load_images(
         * "fashion-mnist": the embedded sample, 256 images of 28 x 28 x 1;
         * "synthetic", "synthetic:HxW" or "synthetic:HxWxC" (by default 16 x 16 x 3): Gaussian random fields,
           periodic, channels independent, power spectrum 1 / frequency^2 as in photographs;
-        * a path: `.npy`; `.npz` with the array `images`; `.bin`, the binary version of CIFAR-10, or the
-          folder of its data_batch_*.bin; `.idx` or `-ubyte`, the IDX format of MNIST, plain or `.gz`;
-        * an array of shape (n, h, w, c) or (n, h, w).
+        * a path: `.npy`; `.npz` with one array or the array `images`, or `file.npz:name` for another; `.bin`,
+          the binary version of CIFAR-10, or the folder of its data_batch_*.bin; `.idx` or `-ubyte`, the IDX
+          format of MNIST, plain or `.gz`; a PNG or JPEG file or a folder of them, sorted by name (Pillow);
+        * an array, or a tensor of PyTorch, of shape (n, h, w, c), (n, c, h, w) or (n, h, w).
 
         A string that is a name is never taken for a path; a `pathlib.Path` always is one.
     count : int or None
@@ -70,58 +74,71 @@ def load_images(
         larger batch begins with the smaller one.
     seed : int
         Seed of the draw, or of the synthetic images.
+    layout : {"auto", "nhwc", "nchw"}
+        Whether the channels are the last or the second of the four axes of an array. "auto" finds out by
+        square images and by an axis of 1, 3 or 4, says what it took in `Images.notes`, and asks where they
+        do not tell.
+    size : int, "HxW" or (H, W), optional
+        Stretch PNG and JPEG images to it; without it they must be of one size.
 
     Returns
     -------
     Images
-        Of a `.npy` file only the chosen images are read.
+        Only the chosen images are kept, and of a `.npy` file and of a folder only they are read. An alpha
+        channel that is the same everywhere is left out.
 
     Raises
     ------
     ValueError
-        If the name is unknown, the file missing, damaged or pickled, or images, count or seed are invalid.
+        If the name is unknown, the file missing, damaged or pickled, no regular file or too large for the
+        memory that is free, or if images or arguments are invalid.
+    ImportError
+        If Pillow is needed and missing.
     """
     if count is not None:
         count = whole("count", count, why=" (None: all images)")
     seed = whole("seed", seed, 0)
+    one_of("layout", layout, LAYOUTS)
+    sides = as_size(size)
     if isinstance(source, str) and source.partition(":")[0] == "synthetic":
+        _check_for_arrays(source, layout, size)
         return Images(_synthetic(source, count, seed), source, seed)
-    array, label = _open(source)
-    batch = _batch(array, label)
-    if count is None:
-        return Images(_float64(batch, range(len(batch)), label), label, None)
-    if count > len(batch):
-        raise ValueError(f"{label}: count is {count}, but there are only {len(batch)} images.")
-    chosen = np.random.default_rng(seed).permutation(len(batch))[:count]
-    return Images(_float64(batch[chosen], chosen, label), label, seed)
+    held, label, known = _open(source, sides)
+    _check_for_arrays(label, layout if known else "auto", None if isinstance(held, Pictures) else size)
+    return _taken(held, label, "nhwc" if known else layout, count, seed)
 
 
-def as_images(images: Images | ArrayLike) -> Images:
+def as_images(images: Images | ArrayLike, layout: str = "auto") -> Images:
     """Check a batch of images and bring it to float64 and four axes.
 
     Parameters
     ----------
-    images : Images or array_like, shape (n, h, w, c) or (n, h, w)
-        Integers or floats. Three axes are n grey images, never one image in colour.
+    images : Images or array_like, shape (n, h, w, c), (n, c, h, w) or (n, h, w)
+        Integers or floats.
+    layout : {"auto", "nhwc", "nchw"}
+        Of an array, as for `load_images`; `Images` are (n, h, w, c).
 
     Returns
     -------
     Images
-        A copy, of shape (n, h, w, c); source and seed are kept, or "array" and None.
+        A copy, of shape (n, h, w, c); source, seed and notes are kept, or "array", None and what was found.
 
     Raises
     ------
     ValueError
-        If values are not real numbers or not finite, there are not 3 or 4 axes, or an axis is empty.
+        If values are not real numbers or not finite, there are not 3 or 4 axes, an axis is empty, or the
+        layout does not tell.
     """
+    one_of("layout", layout, LAYOUTS)
     if not isinstance(images, Images):
-        batch = _batch(images, "array")
-        return Images(_float64(batch, range(len(batch)), "array"), "array", None)
-    batch = _batch(images.array, images.source)
-    return Images(_float64(batch, range(len(batch)), images.source), images.source, images.seed)
+        return _taken(as_array(images, "array"), "array", layout, None, 0)
+    _check_for_arrays(images.source, layout, None)
+    array = as_array(images.array, images.source)
+    order, _ = order_of(array.shape, images.source, "nhwc")
+    return replace(images, array=in_float64(array, order, images.source))
 
 
-def normalise(images: Images | ArrayLike, fully_connected: bool = False) -> np.ndarray:
+def normalise(images: Images | ArrayLike, fully_connected: bool = False, layout: str = "auto") -> np.ndarray:
     """Bring each channel, or each feature, to mean 0 and variance 1 over the batch (no Bessel correction).
 
     The mean square of the signal, and its variance, are then 1 at the input of the net, up to the constant
@@ -129,9 +146,11 @@ def normalise(images: Images | ArrayLike, fully_connected: bool = False) -> np.n
 
     Parameters
     ----------
-    images : Images or array_like, shape (n, h, w, c) or (n, h, w)
+    images : Images or array_like, shape (n, h, w, c), (n, c, h, w) or (n, h, w)
     fully_connected : bool
         Flatten each image in (h, w, c) order first; each feature is then normalised over the images.
+    layout : {"auto", "nhwc", "nchw"}
+        As for `as_images`.
 
     Returns
     -------
@@ -142,7 +161,7 @@ def normalise(images: Images | ArrayLike, fully_connected: bool = False) -> np.n
     ValueError
         If nothing varies at all, or for the reasons of `as_images`.
     """
-    x = as_images(images).array
+    x = as_images(images, layout).array
     if fully_connected:
         x = x.reshape(len(x), 1, 1, -1)
     lowest, highest = x.min(axis=(0, 1, 2)), x.max(axis=(0, 1, 2))
@@ -158,31 +177,6 @@ def normalise(images: Images | ArrayLike, fully_connected: bool = False) -> np.n
     deviation = np.sqrt(np.mean(x * x, axis=(0, 1, 2)))
     deviation[constant] = np.inf
     return x / deviation
-
-
-def _batch(images: ArrayLike, label: str) -> np.ndarray:
-    """Return `images` as a non-empty real array (n, h, w, c), values untouched and unread."""
-    try:
-        array = np.asarray(images)
-    except (TypeError, ValueError):
-        raise ValueError(f"{label}: images must form one array, so be all of the same size.") from None
-    if array.dtype.kind not in "uif":
-        raise ValueError(f"{label}: pixel values must be integers or floats, not {array.dtype}.")
-    if array.ndim not in (3, 4):
-        raise ValueError(f"{label}: images must have shape (n, h, w, c) or (n, h, w), not {array.shape}.")
-    if array.size == 0:
-        raise ValueError(f"{label}: every axis must be at least 1 long, but the shape is {array.shape}.")
-    return array if array.ndim == 4 else array[..., np.newaxis]
-
-
-def _float64(batch: np.ndarray, indices: Sequence[int] | np.ndarray, label: str) -> np.ndarray:
-    """Copy a batch to float64 and check that it is finite; `indices` are the images' places in the source."""
-    with np.errstate(over="ignore"):  # a long double beyond float64 becomes infinite and is reported as such
-        array = np.array(batch, dtype=np.float64, order="C")
-    bad = np.flatnonzero(~np.isfinite(array).all(axis=(1, 2, 3)))
-    if bad.size:
-        raise ValueError(f"{label}: image {indices[bad[0]]} (counted from 0) holds NaN or infinite values.")
-    return array
 
 
 def _synthetic(name: str, count: int | None, seed: int) -> np.ndarray:
@@ -206,97 +200,108 @@ def _synthetic(name: str, count: int | None, seed: int) -> np.ndarray:
     return np.ascontiguousarray(np.fft.ifft2(waves, axes=(1, 2)).real)
 
 
-def _open(source: str | os.PathLike[str] | ArrayLike) -> tuple[ArrayLike, str]:
-    """Return the array behind a name, a path or an array-like, perhaps a memory map, and its label."""
+def _taken(
+    held: np.ndarray | Packed | Pictures, label: str, layout: str, count: int | None, seed: int
+) -> Images:
+    """Draw images from what holds them, or take all, and bring them to the order (n, h, w, c)."""
+    order, notes = order_of(held.shape, label, layout)
+    number = held.shape[0]
+    if count is not None and count > number:
+        there = f"are only {number} images" if number > 1 else "is only 1 image"
+        raise ValueError(f"{label}: count is {count}, but there {there}.")
+    check_fits(number if count is None else count, held.shape, label)
+    chosen = None if count is None else np.random.default_rng(seed).permutation(number)[:count]
+    with _refusing(label):
+        if isinstance(held, Pictures):
+            array, notes = held.take(chosen)
+        elif isinstance(held, Packed):
+            array = held.take(chosen)
+        else:
+            array = held if chosen is None else held[chosen]
+    batch, more = without_alpha(in_float64(array, order, label, chosen))
+    said = tuple(f"{label}: {note}" for note in (*notes, *more))
+    return Images(batch, label, None if count is None else seed, said)
+
+
+def _check_for_arrays(label: str, layout: str, size: object) -> None:
+    """Refuse options that would have no effect."""
+    if layout == "nchw":
+        raise ValueError(f'{label}: the order of these axes is known; layout="nchw" is for other arrays.')
+    if size is not None:
+        raise ValueError(f"{label}: only PNG and JPEG images are brought to a size.")
+
+
+def _open(
+    source: str | os.PathLike[str] | ArrayLike, size: tuple[int, int] | None
+) -> tuple[np.ndarray | Packed | Pictures, str, bool]:
+    """What holds the images behind a name, a path or an array-like; its label; whether its axes are known.
+
+    They are (n, h, w, c) then; an array, of which only the header may be read yet, may be (n, c, h, w) too.
+    """
     if isinstance(source, str):
         if source == "fashion-mnist":
-            with (resources.files(__package__) / "embedded" / "fashion_mnist_256.npz").open("rb") as file:
-                return _read_npz(file), source
-        if not (os.path.exists(source) or "/" in source or os.sep in source or _reader(source)):
+            sample = resources.files(__package__) / "embedded" / "fashion_mnist_256.npz"
+            return packed_npz(lambda: sample.open("rb")), source, True
+        a_path = "/" in source or os.sep in source or _ending(source) or _MEMBER.fullmatch(source)
+        if not (a_path or os.path.exists(source)):
             close = difflib.get_close_matches(source.lower(), NAMES, n=1)
             hint = f" (did you mean {close[0]!r}?)" if close else ""
             raise ValueError(f"unknown images {source!r}{hint}: give one of {', '.join(NAMES)}, or a path.")
     elif not isinstance(source, os.PathLike):
-        return source, "array"
+        return as_array(source, "array"), "array", False
 
-    path = Path(os.fsdecode(source))
+    path, member = Path(os.fsdecode(source)), None
+    named = _MEMBER.fullmatch(str(path))
+    if named and not os.path.exists(path):
+        path, member = Path(named[1]), named[2]
     if not os.path.exists(path):
         raise ValueError(f"there is no file or folder {str(path)!r}.")
-    read = _read_cifar if path.is_dir() else _reader(path.name)
-    if read is None:
-        raise ValueError(f"cannot read {str(path)!r}: its name must end in one of {', '.join(_READERS)}.")
+    label = path.name or str(path)
+    with _refusing(str(path)):
+        if path.is_dir():
+            return _folder(path, size), label, True
+        ending = _ending(path.name)
+        if ending in ENDINGS:
+            return Pictures([path], size), label, True
+        if ending in OF_IMAGES:
+            return OF_IMAGES[ending](path), label, True
+        if ending is None:
+            raise Defect(f"its name must end in one of {', '.join(_ENDINGS)}")
+        opened = OF_ARRAYS[ending](path) if member is None else read_npz(path, member)
+    label = label if member is None else f"{label}:{member}"
+    check_real(opened.dtype, label)
+    return opened, label, False
+
+
+def _folder(path: Path, size: tuple[int, int] | None) -> np.ndarray | Pictures:
+    """CIFAR-10, or PNG and JPEG files."""
+    files = sorted(file for file in path.iterdir() if not file.name.startswith("."))
+    if any(file.match("data_batch_*.bin") for file in files):
+        return read_cifar(path)
+    found = [file for file in files if _ending(file.name) in ENDINGS]
+    if not found:
+        raise Defect("the folder has no PNG or JPEG files, nor the data_batch_*.bin of CIFAR-10")
+    return Pictures(found, size)
+
+
+_ENDINGS = (*OF_ARRAYS, *OF_IMAGES, *ENDINGS)
+
+
+def _ending(name: str) -> str | None:
+    """The end of a file name that says its format, None if no one fits."""
+    return next((ending for ending in _ENDINGS if name.lower().endswith(ending)), None)
+
+
+@contextmanager
+def _refusing(name: str) -> Iterator[None]:
+    """Whatever goes wrong while something is read becomes one sentence."""
     try:
-        return read(path), path.name or str(path)
-    except _Defect as defect:
+        yield
+        return
+    except (ImportError, MemoryError):
+        raise
+    except Defect as defect:
         reason = str(defect)
     except Exception as error:  # on damaged bytes numpy, zipfile, gzip and zlib raise a dozen types
         reason = getattr(error, "strerror", None) or "it is damaged, cut short, or not what its name says"
-    raise ValueError(f"cannot read {str(path)!r}: {reason}.")
-
-
-class _Defect(Exception):
-    """What is wrong with a file, said without its name; `_open` adds that."""
-
-
-def _reader(name: str) -> Callable[[Path], np.ndarray] | None:
-    """Return the reader for a file name, None if no ending fits."""
-    return next((read for ending, read in _READERS.items() if name.lower().endswith(ending)), None)
-
-
-def _refuse_objects(file: IO[bytes]) -> None:
-    """Raise if an open .npy stream announces Python objects; then rewind it."""
-    npy = np.lib.format
-    header = npy.read_array_header_1_0 if npy.read_magic(file) == (1, 0) else npy.read_array_header_2_0
-    _, _, dtype = header(file)
-    if dtype.hasobject:
-        raise _Defect("it holds pickled Python objects, which are never loaded; save an array of numbers")
-    file.seek(0)
-
-
-def _read_npy(path: Path) -> np.ndarray:
-    with open(path, "rb") as file:
-        _refuse_objects(file)
-    return np.lib.format.open_memmap(path, mode="r")
-
-
-def _read_npz(path_or_file: Path | IO[bytes]) -> np.ndarray:
-    with zipfile.ZipFile(path_or_file) as archive:
-        keys = [name.removesuffix(".npy") for name in archive.namelist()]
-        if "images" not in keys:
-            raise _Defect(f"it has no array 'images' but {', '.join(map(repr, keys)) or 'nothing at all'}")
-        with archive.open("images.npy") as file:
-            _refuse_objects(file)
-            return np.lib.format.read_array(file, allow_pickle=False)
-
-
-def _read_cifar(path: Path) -> np.ndarray:
-    files = sorted(path.glob("data_batch_*.bin")) if path.is_dir() else [path]
-    if not files:
-        raise _Defect("the folder has no data_batch_*.bin, as the binary version of CIFAR-10 has")
-    batches = [np.fromfile(file, dtype=np.uint8) for file in files]
-    for file, batch in zip(files, batches, strict=True):
-        if batch.size == 0 or batch.size % _CIFAR_RECORD:
-            raise _Defect(
-                f"{file.name} has {batch.size} bytes, no multiple of {_CIFAR_RECORD} as in CIFAR-10"
-            )
-    pixels = np.concatenate(batches).reshape(-1, _CIFAR_RECORD)[:, 1:]
-    return pixels.reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1)
-
-
-def _read_idx(path: Path) -> np.ndarray:
-    raw = path.read_bytes()
-    raw = gzip.decompress(raw) if path.suffix.lower() == ".gz" else raw
-    magic, n, h, w = struct.unpack(">4I", raw[:16])
-    if magic != _IDX_IMAGES:
-        raise _Defect(f"its IDX magic number is 0x{magic:08x}, but that of images is 0x{_IDX_IMAGES:08x}")
-    if len(raw) != 16 + n * h * w:
-        raise _Defect(f"its IDX header announces {n} x {h} x {w} bytes of pixels, but {len(raw) - 16} follow")
-    return np.frombuffer(raw, dtype=np.uint8, offset=16).reshape(n, h, w)
-
-
-_READERS: dict[str, Callable[[Path], np.ndarray]] = {
-    ".npy": _read_npy,
-    ".npz": _read_npz,
-    ".bin": _read_cifar,
-}
-_READERS |= dict.fromkeys((".idx", ".idx.gz", "-ubyte", "-ubyte.gz"), _read_idx)
+    raise ValueError(f"cannot read {name!r}: {reason}.") from None

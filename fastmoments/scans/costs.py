@@ -6,20 +6,18 @@ import math
 import os
 from collections.abc import Collection
 from dataclasses import asdict, dataclass
-from pathlib import Path
 
 from numpy.typing import ArrayLike
 
 from ..engines.protocol import Engine, Plan, Shape, recorded_depths
 from ..images.sources import Images, as_images
+from ..memory import SAFE, free_memory, in_units
 from ..nets.network import Network, output_grid
 from ..validation import whole
 from .engines import engine_of
 
 #: Of the shape of a batch.
 SIDES = ("images", "height", "width", "channels")
-#: Share of the free memory that a scan may take.
-SAFE = 0.9
 
 
 @dataclass(frozen=True)
@@ -75,20 +73,6 @@ def estimate(
     points = n * math.prod(output_grid(network.stem, shape[1:3]))
     seconds = chosen.seconds(network, shape, plan, threads or os.cpu_count() or 1)
     return Estimate(points, chosen.memory(network, shape, plan), seconds)
-
-
-def free_memory() -> int | None:
-    """Bytes that programs can have without swapping; None where the system does not say."""
-    try:
-        lines = Path("/proc/meminfo").read_text().splitlines()
-        return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable"))
-    except (OSError, StopIteration, ValueError, IndexError):
-        return None
-
-
-def in_units(size: float) -> str:
-    """Bytes as people read them."""
-    return f"{size / 1e9:.2f} GB" if size >= 1e9 else f"{size / 1e6:.0f} MB"
 
 
 def refuse_what_does_not_fit(engine: Engine, network: Network, shape: Shape, plan: Plan) -> None:

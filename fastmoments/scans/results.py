@@ -68,7 +68,8 @@ class Scan:
     nets : int or None
         How many were sampled.
     data : dict
-        Source, seed, number of images and of points, and their size behind the net's stem.
+        Source, seed, number of images and of points, and their size behind the net's stem; `notes`, if
+        something about the images was taken for granted (`Images.notes`).
     depth : int64, shape (depths,)
     locs : tuple of str
         Stations of a unit, in order.

@@ -52,8 +52,8 @@ def scan(
     Parameters
     ----------
     network : Network
-    images : Images, or array_like of shape (n, h, w, c) or (n, h, w)
-        A fully connected net flattens them.
+    images : Images, or array_like of shape (n, h, w, c), (n, c, h, w) or (n, h, w)
+        Arrays are read as `load_images` does. A fully connected net flattens them.
     engine : InfiniteWidth, FiniteWidth, Sampled, or the name of one
         "infinite" (the default), "finite" or "sampled" mean the engine with its default options.
     every : int
@@ -170,6 +170,7 @@ def _described(network: Network, images: Images, engine: Engine, batch: Batch) -
             "width": width,
             "points": drawn.get("batch", count) * height * width,
             "seed": images.seed,
+            **({"notes": list(images.notes)} if images.notes else {}),
             **drawn,
         },
         "provenance": {"fastmoments": __version__, **_versions(), "dtype": engine.dtype},

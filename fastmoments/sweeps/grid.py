@@ -19,7 +19,8 @@ import numpy as np
 
 from .. import __version__
 from ..engines.protocol import Engine
-from ..images.sources import load_images
+from ..images.arrays import LAYOUTS
+from ..images.sources import Images, load_images
 from ..nets.families import FAMILIES
 from ..nets.network import Network
 from ..scans.engines import METHODS, engine_from, options_of
@@ -51,11 +52,11 @@ class WrongVersion(ImportError):
 def parameters() -> dict:
     """Every parameter of a sweep with its default, in the order of columns; the first varies slowest.
 
-    Those of the net and of the engine are read off the presets and `scan`, so that there is no second
-    list of them. Eight images are the default, as on the command line.
+    Those of the net, the images and the engine are read off the presets, `load_images` and `scan`, so that
+    there is no second list of them. Eight images are the default, as on the command line.
     """
     preset = next(iter(FAMILIES.values()))
-    data = {"source": "fashion-mnist", "count": 8, "seed": 0}
+    data = {**_defaults(load_images), "count": 8}
     scans = {name: value for name, value in _defaults(scan).items() if name in _OF_SCANS}
     return {
         "family": tuple(FAMILIES), **_defaults(preset), **data,
@@ -119,7 +120,7 @@ def _values(name: str, value: object, default: object) -> list[Plain]:
         raise ValueError(f"{name} has no values; give at least one.")
     if isinstance(default, float) or any(isinstance(each, float) for each in values):
         values = [float(each) if type(each) is int else each for each in values]
-    known = {"family": tuple(FAMILIES), "method": METHODS}.get(name)
+    known = {"family": tuple(FAMILIES), "layout": LAYOUTS, "method": METHODS}.get(name)
     for each in values:
         if known and each not in known:
             raise ValueError(f"{name} must be one of {', '.join(known)}, not {each!r}.")
@@ -182,7 +183,7 @@ def check(items: list[dict]) -> dict[str, str]:
     Returns
     -------
     dict of str to str
-        A digest of every batch of images, by its source, count and seed.
+        A digest of every batch of images, by its source, count, seed and how it is read.
 
     Raises
     ------
@@ -197,9 +198,10 @@ def check(items: list[dict]) -> dict[str, str]:
         engine = ("method", *engine_options())
         if _new(seen, item, net):
             _network(item)
-        if _new(seen, item, ("source", "count", "seed")):
-            images = load_images(item["source"], item["count"], item["seed"])
-            name = json.dumps([item["source"], item["count"], item["seed"]])
+        data = tuple(_defaults(load_images))
+        if _new(seen, item, data):
+            images = _images(item)
+            name = json.dumps([item[name] for name in data])
             digests[name] = hashlib.sha256(images.array.tobytes()).hexdigest()[:16]
         if _new(seen, item, ("seed", *engine)):
             _engine(item)
@@ -223,6 +225,10 @@ def _engine(item: dict) -> Engine:
 def _network(item: dict) -> Network:
     family = FAMILIES[item["family"]]
     return family(**{name: item[name] for name in _defaults(family)})
+
+
+def _images(item: dict) -> Images:
+    return load_images(**{name: item[name] for name in _defaults(load_images)})
 
 
 def columns(lists: dict[str, list]) -> list[str]:
@@ -266,7 +272,7 @@ def compute(item: dict, version: str) -> dict:
 
 
 def _results(item: dict) -> dict:
-    images = load_images(item["source"], item["count"], item["seed"])
+    images = _images(item)
     options = {name: item[name] for name in _OF_SCANS}
     found = scan(_network(item), images, _engine(item), threads=1, **options)
     verdict = found.verdict

@@ -141,7 +141,7 @@ def sweep(
     ----------
     grid : mapping of str to a value or a sequence of values
         family (all four if left out), and any parameter of the presets (`depth`, `epsilon`, ...), of
-        `load_images` (source, count, seed; eight images if left out) and of `scan` (method, width, nets,
+        `load_images` (source, count, ...; eight images if left out) and of `scan` (method, width, nets,
         every, rank, ...). The seed draws images and random nets. A file as source must be readable
         under its name wherever workers run.
     executor : concurrent.futures.Executor, optional

@@ -4,6 +4,7 @@ import json
 import os
 from importlib.util import find_spec
 
+import numpy as np
 import pytest
 from command_line import DEEP, SMALL, run
 
@@ -41,6 +42,46 @@ def test_fail_if_without_a_verdict_fails():
     assert "has no verdict; it takes a depth of at least 16" in result.stderr
 
 
+def test_the_order_of_axes_is_said_or_asked_for(tmp_path):
+    images = np.random.default_rng(0).random((4, 3, 8, 8))
+    np.savez(tmp_path / "torch.npz", x_train=images, x_test=images[:2], small=images[:, :, :3, :3])
+    np.save(tmp_path / "other.npy", images.transpose(0, 2, 3, 1))
+    options = ["scan", "bn_ff", "--depth", 2, "--count", 4, "--threads", 1, "--format", "json"]
+    found = run(*options, "--images", f"{tmp_path}/torch.npz:x_train")
+    said = "torch.npz:x_train: shape (4, 3, 8, 8) read as (n, c, h, w)."
+    assert found.stderr.splitlines()[0] == said
+    data = json.loads(found.stdout)["data"]
+    assert (data["notes"], data["points"]) == ([said], 4 * 4 * 4)
+    other = run(*options, "--images", tmp_path / "other.npy", "--quiet")
+    assert other.stderr == ""
+    assert json.loads(other.stdout)["moments"] == json.loads(found.stdout)["moments"]
+    small = [*options, "--quiet", "--images", f"{tmp_path}/torch.npz:small"]
+    asked = run(*small, code=2)
+    assert "shape (4, 3, 3, 3) may be (n, h, w, c) or (n, c, h, w)" in asked.stderr
+    assert "--layout on the command line" in asked.stderr
+    assert json.loads(run(*small, "--layout", "nchw").stdout)["data"]["images"] == 4
+    listed = run(*options, "--images", tmp_path / "torch.npz", code=2)
+    assert "'x_train', 'x_test', 'small'; name one, as in file.npz:x_train" in listed.stderr
+
+
+def test_a_folder_of_pictures(tmp_path):
+    image = pytest.importorskip("PIL.Image")
+    pixels = np.random.default_rng(0).integers(0, 256, (4, 8, 8, 3), dtype=np.uint8)
+    for place, each in enumerate(pixels):
+        image.fromarray(each).save(tmp_path / f"{place}.png")
+    options = ["scan", "bn_ff", "--depth", 2, "--count", 4, "--format", "json", "--images", tmp_path]
+    assert json.loads(run(*options).stdout)["data"]["source"] == tmp_path.name
+    image.fromarray(pixels[0, :4]).save(tmp_path / "5.png")
+    assert "0.png is 8 x 8, but 5.png 4 x 8" in run(*options, code=2).stderr
+    assert json.loads(run(*options, "--size", "8x6").stdout)["data"]["width"] == 3
+
+
+def test_a_pipe_is_refused_at_once(tmp_path):
+    os.mkfifo(tmp_path / "pipe.npy")
+    refused = run("scan", "bn_ff", "--images", tmp_path / "pipe.npy", code=2)
+    assert "only regular files are read" in refused.stderr and refused.stdout == ""
+
+
 WRONG = [
     (["scn"], ("No such command",)),
     (["scan"], ("FAMILY", "--spec FILE", "one of them is needed")),
@@ -61,6 +102,11 @@ WRONG = [
     (["scan", "bn_ff", "--images", "fashion-mnst"], ("did you mean 'fashion-mnist'?",)),
     (["scan", "bn_ff", "--images", "no/such.npy"], ("no file or folder 'no/such.npy'",)),
     (["scan", "bn_ff", "--images", "synthetic:8"], ("the size in 'synthetic:8' must be",)),
+    (["scan", "bn_ff", "--layout", "hwc"], ("'hwc' is not one of", "auto", "nchw")),
+    (["scan", "bn_ff", "--layout", "nchw"], ("fashion-mnist: the order of these axes is known",)),
+    (["scan", "bn_ff", "--size", "32"], ("fashion-mnist: only PNG and JPEG images",)),
+    (["scan", "bn_ff", "--size", "32by32"], ("size must be HxW or N", "'32by32'")),
+    (["scan", "bn_ff", "--images", "no.npz:x"], ("no file or folder 'no.npz'",)),
     (["scan", "bn_ff", "--count", 0], ("--count",)),
     (["scan", "bn_ff", "--count", 1000], ("count is 1000, but there are only 256 images",)),
     (["scan", "bn_ff", "--count", 1, "--kernel-size", 1], ("two different images",)),

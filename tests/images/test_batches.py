@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from image_files import message
 
-from fastmoments.images.batches import Batch
+from fastmoments.images.batches import LEAST, MOST, Batch
 from fastmoments.images.sources import normalise
 
 ARRAY = np.random.default_rng(0).standard_normal((6, 3, 2, 2)) + 1.5
@@ -16,7 +17,7 @@ ARRAY = np.random.default_rng(0).standard_normal((6, 3, 2, 2)) + 1.5
 def test_values_have_the_shape_that_is_said_before_they_are_computed(normalised, flattened):
     batch = Batch(ARRAY, normalised, flattened)
     assert batch.values.shape == batch.shape == ((6, 1, 1, 12) if flattened else (6, 3, 2, 2))
-    expected = normalise(ARRAY, fully_connected=flattened) if normalised else ARRAY
+    expected = normalise(ARRAY, flattened, "nhwc") if normalised else ARRAY
     np.testing.assert_array_equal(batch.values.ravel(), expected.ravel())
 
 
@@ -33,3 +34,12 @@ def test_images_as_they_are_keep_their_mean():
     np.testing.assert_array_equal(
         Batch(ARRAY, False, True).chosen(np.array([4, 1])), ARRAY[[4, 1]].reshape(2, 1, 1, -1)
     )
+
+
+def test_images_as_they_are_have_a_scale_whose_powers_are_numbers():
+    array = ARRAY / np.abs(ARRAY).max()
+    for scale in (LEAST, MOST):
+        assert Batch(array * scale, False, False).values.any()
+    for scale in (1e-300, 1e-160, 1e160, 1e300):
+        assert "1e-20 to 1e+20" in message(Batch, array * scale, False, False)
+        np.testing.assert_allclose(Batch(array * scale, True, False).values, Batch(array, True, False).values)

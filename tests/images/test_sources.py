@@ -1,61 +1,14 @@
 """Images of every source, what is refused and in which words, and the properties of the normalisation."""
 
-import gzip
-import io
-import pickle
-import struct
-import tracemalloc
-import zipfile
-
 import numpy as np
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+from image_files import COLOUR, GREY, message
 from numpy.testing import assert_allclose, assert_array_equal
 
 from fastmoments.images.sources import Images, as_images, load_images, normalise
-
-GREY = np.random.default_rng(7).integers(0, 256, (6, 5, 4), dtype=np.uint8)
-COLOUR = np.random.default_rng(8).integers(0, 256, (6, 32, 32, 3), dtype=np.uint8)
-
-
-def idx(images, magic=0x00000803):
-    return struct.pack(">4I", magic, *images.shape) + images.tobytes()
-
-
-def cifar(images):
-    planes = images.transpose(0, 3, 1, 2).reshape(len(images), -1)
-    labels = np.arange(len(images), dtype=np.uint8)[:, np.newaxis] % 10
-    return np.hstack([labels, planes]).tobytes()
-
-
-def npy(array):
-    np.save(stream := io.BytesIO(), array)
-    return stream.getvalue()
-
-
-def npz(**arrays):
-    np.savez(stream := io.BytesIO(), **arrays)
-    return stream.getvalue()
-
-
-def damaged(content):
-    """Flip one byte near the end of the pixels: the zip is whole, its checksum no longer fits."""
-    spot = content.index(npy(GREY)) + len(npy(GREY)) - 3
-    return content[:spot] + bytes([content[spot] ^ 0xFF]) + content[spot + 1 :]
-
-
-def message(function, *args, **kwargs):
-    """Return the words of the ValueError: one sentence, and no other exception shows through."""
-    with pytest.raises(ValueError) as caught:
-        function(*args, **kwargs)
-    error, text = caught.value, str(caught.value)
-    assert error.__cause__ is None
-    assert error.__context__ is None or error.__suppress_context__
-    assert text.endswith(".") and not text.endswith("..") and "\n" not in text and ". " not in text
-    return text
-
 
 # --- sources ---------------------------------------------------------------------------------------------
 
@@ -68,53 +21,6 @@ def test_embedded_sample_is_the_default():
     assert sample.array.shape == (256, 28, 28, 1) and sample.seed is None
     assert (sample.array.min(), sample.array.max()) == (0, 255)
     assert len(np.unique(sample.array, axis=0)) > 250
-
-
-@pytest.mark.parametrize(
-    ("name", "content", "expected"),
-    [
-        ("grey.npy", npy(GREY), GREY[..., np.newaxis]),
-        ("colour.npy", npy(COLOUR), COLOUR),
-        ("fortran.npy", npy(np.asfortranarray(COLOUR)), COLOUR),
-        ("big-endian.npy", npy(GREY.astype(">i4") - 300), GREY[..., np.newaxis] - 300.0),
-        ("half.NPY", npy(COLOUR.astype(np.float16) / 2), COLOUR / 2),
-        ("colour.npz", npz(images=COLOUR, labels=np.arange(6)), COLOUR),
-        ("cifar.bin", cifar(COLOUR), COLOUR),
-        ("train-images-idx3-ubyte", idx(GREY), GREY[..., np.newaxis]),
-        ("t10k-images.idx3-ubyte.gz", gzip.compress(idx(GREY)), GREY[..., np.newaxis]),
-        ("digits.idx", idx(GREY), GREY[..., np.newaxis]),
-        ("digits.idx.gz", gzip.compress(idx(GREY)), GREY[..., np.newaxis]),
-    ],
-    ids=lambda value: value if isinstance(value, str) else "",
-)
-def test_every_file_format_round_trips(tmp_path, name, content, expected):
-    path = tmp_path / name
-    path.write_bytes(content)
-    for source in (path, str(path)):
-        images = load_images(source, count=None)
-        assert images.array.dtype == np.float64
-        assert images.source == name
-        assert_array_equal(images.array, expected)
-    drawn = load_images(path, count=4, seed=3)
-    assert_array_equal(drawn.array, load_images(expected, count=4, seed=3).array)
-
-
-def test_folder_of_cifar_batches_is_read_in_order(tmp_path):
-    for number, part in ((2, COLOUR[2:]), (1, COLOUR[:2])):
-        (tmp_path / f"data_batch_{number}.bin").write_bytes(cifar(part))
-    (tmp_path / "test_batch.bin").write_bytes(cifar(COLOUR))
-    images = load_images(tmp_path, count=None)
-    assert_array_equal(images.array, COLOUR)
-    assert images.source == tmp_path.name
-
-
-def test_large_npy_is_read_only_where_needed(tmp_path):
-    np.save(tmp_path / "large.npy", np.zeros((500, 200, 200), dtype=np.uint8))  # 20 MB
-    tracemalloc.start()
-    load_images(tmp_path / "large.npy", count=2)
-    _, peak = tracemalloc.get_traced_memory()
-    tracemalloc.stop()
-    assert peak < 2e6
 
 
 def test_a_name_is_never_a_path_and_a_path_never_a_name(tmp_path, monkeypatch):
@@ -183,68 +89,6 @@ def test_synthetic_statistics():
 
 
 # --- what is refused -------------------------------------------------------------------------------------
-
-FILES = {
-    "truncated.npy": (npy(GREY)[:-10], ["cannot read", "truncated.npy", "cut short"]),
-    "empty.npy": (b"", ["cannot read", "damaged"]),
-    "header.npy": (npy(GREY)[:40], ["cannot read", "damaged"]),
-    "objects.npy": (npy(np.array([GREY, None], dtype=object)), ["pickled", "never loaded"]),
-    "pickle.npy": (pickle.dumps(GREY), ["not what its name says"]),
-    "zip-inside.npy": (npz(images=GREY), ["not what its name says"]),
-    "complex.npy": (npy(GREY * 1j), ["integers or floats", "complex128"]),
-    "bool.npy": (npy(GREY > 9), ["integers or floats", "bool"]),
-    "structured.npy": (npy(np.zeros((2, 2, 2), dtype="u1, f4")), ["integers or floats"]),
-    "flat.npy": (npy(GREY[0]), ["(n, h, w, c)", "(5, 4)"]),
-    "scalar.npy": (npy(np.float64(1)), ["(n, h, w, c)", "()"]),
-    "none.npy": (npy(GREY[:0]), ["at least 1", "(0, 5, 4)"]),
-    "nan.npy": (npy(np.where(np.arange(6) == 4, np.nan, 1.0)[:, None, None]), ["nan.npy: image 4", "NaN"]),
-    "truncated.npz": (npz(images=GREY)[:-30], ["cannot read", "damaged"]),
-    "bytes.npz": (damaged(npz(images=GREY)), ["cannot read", "damaged"]),
-    "objects.npz": (npz(images=np.array([{}])), ["pickled", "never loaded"]),
-    "keys.npz": (npz(x_train=GREY, y_train=GREY), ["'images'", "'x_train', 'y_train'"]),
-    "no-keys.npz": (npz(), ["'images'", "nothing"]),
-    "not-a-zip.npz": (npy(GREY), ["not what its name says"]),
-    "short.bin": (cifar(COLOUR)[:-1], ["18437 bytes", "3073"]),
-    "empty.bin": (b"", ["0 bytes", "3073"]),
-    "labels.idx": (struct.pack(">2I", 0x801, 8) + bytes(8), ["0x00000801", "0x00000803"]),
-    "short.idx": (idx(GREY)[:-1], ["6 x 5 x 4", "119"]),
-    "long.idx": (idx(GREY) + b"0", ["6 x 5 x 4", "121"]),
-    "header.idx": (idx(GREY)[:9], ["cut short"]),
-    "no-images-ubyte": (idx(GREY[:0]), ["at least 1"]),
-    "truncated.idx.gz": (gzip.compress(idx(GREY))[:-12], ["cut short"]),
-    "plain.idx.gz": (idx(GREY), ["not what its name says"]),
-    "photo.png": (b"", ["photo.png", "must end in", ".npz"]),
-}
-
-
-@pytest.mark.parametrize("name", FILES)
-def test_bad_file_is_refused_in_one_sentence(tmp_path, name):
-    content, words = FILES[name]
-    (tmp_path / name).write_bytes(content)
-    text = message(load_images, tmp_path / name, count=None)
-    assert all(word in text for word in words), text
-
-
-@pytest.mark.parametrize(
-    ("name", "content"),
-    [
-        ("grey.npy", npy(GREY)),
-        ("grey.npz", npz(images=GREY)),
-        ("grey.idx", idx(GREY)),
-        ("grey.idx.gz", gzip.compress(idx(GREY))),
-        ("one.bin", cifar(COLOUR[:1])),
-    ],
-)
-def test_every_truncation_is_refused(tmp_path, name, content):
-    for length in range(0, len(content), 7):
-        (tmp_path / name).write_bytes(content[:length])
-        assert "cannot read" in message(load_images, tmp_path / name, count=None)
-
-
-def test_npz_member_that_is_no_array_is_refused(tmp_path):
-    with zipfile.ZipFile(tmp_path / "text.npz", "w") as archive:
-        archive.writestr("images", "no .npy suffix and no array")
-    assert "cannot read" in message(load_images, tmp_path / "text.npz")
 
 
 @pytest.mark.parametrize(
@@ -343,7 +187,7 @@ def varying(batch, fully_connected):
 def test_mean_is_zero_and_variance_one(batch, fully_connected):
     carries_signal = varying(batch, fully_connected)
     assume(carries_signal.any())
-    x = normalise(batch, fully_connected)
+    x = normalise(batch, fully_connected, "nhwc")
     assert x.shape == ((len(batch), 1, 1, batch[0].size) if fully_connected else batch.shape)
     assert_allclose(x.mean(axis=(0, 1, 2)), 0.0, atol=1e-14)
     assert_allclose(x.var(axis=(0, 1, 2)), np.where(carries_signal, 1.0, 0.0), rtol=1e-13)
@@ -353,22 +197,22 @@ def test_mean_is_zero_and_variance_one(batch, fully_connected):
 @given(batches, st.booleans(), st.integers(1, 1000), st.integers(-(10**12), 10**12))
 def test_affine_change_of_pixel_values_leaves_the_signal(batch, fully_connected, scale, offset):
     assume(varying(batch, fully_connected).any())
-    x = normalise(batch, fully_connected)
-    assert_allclose(normalise(scale * batch + offset, fully_connected), x, rtol=1e-11, atol=1e-13)
-    assert_allclose(normalise(-scale * batch + offset, fully_connected), -x, rtol=1e-11, atol=1e-13)
+    x = normalise(batch, fully_connected, "nhwc")
+    assert_allclose(normalise(scale * batch + offset, fully_connected, "nhwc"), x, rtol=1e-11, atol=1e-13)
+    assert_allclose(normalise(-scale * batch + offset, fully_connected, "nhwc"), -x, rtol=1e-11, atol=1e-13)
 
 
 @given(batches, st.booleans(), st.integers(0, 99))
 def test_order_of_images_does_not_matter(batch, fully_connected, seed):
     assume(varying(batch, fully_connected).any())
     order = np.random.default_rng(seed).permutation(len(batch))
-    x = normalise(batch, fully_connected)
-    assert_allclose(normalise(batch[order], fully_connected), x[order], rtol=1e-12, atol=1e-14)
+    x = normalise(batch, fully_connected, "nhwc")
+    assert_allclose(normalise(batch[order], fully_connected, "nhwc"), x[order], rtol=1e-12, atol=1e-14)
 
 
 def test_fully_connected_flattens_rows_columns_channels():
     batch = COLOUR[:, :3, :2]
-    x, first = normalise(batch, fully_connected=True), batch[:, 2, 1, 0].astype(float)
+    x, first = normalise(batch, True, "nhwc"), batch[:, 2, 1, 0].astype(float)
     assert_allclose(x[:, 0, 0, (2 * 2 + 1) * 3], (first - first.mean()) / first.std(), rtol=1e-13)
 
 

@@ -141,6 +141,38 @@ def test_images_may_be_taken_as_they_are():
     np.testing.assert_allclose(scan(net, 3.0 * IMAGES)["log_nu2_signal", "input"], by_hand)
 
 
+@pytest.mark.parametrize("engine", ["infinite", "finite", "sampled"])
+@pytest.mark.parametrize("scale", [1e-320, 1e-300, 1e-160, 1e160, 1e300])
+def test_the_scale_of_images_does_not_matter_once_they_are_normalised(scale, engine):
+    images = np.random.default_rng(2).random((6, 4, 4, 3)) / 2
+    net, engine = fm.vanilla(3), {"sampled": fm.Sampled(16, 2)}.get(engine, engine)
+    expected = scan(net, images, engine)["chi"]
+    np.testing.assert_allclose(scan(net, images * scale, engine)["chi"], expected, rtol=1e-3)
+
+
+@pytest.mark.parametrize("scale", [1e-20, 1e20])
+@pytest.mark.parametrize(
+    ("engine", "family", "kernel_size"),
+    [
+        (engine, family, size)
+        for engine in ("infinite", "finite", "sampled")
+        for family in fm.FAMILIES
+        for size in (1, 3)
+        if (engine, family, size) != ("finite", "residual", 3)  # which is not covered
+    ],
+)
+def test_images_as_they_are_may_be_large_and_small(family, kernel_size, scale, engine):
+    images = np.random.default_rng(2).standard_normal((6, 4, 4, 3))
+    images /= np.abs(images).max()
+    net = fm.FAMILIES[family](3, kernel_size, epsilon=1e-3 * scale**2)
+    engine = {"sampled": fm.Sampled(16, 2)}.get(engine, engine)
+    found = scan(net, images * scale, engine, normalise=False)["chi"]
+    assert np.isfinite(found).all()
+    if family in ("vanilla", "residual"):
+        expected = scan(fm.FAMILIES[family](3, kernel_size), images, engine, normalise=False)["chi"]
+        np.testing.assert_allclose(found, expected, rtol=1e-6)  # simulated nets are of single precision
+
+
 def test_the_kernel_is_symmetric_and_has_the_variance_of_the_scan():
     found = kernel(families.vanilla(2), IMAGES)
     assert found.shape == (4, 1, 1, 4, 1, 1)

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 import fastmoments as fm
 from fastmoments.sweeps import grid
-from fastmoments.sweeps.grid import compute, expand, filled, key, parameters
+from fastmoments.sweeps.grid import check, compute, expand, filled, key, parameters
 
 VALUES = {
     "family": st.sampled_from(list(fm.FAMILIES)),
@@ -76,7 +76,8 @@ def test_parameters_are_those_of_the_presets_and_of_scan():
     known = parameters()
     for name in inspect.signature(fm.bn_res).parameters:
         assert name in known
-    assert {"method", "width", "nets", "every", "rank", "source", "count", "seed"} <= set(known)
+    assert {"method", "width", "nets", "every", "rank"} <= set(known)
+    assert set(inspect.signature(fm.load_images).parameters) <= set(known)
     assert not {"network", "images", "threads", "progress"} & set(known)
 
 
@@ -115,6 +116,9 @@ def test_plain_values():
         ({"input_conv": "no"}, "input_conv must be true or false, not 'no'"),
         ({"epsilon": -1}, "epsilon must be"),
         ({"source": np.zeros((4, 8, 8))}, "save an array as .npy"),
+        ({"layout": ["nhwc", "hwc"]}, "layout must be one of auto, nhwc, nchw, not 'hwc'"),
+        ({"layout": "nchw"}, "fashion-mnist: the order of these axes is known"),
+        ({"size": "8x8"}, "only PNG and JPEG images"),
         ({"source": "fashion-mnst"}, "did you mean 'fashion-mnist'?"),
         ({"count": [8, 1000]}, "count is 1000, but there are only 256 images"),
         ({"seed": [0, -1]}, "seed must be a whole number"),
@@ -149,6 +153,20 @@ def test_rows_are_the_ends_of_scans():
     assert row["layer_error"] == scan.provenance["layer_error"]
     assert row["error"] is None
     assert not any(name.endswith("_sigma") for name in row)
+
+
+def test_images_are_read_as_the_grid_says(tmp_path):
+    images = np.random.default_rng(0).random((8, 3, 3, 3))
+    np.save(tmp_path / "a.npy", images)
+    found = {}
+    for layout, array in (("nhwc", images), ("nchw", images.transpose(0, 2, 3, 1))):
+        lists = filled({"family": "bn_ff", "depth": 2, "source": tmp_path / "a.npy", "layout": layout})
+        (item,) = expand(lists)
+        assert len(check([item])) == 1
+        found[layout] = compute(item, fm.__version__)
+        scan = fm.scan(fm.bn_ff(2), fm.load_images(array, 8, layout="nhwc"), threads=1)
+        assert (found[layout]["chi"], found[layout]["layout"]) == (scan["chi"][-1], layout)
+    assert found["nhwc"]["chi"] != found["nchw"]["chi"]
 
 
 def test_sampled_rows_have_deviations():
