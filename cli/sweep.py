@@ -11,7 +11,7 @@ from pathlib import Path
 
 import click
 
-from fastmoments.scans.files import checked_ending
+from fastmoments.scans.journal import PARTIAL
 from fastmoments.scans.tables import number, text_table
 from fastmoments.sweeps.dispatch import WorkersLost
 from fastmoments.sweeps.grid import Plain, filled, load_grid, parameters
@@ -19,7 +19,7 @@ from fastmoments.sweeps.heat_map import axes_of
 from fastmoments.sweeps.sweeping import ENDINGS, Sweep, sweep
 
 from . import FAILED, Failure, options
-from .output import refuse_unwritable
+from .output import refuse_closed_stdout, refuse_shared_files
 from .progress import _CLEAR
 
 _WIDTH = 30  # of the bar
@@ -72,13 +72,6 @@ def _value(text: str) -> Plain:
     return text
 
 
-def _writable(ctx: click.Context, param: click.Parameter, path: Path | None) -> Path | None:
-    if path is not None:
-        checked_ending(path, ENDINGS)
-        refuse_unwritable(path)
-    return path
-
-
 def _parameter_options(command: options.Command) -> options.Command:
     """One option for every parameter of a sweep."""
     for name, default in reversed(parameters().items()):
@@ -97,7 +90,7 @@ def _parameter_options(command: options.Command) -> options.Command:
 @click.option("--processes", type=click.IntRange(min=1), help="Of one thread each.  [default: one per core]")
 @click.option("--scheduler", metavar="ADDRESS", help="Run on the Dask cluster there instead.")
 @click.option(
-    "--output", type=click.Path(path_type=Path), callback=_writable,
+    "--output", type=click.Path(path_type=Path), callback=options.writable(ENDINGS, (PARTIAL,)),
     help="File for the whole table: .csv or .parquet.",
 )  # fmt: skip
 @click.option("--resume", is_flag=True, help="Go on with OUTPUT.partial, if it is there.")
@@ -118,6 +111,9 @@ def command(
     table with a row per scan, at its last depth. What is finished stands in OUTPUT.partial until the
     table is complete, so that a sweep that was stopped can go on with --resume.
     """
+    refuse_shared_files(ctx.params)
+    if output is None:
+        refuse_closed_stdout()
     lists = load_grid(grid) if grid is not None else {}
     lists |= {name: values for name, values in given.items() if values}
     if scheduler is not None and processes is not None:
