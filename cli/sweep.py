@@ -153,9 +153,20 @@ def _executor(address: str | None) -> Iterator[Executor | None]:
         return
     try:
         from distributed import Client
+        from distributed.comm.addressing import parse_address, parse_host_port
+        from distributed.comm.registry import get_backend
     except ImportError:
         raise ImportError('--scheduler needs Dask: pip install "fastmoments[distributed]".') from None
+    try:  # a client that cannot read its address tries to close for long, and says so at the very end
+        kind, place = parse_address(address)
+        if kind in ("tcp", "tls"):
+            parse_host_port(place)
+    except ValueError as problem:
+        raise click.UsageError(
+            f"--scheduler must be an address such as tcp://host:8786, not {address!r}: {problem}."
+        ) from None
     try:
+        get_backend(kind)
         client = Client(address, timeout=10, set_as_default=False)
     except (OSError, ValueError, TypeError) as problem:  # TimeoutError is an OSError
         words = " ".join(str(problem).split()).rstrip(".")
