@@ -26,7 +26,9 @@ def load_scans(path: Path) -> list[Scan]:
     try:
         values = json.loads(path.read_text()) if path.suffix.lower() == ".json" else None
         if isinstance(values, dict) and values.get("schema") == "fastmoments.compare/1":
-            return [from_dict(scan) for scan in values["scans"]]
+            scans = [from_dict(scan) for scan in values["scans"]]
+            if scans:
+                return scans
     except (OSError, KeyError, TypeError, ValueError, RecursionError):
         pass  # what is wrong with the file, loading it as one scan says
     return [load_scan(path)]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import Executor
@@ -20,7 +19,7 @@ from fastmoments.sweeps.sweeping import ENDINGS, Sweep, sweep
 
 from . import FAILED, Failure, options
 from .output import refuse_closed_stdout, refuse_shared_files
-from .progress import _CLEAR
+from .progress import _CLEAR, on_terminal
 
 _WIDTH = 30  # of the bar
 _SECONDS = 0.1  # between updates of the bar
@@ -194,7 +193,7 @@ class Bar:
 
     def __init__(self, quiet: bool) -> None:
         self.quiet = quiet
-        self.live = not quiet and sys.stderr.isatty()
+        self.live = not quiet and on_terminal()
         self._start, self._first, self._next, self._step = 0.0, 0, 0.0, 0
 
     def __enter__(self) -> Bar:

@@ -111,7 +111,7 @@ class Lines:
                     f"{self.path} holds a {kind} that was interrupted; go on with --resume, or delete it "
                     "(in Python: resume=True)."
                 )
-            self._file = self._opened("r+b")
+            self._file = self._opened("r+b", FileNotFoundError)
         if self._file is None:
             return
         content = self._file.readall()
@@ -120,7 +120,9 @@ class Lines:
         self.found = Written(content)
         if self.found.header is None or self.found.header.get("schema") != header["schema"]:
             self.close()
-            raise ValueError(f"{self.path} is not a journal of fastmoments, or it is damaged; delete it.")
+            raise ValueError(
+                f"{self.path} is not a journal of fastmoments, or it is damaged; name another, or delete it."
+            )
 
     @property
     def rows(self) -> Sequence[dict]:
@@ -146,7 +148,7 @@ class Lines:
     def begin(self) -> None:
         """Make the file if it is not there, and write the header if it has none; drop a torn last row."""
         while self._file is None:
-            self._file = self._opened("x+b")
+            self._file = self._opened("x+b", FileExistsError)
         if self.found is None:
             self._cut(0, self._digest)
             self._write(self._head, self._digest)
@@ -182,11 +184,11 @@ class Lines:
         self.path.unlink(missing_ok=True)
         self.close()
 
-    def _opened(self, mode: str) -> io.FileIO | None:
-        """The file, locked; None if it has come or gone in between."""
+    def _opened(self, mode: str, changed: type[OSError]) -> io.FileIO | None:
+        """The file, locked; None if it has come or gone in between, which `changed` says."""
         try:
             file = io.FileIO(self.path, mode)
-        except (FileNotFoundError, FileExistsError):
+        except changed:
             return None
         except OSError as problem:
             raise unwritten(self.path, problem) from None
