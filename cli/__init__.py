@@ -43,8 +43,13 @@ class Failure(click.ClickException):
     """An end of the program in one sentence, with an exit code."""
 
     def __init__(self, sentence: str, exit_code: int) -> None:
-        super().__init__(sentence)
+        super().__init__(_printable(sentence))
         self.exit_code = exit_code  # type: ignore[misc]  # click says ClassVar, and reads it off the instance
+
+
+def _printable(sentence: str) -> str:
+    """A sentence without the control characters that a name in it may have."""
+    return "".join(each if each.isprintable() else repr(each)[1:-1] for each in sentence)
 
 
 class Commands(click.Group):
@@ -85,6 +90,9 @@ def _sentences() -> Iterator[None]:
     except KeyboardInterrupt:
         click.echo("Stopped.", err=True)
         raise Exit(STOPPED) from None
+    except click.ClickException as problem:
+        problem.message = _printable(problem.message)
+        raise
     except BrokenPipeError:  # the reader, such as head, has seen enough
         _forget_stdout()
         raise Exit(BROKEN_PIPE) from None

@@ -33,6 +33,9 @@ ENGINE_MOMENTS = (
     "reff_noise",
 )
 
+#: Of the largest pixel value, as a net gets it: fourth powers of images must be floating-point numbers.
+SMALLEST, LARGEST = 1e-100, 1e75
+
 
 @dataclass(frozen=True)
 class Station:
@@ -287,9 +290,15 @@ def input_log_variances(images: np.ndarray) -> tuple[float, float]:
     Raises
     ------
     ValueError
-        If the images do not vary over the points of the batch, so that chi has no meaning.
+        If the images do not vary over the points of the batch, so that chi has no meaning, or are so large or
+        small that their powers are no floating-point numbers.
     """
     largest = float(np.abs(images).max())
+    if largest and not SMALLEST <= largest <= LARGEST:
+        raise ValueError(
+            f"The largest pixel value is {largest:.1e}, too far from 1 for the powers that moments take: use "
+            f"normalise=True, or bring it between {SMALLEST:g} and {LARGEST:g}."
+        )
     scaled = images / (largest or 1.0)
     variance = float(np.mean(np.var(scaled, axis=(0, 1, 2))))
     if variance <= 1e-28 * float(np.mean(scaled * scaled)):

@@ -45,7 +45,7 @@ def test_a_dry_run_refuses_what_the_scan_would(tmp_path, monkeypatch):
         ["--threads", "100000"], ["--method", "sampled", "--width", "1000000"], ["--width", "3"],
         ["--images", "synthetic:100x100", "--count", "1000"], ["--count", "1", "--kernel-size", "1"],
         ["--output", "no/x.json"], ["--output", "mine.json"], ["--output", "old.json"], ["--resume"],
-        ["--output", "old.json", "--resume"], ["--dtype", "float32", "--no-input-conv", "--depth", "0"],
+        ["--output", "old.json", "--resume"], ["--images", "no/such.npy"],
     ]  # fmt: skip
     for arguments in wrong:
         refused = run("scan", "bn_ff", *SMALL, *arguments, "--dry-run", code=2)
