@@ -19,16 +19,22 @@ from hypothesis import strategies as st
 
 #: Cases that always run, of every target.
 FEW = 40
-#: Seconds in which a case must be done; the first may have to compile.
-SECONDS = 60
+#: Seconds of computing in which a case must be done (the first may have to compile), and on the clock.
+SECONDS, PATIENCE = 60, 600
 
 #: What stands where something else is expected.
 JUNK = st.one_of(
     st.none(), st.booleans(), st.text(max_size=4), st.integers(-3, 9), st.floats(),
     st.sampled_from(
-        [10**20, -(10**9), 10**400, 1e308, 5e-324, "NaN", "=cmd|'/C calc'!A0", "", [], {}, [[]], [None], {"a": 1}]
+        [10**20, -(10**9), 10**400, 1e308, 5e-324, "NaN", "=cmd|'/C calc'!A0", "", [], {}, [[]], [None],
+         {"a": 1}]
     ),
 )  # fmt: skip
+
+
+def mostly(usual, rare, times=9):
+    """A strategy that draws what is usual so many times as often as what is rare."""
+    return st.integers(0, times).flatmap(lambda number: rare if number == times else usual)
 
 
 class TooLong(AssertionError):
@@ -37,20 +43,20 @@ class TooLong(AssertionError):
 
 @contextlib.contextmanager
 def in_time():
-    """Fail a case that hangs; where it hangs outside of Python, end the process and say where."""
+    """Fail a case that computes for ever; where one waits for ever, end the process and say where."""
 
     def ring(number, frame):
         raise TooLong(f"not done in {SECONDS} seconds")
 
-    before = signal.signal(signal.SIGALRM, ring)
-    signal.setitimer(signal.ITIMER_REAL, SECONDS)
-    faulthandler.dump_traceback_later(3 * SECONDS, exit=True, file=sys.__stderr__)
+    before = signal.signal(signal.SIGPROF, ring)
+    signal.setitimer(signal.ITIMER_PROF, SECONDS)
+    faulthandler.dump_traceback_later(PATIENCE, exit=True, file=sys.__stderr__)
     try:
         yield
     finally:
         faulthandler.cancel_dump_traceback_later()
-        signal.setitimer(signal.ITIMER_REAL, 0.0)
-        signal.signal(signal.SIGALRM, before)
+        signal.setitimer(signal.ITIMER_PROF, 0.0)
+        signal.signal(signal.SIGPROF, before)
 
 
 @contextlib.contextmanager
@@ -97,7 +103,7 @@ def is_sentence(problem):
 
 
 def refused(call, *arguments, **options):
-    """What a call returns, or None if it was refused in one sentence; `--hypothesis-show-statistics` counts."""
+    """What a call returns, or None if it was refused in one sentence (events for hypothesis's statistics)."""
     try:
         found = call(*arguments, **options)
         event(f"{call.__name__}: done")

@@ -6,7 +6,7 @@ from unittest import mock
 
 import numpy as np
 from click.testing import CliRunner
-from fuzzing import a_folder, fuzzed, is_sentence
+from fuzzing import a_folder, fuzzed, is_sentence, mostly
 from hypothesis import event
 from hypothesis import strategies as st
 
@@ -14,28 +14,32 @@ from fastmoments.cli import main
 
 #: What stands where something else is expected.
 JUNK = st.one_of(
-    st.sampled_from(["", "0", "-1", "1e20", str(10**20), "nan", "inf", "1e308", "5e-324", "=cmd", "--", "a,b", "/", "."]),
+    st.sampled_from(["", "0", "-1", "1e20", str(10**20), "nan", "inf", "1e308", "5e-324", "=cmd", "--",
+    "a,b", "/", "."]),
     st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=5),
 )  # fmt: skip
 
 
 def of(*values):
     """Mostly one of these."""
-    return st.one_of(st.sampled_from(values), st.sampled_from(values), st.sampled_from(values), JUNK)
+    return mostly(st.sampled_from(values), JUNK)
 
 
 FAMILIES = of("vanilla", "residual", "bn_ff", "bn_res")
 PRESET = {
     "--depth": of("0", "1", "3", "6", str(10**9)), "--kernel-size": of("1", "2", "3", "5", "5001"),
     "--padding": of("periodic", "zeros", "symmetric"), "--res-depth": of("1", "2", str(10**9)),
-    "--epsilon": of("0", "1e-3", "1e12"), "--gain": of("1", "2", "8", "1e-100"), "--scale": of("0", "1", "0.1"),
+    "--epsilon": of("0", "1e-3", "1e12"), "--gain": of("1", "2", "8", "1e-100"), "--scale": of("0", "1",
+    "0.1"),
 }  # fmt: skip
 DATA = {
-    "--images": of("synthetic:4x4", "synthetic:3x5x2", "x.npy", "x.npz", "empty.npy", "fashion-mnst", "synthetic:9"),
+    "--images": of("synthetic:4x4", "synthetic:3x5x2", "x.npy", "x.npz", "empty.npy", "fashion-mnst",
+    "synthetic:9"),
     "--count": of("2", "3", "4", "1", str(10**9)), "--seed": of("0", "5"),
 }  # fmt: skip
 ENGINE = {
-    "--every": of("1", "2", "7"), "--method": of("infinite", "finite", "sampled"), "--width": of("4", "8", str(10**9)),
+    "--every": of("1", "2", "7"), "--method": of("infinite", "finite", "sampled"), "--width": of("4", "8",
+    str(10**9)),
     "--nets": of("1", "2", str(10**20)), "--batch": of("2", "3"), "--batches": of("1", "2"),
     "--reff-at": of("act", "all", "norm"), "--dtype": of("float64", "float32"), "--rank": of("1", "3"),
 }  # fmt: skip
@@ -52,13 +56,16 @@ OUT = (
     "old.json",
 )
 OUTPUT = {
-    "--format": of("table", "json", "csv"), "--output": of(*OUT), "--threads": of("1", "1", "100000"), "--quiet": None
+    "--format": of("table", "json", "csv"), "--output": of(*OUT), "--threads": of("1", "1", "100000"),
+    "--quiet": None
 }  # fmt: skip
 PLOT = {"--plot": of("x.png", "x.svg", "x.gif", "no/x.png", "folder")}
 FLAGS = {"--resume": None, "--dry-run": None, "--report": None, "--fail-if": of("exploding", "well-behaved")}
 SPEC = {"--spec": of("net.toml", "bad.toml", "no.toml", "x.npy")}
-SWEEP = {name: st.lists(value, min_size=1, max_size=2).map(",".join) for name, value in (PRESET | DATA).items()} | {
-    "--family": FAMILIES, "--grid": of("net.toml", "grid.toml", "no.toml"), "--scheduler": of("foo", "foo:bar"),
+SWEEP = {name: st.lists(value, min_size=1, max_size=2).map(",".join) for name,
+    value in (PRESET | DATA).items()} | {
+    "--family": FAMILIES, "--grid": of("net.toml", "grid.toml", "no.toml"), "--scheduler": of("foo",
+    "foo:bar"),
     "--output": of("x.csv", "x.parquet", "mine.csv", "folder"), "--resume": None, "--quiet": None,
     "--color": of("chi", "mu4_signal"), "--x": of("depth"), "--y": of("epsilon"), "--every": of("1"),
 }  # fmt: skip
@@ -66,7 +73,7 @@ RESULTS = of("x.npz", "mine.json", "old.json.partial", "no.json", "net.toml")
 
 
 @st.composite
-def lines(draw, start, options, most=7):
+def lines(draw, start, options, most=5):
     """A command line that begins with `start`, some of the options behind it, mostly in their right form."""
     line = [each if isinstance(each, str) else draw(each) for each in start]
     for name in draw(st.lists(st.sampled_from(sorted(options)), max_size=most)):
@@ -97,7 +104,8 @@ FIGURES = st.one_of(
 
 MINE = {
     "mine.json": b"mine", "mine.csv": b"mine", "old.json.partial": b"something else\n", "empty.npy": b"",
-    "net.toml": b'layers = [{type = "Conv"}, {type = "BatchNorm"}, {type = "ReLU"}]', "bad.toml": b"layers = [",
+    "net.toml": b'layers = [{type = "Conv"}, {type = "BatchNorm"}, {type = "ReLU"}]',
+    "bad.toml": b"layers = [",
     "grid.toml": b"depth = [1, 2]\nfamily = 'bn_ff'\nsource = 'synthetic:3x3'\ncount = 3",
 }  # fmt: skip
 
