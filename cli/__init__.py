@@ -91,7 +91,7 @@ def _sentences() -> Iterator[None]:
         click.echo("Stopped.", err=True)
         raise Exit(STOPPED) from None
     except click.ClickException as problem:
-        problem.message = _printable(problem.message)
+        problem.message = _printable(problem.message)  # type: ignore[misc]  # click says it is final
         raise
     except BrokenPipeError:  # the reader, such as head, has seen enough
         _forget_stdout()

@@ -170,8 +170,8 @@ class FiniteWidthRun:
         for batch, log_variance in zip(batches, self.inputs, strict=True):
             if log_mean(batch * batch) - log_variance > math.log(RESOLUTION / np.finfo(np.float64).eps):
                 raise ValueError(
-                    "The images agree to so many digits that rounding decides how they differ; use images that "
-                    "differ more, a smaller offset, or normalise=True."
+                    "The images agree to so many digits that rounding decides how they differ; use images "
+                    "that differ more, a smaller offset, or normalise=True."
                 )
         # A stem of one Conv, or the first of the units; all others have stride 1.
         convs = network.convolutions()
