@@ -47,8 +47,6 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
     try:
         with os.fdopen(handle, "w+b") as file:
             yield file
-            file.flush()
-            os.fsync(file.fileno())
         os.chmod(name, mode)  # mkstemp's are private; a result is an ordinary file
         os.replace(name, target)
     except OSError as problem:
