@@ -6,14 +6,21 @@ refusals answer at once. Data go to stdout; progress, warnings and errors go to 
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from functools import partial
 from importlib import import_module
 from typing import Any
 
 import click
+from click.exceptions import Exit
 
 from fastmoments import __version__
+from fastmoments.validation import Notice
 
 #: What `fastmoments --help` lists. Each is the object `command` of the module of its name.
 COMMANDS = {
@@ -28,13 +35,21 @@ COMMANDS = {
 # Exit codes beside 0, done. A check is one the user asked for: verify, --fail-if.
 FAILED, USAGE, CHECK, STOPPED, BROKEN_PIPE = 1, 2, 3, 130, 141
 
+#: What the system says of a file, or a stdout, that takes no more.
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
+
 
 class Failure(click.ClickException):
     """An end of the program in one sentence, with an exit code."""
 
     def __init__(self, sentence: str, exit_code: int) -> None:
-        super().__init__(sentence)
+        super().__init__(_printable(sentence))
         self.exit_code = exit_code  # type: ignore[misc]  # click says ClassVar, and reads it off the instance
+
+
+def _printable(sentence: str) -> str:
+    """A sentence without the control characters that a name in it may have."""
+    return "".join(each if each.isprintable() else repr(each)[1:-1] for each in sentence)
 
 
 class Commands(click.Group):
@@ -53,34 +68,70 @@ class Commands(click.Group):
         with formatter.section("Commands"):
             formatter.write_dl(list(COMMANDS.items()))
 
+    def make_context(self, *given: Any, **extra: Any) -> click.Context:
+        """Read the command line; what it prints may fail as well."""
+        with _sentences():
+            return super().make_context(*given, **extra)
+
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command; what the library refuses becomes a sentence and an exit code."""
-        try:
+        with _sentences():
             return super().invoke(ctx)
-        except KeyboardInterrupt:
-            click.echo("Stopped.", err=True)
-            ctx.exit(STOPPED)
-        except BrokenPipeError:  # the reader, such as head, has seen enough
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            ctx.exit(BROKEN_PIPE)
-        except OSError as problem:
-            if not str(problem).startswith("Cannot write"):
-                raise
-            raise Failure(str(problem), FAILED) from None
-        except MemoryError:
-            raise Failure("There is not enough memory; use fewer or smaller images.", FAILED) from None
-        except ArithmeticError as problem:
-            raise Failure(f"The computation failed: {problem}", FAILED) from None
-        except ImportError as problem:
-            if "pip install" not in str(problem):  # not an optional package the library asks for
-                raise
-            raise Failure(str(problem), FAILED) from None
-        except ValueError as problem:
-            from numpy.linalg import LinAlgError
 
-            if isinstance(problem, LinAlgError):
-                raise Failure(f"The computation failed: {problem}.", FAILED) from None
-            raise Failure(str(problem), USAGE) from None
+
+@contextmanager
+def _sentences() -> Iterator[None]:
+    """Turn exceptions into a sentence and an exit code, and warnings into a sentence."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("always", Notice)
+            warnings.showwarning = partial(_show, warnings.showwarning)
+            yield
+    except KeyboardInterrupt:
+        click.echo("Stopped.", err=True)
+        raise Exit(STOPPED) from None
+    except click.ClickException as problem:
+        problem.message = _printable(problem.message)  # type: ignore[misc]  # click says it is final
+        raise
+    except BrokenPipeError:  # the reader, such as head, has seen enough
+        _forget_stdout()
+        raise Exit(BROKEN_PIPE) from None
+    except OSError as problem:
+        if problem.errno in _FULL:  # nobody has said what could not be written: it is stdout, or a cache
+            _forget_stdout()
+            where = problem.filename or "to stdout or stderr"
+            raise Failure(f"Cannot write {where}: {problem.strerror}.", FAILED) from None
+        if not str(problem).startswith("Cannot write"):
+            raise
+        raise Failure(str(problem), FAILED) from None
+    except MemoryError:
+        raise Failure("There is not enough memory; use fewer or smaller images.", FAILED) from None
+    except ArithmeticError as problem:
+        raise Failure(f"The computation failed: {problem}", FAILED) from None
+    except ImportError as problem:
+        if "pip install" not in str(problem):  # not an optional package the library asks for
+            raise
+        raise Failure(str(problem), FAILED) from None
+    except ValueError as problem:
+        from numpy.linalg import LinAlgError
+
+        if isinstance(problem, LinAlgError):
+            raise Failure(f"The computation failed: {problem}.", FAILED) from None
+        raise Failure(str(problem), USAGE) from None
+
+
+def _show(others: Callable[..., None], message: Warning | str, category: type[Warning], *where: Any) -> None:
+    """Print a notice as a sentence, without the line of code that gave it."""
+    if issubclass(category, Notice):
+        click.echo(f"Warning: {message}", err=True)
+    else:
+        others(message, category, *where)
+
+
+def _forget_stdout() -> None:
+    """Send what is left for stdout nowhere, so that the end of the program does not fail on it again."""
+    with suppress(OSError, ValueError, AttributeError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 @click.command(

@@ -11,7 +11,7 @@ from fastmoments.scans.scanning import scan
 
 from . import options
 from .describe import CSV_ORDER, comparison_table
-from .output import chosen_format, deliver, draw, joined_csv, json_text
+from .output import chosen_format, deliver, draw, joined_csv, json_text, refuse_shared_files
 from .progress import Progress
 
 SCHEMA = "fastmoments.compare/1"
@@ -35,6 +35,7 @@ def command(
     see the same images; the table says which of them stays well-behaved and how fast chi, the
     sensitivity to noise, grows.
     """
+    refuse_shared_files(ctx.params)
     form = chosen_format(form, output)
     images, engine = options.chosen_images(ctx), options.engine(ctx)
     scans = []

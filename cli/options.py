@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 
@@ -15,20 +15,20 @@ from fastmoments.images.sources import Images, load_images
 from fastmoments.nets.families import FAMILIES
 from fastmoments.nets.geometry import PADDINGS
 from fastmoments.nets.network import LOCS, Network
+from fastmoments.scans import verdict
 from fastmoments.scans.engines import METHODS, engine_from
 from fastmoments.scans.results import Scan
-from fastmoments.scans.verdict import EXPLODING, ONE_DIMENSIONAL, WANTED, WELL_BEHAVED
 
 from . import CHECK, Failure
-from .output import FORMATS, PLOT_ENDINGS, refuse_unwritable
+from .output import BESIDE, FORMATS, PLOT_ENDINGS, refuse_output
 
 #: What click decorates: the function of a command, or the command made of it.
 Command = Callable[..., Any]
 Decorator = Callable[[Command], Command]
 
 #: What --fail-if takes, and the label it means.
-LABELS = {label: label for label in (ONE_DIMENSIONAL, EXPLODING, WELL_BEHAVED)}
-LABELS |= {"one-dimensional": ONE_DIMENSIONAL, "exploding": EXPLODING}
+LABELS = {label: label for label in verdict.LABELS}
+LABELS |= {"one-dimensional": verdict.ONE_DIMENSIONAL, "exploding": verdict.EXPLODING}
 
 _PRESET = ("depth", "kernel_size", "padding", "res_depth", "epsilon", "input_conv", "gain", "scale")
 _POSITIVE = click.IntRange(min=1)
@@ -55,10 +55,17 @@ class _Finite(click.FloatRange):
         return number
 
 
-def _writable(ctx: click.Context, param: click.Parameter, path: Path | None) -> Path | None:
-    if path is not None:
-        refuse_unwritable(path, PLOT_ENDINGS if param.name == "plot" else None)
-    return path
+def writable(
+    endings: Collection[str] | None = None, beside: Collection[str] = ()
+) -> Callable[..., Path | None]:
+    """The callback of an option that names a file to write; see `refuse_output`."""
+
+    def callback(ctx: click.Context, param: click.Parameter, path: Path | None) -> Path | None:
+        if path is not None:
+            refuse_output(path, endings, beside)
+        return path
+
+    return callback
 
 
 def _labels(ctx: click.Context, param: click.Parameter, names: tuple[str, ...]) -> tuple[str, ...]:
@@ -129,7 +136,7 @@ def output_options(npz: bool = False) -> Decorator:
     return _together(
         click.option("--format", "form", type=click.Choice(FORMATS), help="[default: by --output, or table]"),
         click.option(
-            "--output", type=click.Path(path_type=Path), callback=_writable,
+            "--output", type=click.Path(path_type=Path), callback=writable(beside=BESIDE if npz else ()),
             help=f"File instead of stdout; {endings} decides the format.",
         ),
         threads_option,
@@ -138,8 +145,9 @@ def output_options(npz: bool = False) -> Decorator:
 
 
 plot_option = click.option(
-    "--plot", type=click.Path(path_type=Path), callback=_writable, help="Draw a figure: .png, .pdf or .svg."
-)
+    "--plot", type=click.Path(path_type=Path), callback=writable(PLOT_ENDINGS),
+    help="Draw a figure: .png, .pdf or .svg.",
+)  # fmt: skip
 fail_option = click.option(
     "--fail-if", type=click.Choice(tuple(LABELS)), multiple=True, callback=_labels, metavar="LABEL",
     help="End with exit code 3 if a net is one-dimensional, exploding or well-behaved; repeatable.",
@@ -210,6 +218,6 @@ def check_labels(scans: list[Scan], refused: tuple[str, ...]) -> None:
     for scan in scans if refused else ():
         name, label = scan.architecture["name"], scan.verdict.label
         if label is None:
-            raise Failure(f"--fail-if: {name} has no verdict; {WANTED}.", CHECK)
+            raise Failure(f"--fail-if: {name} has no verdict; {verdict.WANTED}.", CHECK)
         if label in refused:
             raise Failure(f"--fail-if: {name} has the label {label!r}.", CHECK)

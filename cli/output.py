@@ -4,38 +4,73 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Collection
+import sys
+from collections.abc import Callable, Collection, Mapping
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import click
 import numpy as np
 
-from fastmoments.scans.files import checked_ending, csv_text, write_atomically
+from fastmoments.scans.files import checked_ending, csv_text
+from fastmoments.scans.journal import PARTIAL, STATE
 from fastmoments.scans.results import Scan
+from fastmoments.scans.writing import refuse_shared, refuse_unwritable, write_atomically
 
 FORMATS = ("table", "json", "csv")
 PLOT_ENDINGS = (".png", ".pdf", ".svg")
 
+#: What is put behind the name of an output while it is computed.
+BESIDE = (PARTIAL, PARTIAL + STATE)
 
-def refuse_unwritable(path: Path, endings: Collection[str] | None = None) -> None:
+
+def refuse_output(path: Path, endings: Collection[str] | None = None, beside: Collection[str] = ()) -> None:
     """Refuse a file that could not be written, before anything is computed.
+
+    Parameters
+    ----------
+    path : path
+    endings : collection of str, optional
+        Those it may have; any if left out.
+    beside : collection of str
+        As `refuse_unwritable` takes them.
 
     Raises
     ------
-    click.UsageError
-        If its folder is not there or not writable, it is a folder, or its ending is not among `endings`.
+    ValueError
+        In one sentence, if the ending is none of these, or no file can be written there.
     """
     if endings is not None:
         checked_ending(path, endings)
-        if find_spec("matplotlib") is None:
-            raise click.UsageError('Figures need matplotlib: pip install "fastmoments[plot]".')
-    if path.is_dir():
-        raise click.UsageError(f"Cannot write {path}: it is a folder; name a file.")
-    if not path.parent.is_dir():
-        raise click.UsageError(f"Cannot write {path}: there is no folder {path.parent}.")
-    if not os.access(path.parent, os.W_OK):
-        raise click.UsageError(f"Cannot write {path}: the folder {path.parent} is not writable.")
+    if endings is PLOT_ENDINGS and find_spec("matplotlib") is None:
+        raise click.UsageError('Figures need matplotlib: pip install "fastmoments[plot]".')
+    refuse_unwritable(path, beside)
+
+
+def refuse_shared_files(given: Mapping[str, Any]) -> None:
+    """Refuse to write to one file twice, or to one that is read.
+
+    Parameters
+    ----------
+    given : mapping of str to object
+        The parameters of a command, by their names.
+
+    Raises
+    ------
+    ValueError
+        In one sentence.
+    """
+    output = given.get("output")
+    outputs = {"--output": output, "--plot": given.get("plot")}
+    if output is not None:
+        outputs |= {f"{output.name}{end}": output.with_name(output.name + end) for end in BESIDE}
+    sources = given.get("source") or ()
+    inputs = {"--spec": given.get("spec"), "--grid": given.get("grid"), "RESULT": given.get("result")}
+    for source in [sources] if isinstance(sources, str) else sources:
+        named = [str(source), str(source).rpartition(":")[0]]  # the latter before the name of an array
+        inputs |= {f"--images {source}": Path(each) for each in named if each and os.path.exists(each)}
+    refuse_shared(outputs, inputs)
 
 
 def chosen_format(form: str | None, output: Path | None, *, npz: bool = False) -> str:
@@ -44,10 +79,11 @@ def chosen_format(form: str | None, output: Path | None, *, npz: bool = False) -
     Raises
     ------
     click.UsageError
-        If the two disagree, or the ending says nothing.
+        If the two disagree, the ending says nothing, or there is neither a file nor a stdout.
     """
     endings = {".json": "json", ".csv": "csv", **({".npz": "npz"} if npz else {})}
     if output is None:
+        refuse_closed_stdout()
         return form or FORMATS[0]
     if form is None:
         return endings[checked_ending(output, tuple(endings))]
@@ -55,6 +91,18 @@ def chosen_format(form: str | None, output: Path | None, *, npz: bool = False) -
     if named != form:
         raise click.UsageError(f"--format {form} and --output {output} disagree; leave out --format.")
     return form
+
+
+def refuse_closed_stdout() -> None:
+    """Refuse to compute what nobody would see.
+
+    Raises
+    ------
+    click.UsageError
+        If stdout is closed.
+    """
+    if sys.stdout is None:
+        raise click.UsageError("There is no stdout to write to: it is closed; name a file by --output.")
 
 
 def deliver(forms: dict[str, Callable[[], str]], form: str, output: Path | None) -> None:

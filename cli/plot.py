@@ -7,11 +7,12 @@ from pathlib import Path
 
 import click
 
-from fastmoments.scans.files import from_dict, load_scan
+from fastmoments.scans.files import load_scan
+from fastmoments.scans.plain import from_dict
 from fastmoments.scans.results import Scan
 
-from .options import quiet_option
-from .output import PLOT_ENDINGS, draw, refuse_unwritable
+from .options import quiet_option, writable
+from .output import PLOT_ENDINGS, draw, refuse_shared_files
 
 
 def load_scans(path: Path) -> list[Scan]:
@@ -25,21 +26,27 @@ def load_scans(path: Path) -> list[Scan]:
     try:
         values = json.loads(path.read_text()) if path.suffix.lower() == ".json" else None
         if isinstance(values, dict) and values.get("schema") == "fastmoments.compare/1":
-            return [from_dict(scan) for scan in values["scans"]]
-    except (OSError, KeyError, TypeError, AttributeError, ValueError):
+            scans = [from_dict(scan) for scan in values["scans"]]
+            if scans:
+                return scans
+    except (OSError, KeyError, TypeError, ValueError, RecursionError):
         pass  # what is wrong with the file, loading it as one scan says
     return [load_scan(path)]
 
 
 @click.command()
 @click.argument("result", type=click.Path(path_type=Path))
-@click.option("--output", type=click.Path(path_type=Path), required=True, help="Figure: .png, .pdf or .svg.")
+@click.option(
+    "--output", type=click.Path(path_type=Path), required=True, callback=writable(PLOT_ENDINGS),
+    help="Figure: .png, .pdf or .svg.",
+)  # fmt: skip
 @quiet_option
-def command(result: Path, output: Path, quiet: bool) -> None:
+@click.pass_context
+def command(ctx: click.Context, result: Path, output: Path, quiet: bool) -> None:
     """Draw a saved scan or comparison.
 
     RESULT is a .json or .npz file of `fastmoments scan`, the .partial file of one that still runs or was
     interrupted, or a .json file of `fastmoments compare`.
     """
-    refuse_unwritable(output, PLOT_ENDINGS)
+    refuse_shared_files(ctx.params)
     draw(load_scans(result), output, quiet)

@@ -13,6 +13,11 @@ _SECONDS = 0.1  # between updates; a terminal is slower than the engine
 _CLEAR = "\r\x1b[K"
 
 
+def on_terminal() -> bool:
+    """Whether stderr is a terminal; it may be closed."""
+    return sys.stderr is not None and sys.stderr.isatty()
+
+
 class Progress:
     """Say where a computation stands; a context manager and a callback.
 
@@ -26,7 +31,7 @@ class Progress:
     def __init__(self, depth: int, quiet: bool) -> None:
         self.depth = depth
         self.quiet = quiet
-        self.live = not quiet and sys.stderr.isatty()
+        self.live = not quiet and on_terminal()
         self._task: str | None = None
         self._next = 0.0
 

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
-from fastmoments.engines.protocol import Engine
-from fastmoments.images.sources import Images
 from fastmoments.memory import free_memory, in_units
 from fastmoments.nets.network import Network
-from fastmoments.scans.costs import estimate
+from fastmoments.scans.costs import Estimate
 from fastmoments.scans.files import csv_text, save_scan
-from fastmoments.scans.scanning import scan
+from fastmoments.scans.journal import PARTIAL
+from fastmoments.scans.scanning import rehearsed, scan
 
 from . import options
 from .describe import scan_table
-from .output import chosen_format, deliver, draw, duration, json_text
+from .output import chosen_format, deliver, draw, duration, json_text, refuse_shared_files
 from .progress import Progress
 
 
@@ -34,7 +34,7 @@ from .progress import Progress
 @click.pass_context
 def command(
     ctx: click.Context, form: str | None, output: Path | None, resume: bool, dry_run: bool, report: bool,
-    plot: Path | None, fail_if: tuple[str, ...], quiet: bool, **given: object,
+    plot: Path | None, fail_if: tuple[str, ...], quiet: bool, **others: object,
 ) -> None:  # fmt: skip
     """Follow signal and noise through one net.
 
@@ -44,38 +44,33 @@ def command(
     While it runs, OUTPUT.partial holds the stations as they come, which `fastmoments plot` reads; beside
     it a checkpoint is kept, from which --resume goes on to the same numbers.
     """
+    refuse_shared_files(ctx.params)
     form = chosen_format(form, output, npz=True)
     if resume and output is None:
         raise click.UsageError("--resume goes on with the scan of --output FILE; name the file.")
     network, images, engine = options.chosen_network(ctx), options.chosen_images(ctx), options.engine(ctx)
+    journal = None if output is None else output.with_name(output.name + PARTIAL)
+    given: dict[str, Any] = options.scan_options(ctx) | {"journal": journal, "resume": resume}
     if dry_run:
-        click.echo(_estimated(network, images, engine, options.scan_options(ctx)), nl=False)
+        click.echo(_estimated(network, rehearsed(network, images, engine, **given)), nl=False)
         return
-    journal = None if output is None else output.with_name(output.name + ".partial")
-    if journal is not None and journal.exists() and not resume:
-        raise click.UsageError(
-            f"{journal} holds an interrupted scan; go on with --resume, or delete it to begin anew."
-        )
     try:
         with Progress(network.depth, quiet) as progress:
             progress.begin(network.name)
-            result = scan(
-                network, images, engine, progress=progress, journal=journal, resume=resume,
-                **options.scan_options(ctx),
-            )  # fmt: skip
+            result = scan(network, images, engine, progress=progress, **given)
+        if form == "npz" and output is not None:
+            save_scan(result, output)
+        else:
+            forms = {
+                "table": lambda: str(result.report()) if report else scan_table(result),
+                "json": lambda: json_text(result.to_dict()),
+                "csv": lambda: csv_text(result.rows()),
+            }
+            deliver(forms, form, output)
     except (KeyboardInterrupt, OSError, ArithmeticError):
         if journal is not None and journal.exists() and not quiet:
             click.echo(f"{journal} holds what is done; --resume goes on from there.", err=True)
         raise
-    if form == "npz" and output is not None:
-        save_scan(result, output)
-    else:
-        forms = {
-            "table": lambda: str(result.report()) if report else scan_table(result),
-            "json": lambda: json_text(result.to_dict()),
-            "csv": lambda: csv_text(result.rows()),
-        }
-        deliver(forms, form, output)
     if journal is not None:
         journal.unlink(missing_ok=True)
     if plot is not None:
@@ -83,9 +78,8 @@ def command(
     options.check_labels([result], fail_if)
 
 
-def _estimated(network: Network, images: Images, engine: Engine, given: dict) -> str:
+def _estimated(network: Network, found: Estimate) -> str:
     """What the scan takes, in a sentence."""
-    found = estimate(network, images, engine, **given)
     free = free_memory()
     known = f" of {in_units(free)} free" if free is not None else ""
     took = f", and {duration(found.seconds)}" if found.seconds is not None else ""

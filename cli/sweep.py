@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import Executor
@@ -11,7 +10,7 @@ from pathlib import Path
 
 import click
 
-from fastmoments.scans.files import checked_ending
+from fastmoments.scans.journal import PARTIAL
 from fastmoments.scans.tables import number, text_table
 from fastmoments.sweeps.dispatch import WorkersLost
 from fastmoments.sweeps.grid import Plain, filled, load_grid, parameters
@@ -19,8 +18,8 @@ from fastmoments.sweeps.heat_map import axes_of
 from fastmoments.sweeps.sweeping import ENDINGS, Sweep, sweep
 
 from . import FAILED, Failure, options
-from .output import refuse_unwritable
-from .progress import _CLEAR
+from .output import refuse_closed_stdout, refuse_shared_files
+from .progress import _CLEAR, on_terminal
 
 _WIDTH = 30  # of the bar
 _SECONDS = 0.1  # between updates of the bar
@@ -74,13 +73,6 @@ def _value(text: str) -> Plain:
     return text
 
 
-def _writable(ctx: click.Context, param: click.Parameter, path: Path | None) -> Path | None:
-    if path is not None:
-        checked_ending(path, ENDINGS)
-        refuse_unwritable(path)
-    return path
-
-
 def _parameter_options(command: options.Command) -> options.Command:
     """One option for every parameter of a sweep."""
     for name, default in reversed(parameters().items()):
@@ -99,7 +91,7 @@ def _parameter_options(command: options.Command) -> options.Command:
 @click.option("--processes", type=click.IntRange(min=1), help="Of one thread each.  [default: one per core]")
 @click.option("--scheduler", metavar="ADDRESS", help="Run on the Dask cluster there instead.")
 @click.option(
-    "--output", type=click.Path(path_type=Path), callback=_writable,
+    "--output", type=click.Path(path_type=Path), callback=options.writable(ENDINGS, (PARTIAL,)),
     help="File for the whole table: .csv or .parquet.",
 )  # fmt: skip
 @click.option("--resume", is_flag=True, help="Go on with OUTPUT.partial, if it is there.")
@@ -120,6 +112,9 @@ def command(
     table with a row per scan, at its last depth. What is finished stands in OUTPUT.partial until the
     table is complete, so that a sweep that was stopped can go on with --resume.
     """
+    refuse_shared_files(ctx.params)
+    if output is None:
+        refuse_closed_stdout()
     lists = load_grid(grid) if grid is not None else {}
     lists |= {name: values for name, values in given.items() if values}
     if scheduler is not None and processes is not None:
@@ -159,9 +154,20 @@ def _executor(address: str | None) -> Iterator[Executor | None]:
         return
     try:
         from distributed import Client
+        from distributed.comm.addressing import parse_address, parse_host_port
+        from distributed.comm.registry import get_backend
     except ImportError:
         raise ImportError('--scheduler needs Dask: pip install "fastmoments[distributed]".') from None
+    try:  # a client that cannot read its address tries to close for long, and says so at the very end
+        kind, place = parse_address(address)
+        if kind in ("tcp", "tls"):
+            parse_host_port(place)
+    except ValueError as problem:
+        raise click.UsageError(
+            f"--scheduler must be an address such as tcp://host:8786, not {address!r}: {problem}."
+        ) from None
     try:
+        get_backend(kind)
         client = Client(address, timeout=10, set_as_default=False)
     except (OSError, ValueError, TypeError) as problem:  # TimeoutError is an OSError
         words = " ".join(str(problem).split()).rstrip(".")
@@ -189,7 +195,7 @@ class Bar:
 
     def __init__(self, quiet: bool) -> None:
         self.quiet = quiet
-        self.live = not quiet and sys.stderr.isatty()
+        self.live = not quiet and on_terminal()
         self._start, self._first, self._next, self._step = 0.0, 0, 0.0, 0
 
     def __enter__(self) -> Bar:

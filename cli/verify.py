@@ -13,7 +13,7 @@ from fastmoments.scans.files import csv_text
 from fastmoments.scans.tables import number, text_table
 
 from . import CHECK, Failure, options
-from .output import chosen_format, deliver, json_text
+from .output import chosen_format, deliver, json_text, refuse_shared_files
 from .progress import Progress
 
 if TYPE_CHECKING:
@@ -66,6 +66,7 @@ def command(
     lies beyond the threshold, which allows for the number of comparisons: a correct net gets there once in a
     thousand times. The theory at finite width is of leading order in 1/width: enough nets show its error.
     """
+    refuse_shared_files(ctx.params)
     form = chosen_format(form, output)
     network, images = options.chosen_network(ctx), options.chosen_images(ctx)
     from fastmoments.scans.verification import verify

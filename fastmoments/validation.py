@@ -10,6 +10,10 @@ from collections.abc import Collection
 MOST = 1_000_000
 
 
+class Notice(UserWarning):
+    """A word on something that was given and could not be taken as it is; the command line prints it."""
+
+
 def whole(name: str, value: object, least: int = 1, most: int | None = None, why: str = "") -> int:
     """A whole number from `least` to `most`, as an int; True and False are none.
 

@@ -249,6 +249,11 @@ class Wanted:
         """The place behind a layer, if its station is wanted."""
         return self._places.get(path)
 
+    def knows(self, path: str, loc: str | None) -> bool:
+        """Whether a station of this unit has this path, and this name on curves over depth."""
+        own = (self.images, self.entrance, self.place(path))
+        return (path, loc) in [(place.path, place.loc) for place in own if place is not None]
+
     def named(self, loc: str) -> Place:
         """The place of a unit with this name on curves over depth."""
         if loc == "input" and self.entrance is not None:

@@ -12,6 +12,9 @@ from ..validation import MOST, whole
 from .layers import BatchNorm, Conv, Gaussian, Layer, ReLU
 from .network import Network, Residual
 
+#: Layers in a residual branch, beyond which a typing error is likelier than a wish.
+MOST_RES_DEPTH = 1000
+
 
 def _preset(
     name: str,
@@ -34,7 +37,7 @@ def _preset(
 
 
 def _unit(name: str, layers: tuple[Layer, ...], res_depth: int, scale: float) -> tuple[Layer, ...]:
-    return (Residual(layers * whole(f"{name}: res_depth", res_depth), scale=scale),)
+    return (Residual(layers * whole(f"{name}: res_depth", res_depth, 1, MOST_RES_DEPTH), scale=scale),)
 
 
 def vanilla(

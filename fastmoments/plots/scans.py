@@ -16,9 +16,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..scans.files import checked_ending, write_atomically
+from ..scans.files import checked_ending
 from ..scans.results import Curve, Scan, main_loc
 from ..scans.verdict import EXPLODING, ONE_DIMENSIONAL, WELL_BEHAVED, Verdict
+from ..scans.writing import write_atomically
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -152,7 +153,9 @@ def save_figure(figure: Figure, path: str | os.PathLike[str]) -> None:
     Raises
     ------
     ValueError
-        If the ending is none of these, or the file cannot be written.
+        If the ending is none of these, or a file cannot be written there.
+    OSError
+        In one sentence, if the system fails, as on a full disk; what was there stays.
     """
     ending = checked_ending(path, tuple(FORMATS))
     content = io.BytesIO()
@@ -348,7 +351,8 @@ def _facts(scan: Scan) -> list[str]:
     nets = f", {scan.nets} nets" if scan.nets else ""
     facts = [
         f"depth {net.get('depth', scan.depth[-1])}",
-        size and ("fully connected" if size == 1 else f"{size} x {size} kernels, {net['padding']} padding"),
+        size and ("fully connected" if size == 1 else f"{size} x {size} kernels"),
+        "padding" in net and size != 1 and f"{net['padding']} padding",
         "res_depth" in net and f"{net['res_depth']} layers in a unit",
         f"{data['source'].rsplit('/', 1)[-1]}: {data['images']} images{place}",
         "infinite width" if scan.method == "infinite" else f"{scan.method}, width {scan.width}{nets}",

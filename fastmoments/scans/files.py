@@ -1,4 +1,4 @@
-"""Scans on disk: JSON, npz without pickles, CSV; written whole or not at all."""
+"""Scans on disk: JSON, npz without pickles, CSV."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import csv
 import io
 import json
 import os
-import tempfile
 import zipfile
 from collections.abc import Collection
 from pathlib import Path
@@ -15,42 +14,18 @@ from typing import Any
 import numpy as np
 
 from . import journal
-from .results import SCHEMA, Curve, Scan, assembled, judged
-from .stations import StationMoments
+from .costs import SAFE, free_memory
+from .plain import checked_fields, from_dict
+from .results import Scan, assembled
+from .writing import write_atomically
 
 ENDINGS = (".json", ".npz", ".csv")
 
+#: What the numbers of a scan take while they are read, in sizes of the arrays in an .npz.
+VALUES = 8
 
-def write_atomically(path: str | os.PathLike[str], content: bytes) -> None:
-    """Write a file under a temporary name beside it and move it into place.
-
-    Raises
-    ------
-    ValueError
-        If the folder is not there or cannot be written to.
-    """
-    path = Path(path)
-    try:
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    except OSError as problem:
-        raise ValueError(f"Cannot write {path}: {problem.strerror or problem}.") from None
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-        os.chmod(name, 0o666 & ~_umask())  # mkstemp's are private; a result is an ordinary file
-        os.replace(name, path)
-    except OSError as problem:
-        os.unlink(name)
-        raise ValueError(f"Cannot write {path}: {problem.strerror or problem}.") from None
-    except BaseException:
-        os.unlink(name)
-        raise
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
+#: What makes a spreadsheet take a text for a formula, and what protects it.
+_FORMULAS, _TEXT = ("=", "+", "-", "@", "\t", "\r"), "'"
 
 
 def checked_ending(path: str | os.PathLike[str], endings: Collection[str] = ENDINGS) -> str:
@@ -68,12 +43,23 @@ def checked_ending(path: str | os.PathLike[str], endings: Collection[str] = ENDI
 
 
 def csv_text(rows: list[dict]) -> str:
-    """Rows as CSV; an empty field where there is no value."""
+    """Rows as CSV; an empty field where there is no value, and no text that a spreadsheet would compute."""
     text = io.StringIO()
-    writer = csv.DictWriter(text, fieldnames=list(rows[0]), lineterminator="\n")
+    writer = csv.DictWriter(text, fieldnames=list(map(_inert, rows[0])), lineterminator="\n")
     writer.writeheader()
-    writer.writerows(rows)
+    writer.writerows({_inert(name): _inert(value) for name, value in row.items()} for row in rows)
     return text.getvalue()
+
+
+def _inert(value: object) -> object:
+    """A text with an apostrophe before it where it begins as formulas do, or with one; all else as it is."""
+    protected = isinstance(value, str) and value.startswith((*_FORMULAS, _TEXT))
+    return f"{_TEXT}{value}" if protected else value
+
+
+def csv_value(field: str) -> str:
+    """The text that a field of `csv_text` stands for."""
+    return field.removeprefix(_TEXT)
 
 
 def save_scan(scan: Scan, path: str | os.PathLike[str]) -> None:
@@ -82,7 +68,9 @@ def save_scan(scan: Scan, path: str | os.PathLike[str]) -> None:
     Raises
     ------
     ValueError
-        If the ending is none of these, or the folder cannot be written to.
+        If the ending is none of these, or a file cannot be written there.
+    OSError
+        In one sentence, if the system fails, as on a full disk; what was there stays.
     """
     ending = checked_ending(path)
     if ending == ".csv":
@@ -117,22 +105,31 @@ def load_scan(path: str | os.PathLike[str]) -> Scan:
     if ending == ".partial":
         return _interrupted(path)
     try:
-        if ending == ".json":
-            return from_dict(json.loads(Path(path).read_text()))
-        with np.load(path, allow_pickle=False) as file:
-            described = json.loads(str(file["description"]))
-            described["depth"] = file["depth"].tolist()
-            moments: dict = {}
-            for key in file.files:
-                if key.count("/") == 2:
-                    name, loc, part = key.split("/")
-                    moments.setdefault(name, {}).setdefault(loc, {"sigma": None})[part] = file[key].tolist()
-            described["moments"] = moments
-            return from_dict(described)
+        return from_dict(json.loads(Path(path).read_text()) if ending == ".json" else _unpacked(path))
     except FileNotFoundError:
         raise ValueError(f"There is no file {path}.") from None
-    except (OSError, KeyError, TypeError, AttributeError, ValueError, zipfile.BadZipFile, EOFError):
+    except MemoryError:
+        raise ValueError(f"{path} takes more memory than is free.") from None
+    except Exception:  # on damaged bytes json, numpy, zipfile and zlib raise a dozen types
         raise ValueError(f"{path} is not a scan saved by fastmoments, or it is damaged.") from None
+
+
+def _unpacked(path: str | os.PathLike[str]) -> dict:
+    """The plain values in an .npz."""
+    with zipfile.ZipFile(path) as archive:
+        free = free_memory()
+        if free is not None and VALUES * sum(member.file_size for member in archive.infolist()) > SAFE * free:
+            raise MemoryError
+    with np.load(path, allow_pickle=False) as file:
+        described = json.loads(str(file["description"]))
+        described["depth"] = file["depth"].tolist()
+        moments: dict = {}
+        for key in file.files:
+            if key.count("/") == 2:
+                name, loc, part = key.split("/")
+                moments.setdefault(name, {}).setdefault(loc, {"sigma": None})[part] = file[key].tolist()
+        described["moments"] = moments
+    return described
 
 
 def _interrupted(path: str | os.PathLike[str]) -> Scan:
@@ -140,43 +137,13 @@ def _interrupted(path: str | os.PathLike[str]) -> Scan:
     described, stations = journal.read(path)
     if not any(station.loc for station in stations):
         raise ValueError(f"{path} does not hold a station yet.")
+    try:
+        checked_fields(described)
+    except (KeyError, TypeError, ValueError):
+        raise ValueError(f"{path} is not a journal of fastmoments, or it is damaged.") from None
     if described["nets"] is not None:
         last = max(station.net for station in stations)
         if last and last + 1 < described["nets"]:
             stations = [station for station in stations if station.net < last]
         described["nets"] = max(station.net for station in stations) + 1
     return assembled(described, stations, sorted({station.depth for station in stations if station.loc}))
-
-
-def from_dict(described: dict) -> Scan:
-    """A scan from its plain values, the inverse of `Scan.to_dict`.
-
-    Raises
-    ------
-    ValueError
-        If the schema is neither fastmoments.scan/2 nor fastmoments.scan/1, which has no stations.
-    """
-    if described["schema"] not in (SCHEMA, "fastmoments.scan/1"):
-        raise ValueError(f"Unknown schema {described['schema']!r}.")
-
-    def values(numbers: list[float | None]) -> np.ndarray:
-        return np.array([np.nan if v is None else v for v in numbers], float)
-
-    moments = {
-        name: {
-            loc: Curve(values(c["mean"]), None if c["sigma"] is None else values(c["sigma"]))
-            for loc, c in at.items()
-        }
-        for name, at in described["moments"].items()
-    }
-    depth = np.array(described["depth"], dtype=np.int64)
-    data = described["data"]
-    fields = ("architecture", "method", "width", "nets", "data", "provenance")
-    return Scan(
-        **{name: described[name] for name in fields},
-        depth=depth,
-        locs=tuple(described["locs"]),
-        moments=moments,
-        verdict=judged(depth, moments, data["points"]),
-        stations=tuple(StationMoments.from_dict(each) for each in described.get("stations", ())),
-    )

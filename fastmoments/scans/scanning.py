@@ -18,7 +18,7 @@ from ..images.batches import Batch
 from ..images.sources import Images, as_images
 from ..nets.network import LOCS, Network, output_grid
 from ..validation import truth, whole
-from .costs import refuse_what_does_not_fit
+from .costs import Estimate, estimate, refuse_what_does_not_fit
 from .engines import engine_of
 from .journal import Journal
 from .results import Scan, assembled
@@ -84,9 +84,14 @@ def scan(
     ValueError
         In one sentence, if an argument is out of range, the images do not vary, or the net is not
         covered by the engine; if it needs more memory than is free; or if the journal is of another
-        scan, or there and `resume` is False.
+        scan, damaged, being written by another process, or there and `resume` is False.
     OSError
         If the journal cannot be written; what it holds stays.
+
+    Warns
+    -----
+    Notice
+        If the checkpoint is damaged, so that the scan begins anew.
     """
     prepared = _prepare(network, images, engine, every, reff_locs, normalise)
     threads = _checked_threads(threads)
@@ -97,13 +102,42 @@ def scan(
         if journal is None:
             stations = _collected(prepared.run, progress)
         else:
-            with Journal(journal, prepared.described | {"options": prepared.options}, resume) as kept:
-                stations = prepared.run.attach(kept)
-                stations = stations + _collected(prepared.run, progress, kept)
-                kept.remove_state()
+            with prepared.journal(journal, resume) as kept:
+                stations = kept.stations
+                if not kept.complete:
+                    stations = prepared.run.attach(kept)
+                    stations = stations + _collected(prepared.run, progress, kept)
+                    kept.finish()
     took = {"seconds": round(time.perf_counter() - start, 3), "threads": threads}
     described = prepared.described | {"provenance": prepared.described["provenance"] | took}
     return assembled(described, stations, recorded_depths(network.depth, every))
+
+
+def rehearsed(
+    network: Network,
+    images: Images | ArrayLike,
+    engine: Engine | str | None = None,
+    *,
+    every: int = 1,
+    reff_locs: Collection[str] = ("act",),
+    normalise: bool = True,
+    threads: int | None = None,
+    journal: str | os.PathLike[str] | None = None,
+    resume: bool = False,
+) -> Estimate:
+    """What a scan takes, once all is checked that `scan` checks before it computes; arguments as there.
+
+    Raises
+    ------
+    ValueError
+        As `scan`.
+    """
+    prepared = _prepare(network, images, engine, every, reff_locs, normalise)
+    threads = _checked_threads(threads)
+    if journal is not None:
+        prepared.journal(journal, resume).close()
+    source = as_images(images)
+    return estimate(network, source, prepared.engine, every=every, reff_locs=reff_locs, threads=threads)
 
 
 @dataclass(frozen=True)
@@ -113,8 +147,10 @@ class _Prepared:
     Attributes
     ----------
     run : Run
+    network : Network
     engine : Engine
     batch : Batch
+    plan : Plan
     described : dict
         The fields of the `Scan` that are known beforehand.
     options : dict
@@ -122,10 +158,22 @@ class _Prepared:
     """
 
     run: Run
+    network: Network
     engine: Engine
     batch: Batch
+    plan: Plan
     described: dict
     options: dict
+
+    def journal(self, path: str | os.PathLike[str], resume: bool) -> Journal:
+        """The journal of this scan, with its errors."""
+        journal = Journal(path, self.described | {"options": self.options}, resume)
+        try:
+            journal.refuse_unknown(self.network, self.plan)
+        except BaseException:
+            journal.close()
+            raise
+        return journal
 
 
 def _prepare(
@@ -150,7 +198,7 @@ def _prepare(
 
         "values": sha256(batch.values.tobytes()).hexdigest(),
     }  # fmt: skip
-    return _Prepared(run, chosen, batch, _described(network, source, chosen, batch), options)
+    return _Prepared(run, network, chosen, batch, plan, _described(network, source, chosen, batch), options)
 
 
 def _described(network: Network, images: Images, engine: Engine, batch: Batch) -> dict:

@@ -26,6 +26,7 @@ import numpy as np
 WELL_BEHAVED = "well-behaved"
 ONE_DIMENSIONAL = "one-dimensional signal"
 EXPLODING = "exploding sensitivity"
+LABELS = (ONE_DIMENSIONAL, EXPLODING, WELL_BEHAVED)
 
 #: Units of depth below which the curves show no law.
 MIN_DEPTH = 16

@@ -26,6 +26,7 @@ from ..nets.network import Network
 from ..scans.engines import METHODS, engine_from, options_of
 from ..scans.results import MOMENTS, main_curve
 from ..scans.scanning import scan
+from ..scans.verdict import LABELS
 from ..validation import truth
 
 #: A value of a parameter, as JSON and tables know it.
@@ -37,6 +38,9 @@ LIMIT = 100_000
 #: Columns behind the parameters. Moments stand between the verdict and the last two.
 VERDICT = ("verdict", "law", "rate")
 TEXTS = ("verdict", "law", "error")
+
+# Parameters that a scan finds out where they are not given.
+_FOUND = ("width", "nets")
 
 # What belongs to every scan and has a column in a table of them.
 _OF_SCANS = ("every", "normalise")
@@ -239,6 +243,25 @@ def columns(lists: dict[str, list]) -> list[str]:
     return [*lists, *VERDICT, *moments, "layer_error", "error"]
 
 
+def is_row(row: object, item: dict) -> bool:
+    """Whether something that was read can be the row of an item."""
+    if not isinstance(row, dict) or not set(item) <= set(row):
+        return False
+    names = columns({name: [value] for name, value in item.items()})
+
+    def fits(name: str, value: object) -> bool:
+        if name in item:
+            found = item[name] is None and name in _FOUND and type(value) is int
+            return found or (type(value) is type(item[name]) and value == item[name])
+        if name == "verdict":
+            return value in (None, *LABELS)
+        if value is None or name in TEXTS:
+            return value is None or isinstance(value, str)
+        return name in names and type(value) in (int, float) and math.isfinite(value)  # type: ignore[arg-type]
+
+    return all(fits(name, value) for name, value in row.items())
+
+
 def compute(item: dict, version: str) -> dict:
     """Scan one item on one thread; what a worker does.
 
@@ -313,5 +336,5 @@ def load_grid(path: str | os.PathLike[str]) -> dict:
         raise ValueError(f"Cannot read {path}: {problem.strerror}.") from None
     except UnicodeDecodeError:
         raise ValueError(f"Cannot read {path}: a grid is TOML in UTF-8, which this file is not.") from None
-    except tomllib.TOMLDecodeError as problem:
+    except (tomllib.TOMLDecodeError, RecursionError) as problem:
         raise ValueError(f"{path} is not TOML: {problem}.") from None

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import json
 import os
-from pathlib import Path
+from collections.abc import Mapping
 
-SCHEMA = "fastmoments.sweep/1"
+from ..scans.journal import PARTIAL
+from ..scans.lines import Lines, damaged
+from .grid import is_row
+
+SCHEMA = "fastmoments.sweep/2"
 
 
 class Ledger:
@@ -18,6 +22,8 @@ class Ledger:
         The journal is called like it, with ".partial" behind.
     header : dict
         What must agree for two runs to give the same bytes: "versions", "grid" and "images".
+    items : mapping of str to dict
+        All that are to be finished, by their keys.
     resume : bool
         Go on with the journal that is there, if there is one; otherwise its presence is refused.
 
@@ -30,97 +36,54 @@ class Ledger:
     ------
     ValueError
         If there is a journal and it is not to be resumed, or it belongs to something else, is damaged,
-        or being written; or the folder cannot be written to.
+        or being written; or none can be written there.
+    OSError
+        In one sentence, if the system fails.
     """
 
-    def __init__(self, output: str | os.PathLike[str], header: dict, resume: bool) -> None:
-        self.path = Path(f"{os.fspath(output)}.partial")
+    def __init__(
+        self, output: str | os.PathLike[str], header: dict, items: Mapping[str, dict], resume: bool
+    ) -> None:
+        path = f"{os.fspath(output)}{PARTIAL}"
         self.done: dict[str, dict] = {}
-        header = {"schema": SCHEMA, **header}
+        self._lines = Lines(path, {"schema": SCHEMA, **header}, resume, "sweep", durable=True)
         try:
-            self._file = open(self.path, "a+b" if resume else "x+b")  # noqa: SIM115
-        except FileExistsError:
-            raise ValueError(
-                f"{self.path} is there, from a sweep that did not end: go on with --resume (resume=True), "
-                "or remove it."
-            ) from None
-        except OSError as problem:
-            raise ValueError(f"Cannot write {self.path}: {problem.strerror or problem}.") from None
-        try:
-            self._lock()
-            if not self._read(header):
-                self._write(header)
+            if self._lines.found is not None:
+                self._compare(self._lines.found.header or {}, json.loads(json.dumps(header)))
+            self._lines.refuse_damage()
+            for number, row in enumerate(self._lines.rows, 2):
+                key, values = row.get("key"), row.get("row")
+                if not isinstance(key, str) or key not in items or not is_row(values, items[key]):
+                    raise damaged(path, number)
+                self.done[key] = row["row"]
+            self._lines.begin()
         except BaseException:
-            self._file.close()
+            self.close()
             raise
 
-    def _lock(self) -> None:
-        """Keep a second sweep out, where the system can; the lock goes with the process."""
-        try:
-            import fcntl
-        except ImportError:
-            return
-        try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise ValueError(f"Another sweep is writing {self.path}; wait for it, or end it.") from None
-
-    def _read(self, header: dict) -> bool:
-        """Take up the rows that are there; False if there is not even a header."""
-        self._file.seek(0)
-        lines = self._file.read().splitlines(keepends=True)
-        values = [_parsed(line) for line in lines]
-        if values and values[-1] is None:  # torn by the end of an earlier run
-            values.pop()
-            self._file.truncate(sum(map(len, lines[:-1])))
-        if not values:
-            return False
-        sound = [value for value in values if value is not None]
-        if len(sound) < len(values) or sound[0].get("schema") != SCHEMA:
-            raise ValueError(f"{self.path} is damaged, or no journal of this kind of sweep; remove it.")
-        self._compare(sound[0], json.loads(json.dumps(header)))
-        self.done = {value["key"]: value["row"] for value in sound[1:]}
-        return True
-
     def _compare(self, found: dict, wanted: dict) -> None:
+        path = self._lines.path
+        versions, grid = (found.get(name) for name in ("versions", "grid"))
         for name, version in wanted["versions"].items():
-            other = found["versions"].get(name)
+            other = versions.get(name) if isinstance(versions, dict) else None
             if other != version:
                 raise ValueError(
-                    f"{self.path} was begun with {name} {other}, and this is {version}: "
+                    f"{path} was begun with {name} {other}, and this is {version}: "
                     "resume with the same, or remove it."
                 )
-        if list(found["grid"].items()) != list(wanted["grid"].items()):
-            raise ValueError(f"{self.path} belongs to another grid: give the grid it was begun with.")
-        if found["images"] != wanted["images"]:
-            raise ValueError(f"The images are not those that {self.path} was begun with.")
+        if not isinstance(grid, dict) or list(grid.items()) != list(wanted["grid"].items()):
+            raise ValueError(f"{path} belongs to another grid: give the grid it was begun with.")
+        if found.get("images") != wanted["images"]:
+            raise ValueError(f"The images are not those that {path} was begun with.")
 
     def add(self, key: str, row: dict) -> None:
         """Put a finished item on disk."""
-        self._write({"key": key, "row": row})
-
-    def _write(self, value: dict) -> None:
-        try:
-            self._file.write(json.dumps(value).encode() + b"\n")
-            self._file.flush()
-            os.fsync(self._file.fileno())
-        except OSError as problem:
-            raise ValueError(f"Cannot write {self.path}: {problem.strerror or problem}.") from None
+        self._lines.append({"key": key, "row": row})
 
     def close(self) -> None:
         """Let go of the file and leave it."""
-        self._file.close()
+        self._lines.close()
 
     def remove(self) -> None:
-        """Let go of the file and delete it: the output is written."""
-        self.close()
-        self.path.unlink(missing_ok=True)
-
-
-def _parsed(line: bytes) -> dict | None:
-    """The value of a line, or None if the line was not written to its end."""
-    try:
-        value = json.loads(line) if line.endswith(b"\n") else None
-    except ValueError:
-        return None
-    return value if isinstance(value, dict) else None
+        """Delete the file and let go of it: the output is written."""
+        self._lines.remove()

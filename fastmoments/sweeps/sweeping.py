@@ -14,9 +14,10 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 from .. import __version__
-from ..scans.files import checked_ending, csv_text, write_atomically
+from ..scans.files import checked_ending, csv_text, csv_value
+from ..scans.writing import refuse_unwritable, write_atomically
 from .dispatch import ATTEMPTS, Lost, cores, in_this_process, on_executor, on_processes
-from .grid import TEXTS, Plain, check, columns, compute, expand, filled, key, parameters, warm
+from .grid import TEXTS, Plain, check, columns, compute, expand, filled, is_row, key, parameters, warm
 from .ledger import Ledger
 
 if TYPE_CHECKING:
@@ -86,7 +87,9 @@ class Sweep:
         Raises
         ------
         ValueError
-            If the ending is neither, or the file cannot be written.
+            If the ending is neither, or a file cannot be written there.
+        OSError
+            In one sentence, if the system fails, as on a full disk; what was there stays.
         ImportError
             If it is .parquet and pyarrow is not installed.
         """
@@ -110,12 +113,15 @@ class Sweep:
         read = _read_csv if _checked_output(path) == ".csv" else _read_parquet
         try:
             rows = read(path)
-            lists = {name: list(dict.fromkeys(row[name] for row in rows)) for name in parameters()}
-            if not rows or list(rows[0]) != columns(lists):
-                raise KeyError
+            known = list(parameters())
+            lists = {name: list(dict.fromkeys(row[name] for row in rows)) for name in known}
+            sound = all(is_row(row, {name: row[name] for name in known}) for row in rows)
+            if not rows or not sound or list(rows[0]) != columns(lists):
+                raise ValueError
+            filled({name: values for name, values in lists.items() if values != [None]})
         except FileNotFoundError:
             raise ValueError(f"There is no file {path}.") from None
-        except (OSError, KeyError, TypeError, ValueError):
+        except Exception:  # on damaged bytes csv and pyarrow raise types of their own
             raise ValueError(f"{path} is not a sweep saved by this fastmoments, or it is damaged.") from None
         return Sweep(lists, rows)
 
@@ -168,8 +174,10 @@ def sweep(
     Raises
     ------
     ValueError
-        In one sentence, before anything is computed: if a name or a value is wrong, or the journal is
-        not that of this grid.
+        In one sentence, before anything is computed: if a name or a value is wrong, no file can be written
+        there, or the journal is damaged, not that of this grid, or being written by another process.
+    OSError
+        In one sentence, if the system fails, as on a full disk; the journal stays.
     ImportError
         If the output is Parquet and pyarrow is not installed.
     dispatch.WorkersLost
@@ -185,10 +193,11 @@ def sweep(
         raise ValueError("resume needs an output, beside which the journal stands.")
     if output is not None:
         _checked_output(output)
+        refuse_unwritable(output)
     lists = filled(grid)
     items = {key(item): item for item in expand(lists)}
     header = {"versions": _versions(), "grid": lists, "images": check(list(items.values()))}
-    journal = None if output is None else Ledger(output, header, resume)
+    journal = None if output is None else Ledger(output, header, items, resume)
     try:
         rows = dict(journal.done) if journal else {}
         missing = {name: (item, __version__) for name, item in items.items() if name not in rows}
@@ -246,6 +255,7 @@ def _read_csv(path: str | os.PathLike[str]) -> list[dict]:
     def value(name: str, text: str) -> Plain:
         if text == "":
             return None
+        text = csv_value(text)
         if name in TEXTS:
             return text
         if name not in known:

@@ -20,7 +20,21 @@ def test_figures(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "content", ["", "{}", "[1]", '{"schema": "fastmoments.compare/1", "scans": [{}]}', "\x00"]
+    "content",
+    [
+        "",
+        "{}",
+        "[1]",
+        '{"schema": "fastmoments.compare/1", "scans": [{}]}',
+        "\x00",
+        "[" * 100_000,
+        "NaN",
+        '{"schema": "fastmoments.compare/1"}',
+        '{"schema": "fastmoments.compare/1", "scans": []}',
+        '{"schema": ["fastmoments.compare/1"]}',
+        '{"schema": "fastmoments.scan/2", "depth": 1e999}',
+    ],
+    ids=range(11),
 )
 def test_plot_of_a_damaged_file(tmp_path, content):
     if find_spec("matplotlib") is None:

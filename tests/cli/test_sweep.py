@@ -285,6 +285,24 @@ def test_a_scheduler_that_is_not_there():
     assert "There is no Dask scheduler at nonsense://127.0.0.1:1" in result.stderr
 
 
+@pytest.mark.parametrize("address", ["foo", "foo:bar", "", "127.0.0.1", "tcp://"])
+def test_an_address_without_a_port_is_refused_at_once(address):
+    pytest.importorskip("distributed", reason="the cluster needs distributed")
+    result = run(*SMALL, "--scheduler", address, code=2)
+    assert f"--scheduler must be an address such as tcp://host:8786, not {address!r}" in result.stderr
+
+
+def test_a_scheduler_of_no_known_kind_leaves_no_traceback():
+    """What distributed leaves behind would be printed when the process ends, much later."""
+    pytest.importorskip("distributed", reason="the cluster needs distributed")
+    command = [*COMMAND, *SMALL, "--scheduler", "nonsense://127.0.0.1:1"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=15)
+    assert (done.returncode, done.stderr.count("\n")) == (1, 1)
+    assert done.stderr.startswith(
+        "Error: There is no Dask scheduler at nonsense://127.0.0.1:1: unknown address"
+    )
+
+
 def test_without_distributed(monkeypatch):
     monkeypatch.setitem(sys.modules, "distributed", None)
     assert 'pip install "fastmoments[distributed]"' in run(*SMALL, "--scheduler", "tcp://x:1", code=1).stderr

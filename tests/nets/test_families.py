@@ -38,3 +38,10 @@ def test_a_preset_quotes_what_it_was_made_from(name):
     assert said.get("scale") == (0.5 if "res" in name else None)
     assert all(conv.weights.gain == 1.5 for conv in net.convolutions())
     assert not {"gain", "scale", "input_conv"} & set(families.FAMILIES[name](3).architecture())
+
+
+def test_a_branch_has_a_number_of_layers_within_reason():
+    """A billion of them would fill the memory before anything is said."""
+    with pytest.raises(ValueError, match="bn_res: res_depth must be a whole number from 1 to 1000, not 1000"):
+        families.bn_res(3, res_depth=10**9)
+    families.vanilla(3, res_depth=10**9)  # means nothing there

@@ -2,13 +2,16 @@
 
 import json
 import os
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
 import pytest
 from grids import SMALL
+from limits import largest_file
 
 import fastmoments as fm
+from fastmoments.scans.lines import Lines
 from fastmoments.sweeps import sweeping
 from fastmoments.sweeps.grid import compute
 
@@ -129,3 +132,70 @@ def test_two_sweeps_do_not_write_one_journal(tmp_path):
 def test_resume_without_a_journal_begins(table, tmp_path):
     fm.sweep(SMALL, processes=1, output=tmp_path / "x.csv", resume=True)
     assert (tmp_path / "x.csv").read_bytes() == table
+
+
+def test_an_edited_journal_is_refused_and_left(tmp_path):
+    output = tmp_path / "x.csv"
+    journal = interrupted(output, 3)
+    content = journal.read_text()
+    for old, new in (
+        ('"depth": 20', '"depth": 1000000000'),
+        ('"verdict": "', '"verdict": "=cmd|calc'),
+        ('"chi": ', '"chi": 1'),
+        ('"layer_error": ', '"error": "=1", "layer_error": '),
+    ):
+        head, _, rows = content.partition("\n")
+        edited = f"{head}\n{rows.replace(old, new, 1)}"
+        assert edited != content
+        journal.write_text(edited)
+        with pytest.raises(ValueError, match=r"x.csv.partial is damaged in line \d"):
+            fm.sweep(SMALL, processes=1, output=output, resume=True)
+        assert journal.read_text() == edited
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"depth": 10**9}, {"depth": 16.0}, {"verdict": "=cmd|calc"}, {"chi": "1"}, {"chi": float("inf")},
+        {"colour": 1}, {"law": 3}, {"error": []}, {"width": 2.5}, {"family": None},
+    ],
+    ids=str,
+)  # fmt: skip
+def test_rows_of_no_such_item_are_refused_even_under_a_checksum(tmp_path, change):
+    output = tmp_path / "x.csv"
+    journal = interrupted(output, 3)
+    header, row = map(json.loads, journal.read_text().splitlines()[:2])
+    for key, values in ((row["key"], row["row"] | change), ("0123456789abcdef", row["row"]), (3, None)):
+        journal.unlink()
+        with closing(Lines(journal, header, False, "sweep")) as lines:
+            lines.begin()
+            lines.append({"key": key, "row": values})
+        with pytest.raises(ValueError, match="is damaged in line 2"):
+            fm.sweep(SMALL, processes=1, output=output, resume=True)
+
+
+def test_a_full_disk_leaves_what_is_finished(table, tmp_path, monkeypatch):
+    output = tmp_path / "x.csv"
+    journal = interrupted(output, 2)
+    with (
+        largest_file(journal.stat().st_size + 100),
+        pytest.raises(OSError, match=r"x.csv.partial: File too large"),
+    ):
+        fm.sweep(SMALL, processes=1, output=output, resume=True)
+    calls = computed(monkeypatch)
+    fm.sweep(SMALL, processes=1, output=output, resume=True)
+    assert len(calls) == 6
+    assert output.read_bytes() == table
+
+
+def test_what_cannot_be_written_is_refused_before_anything_is_computed(tmp_path, monkeypatch):
+    calls = computed(monkeypatch)
+    (tmp_path / "x.csv").write_text("mine")
+    (tmp_path / "x.csv").chmod(0o444)
+    with pytest.raises(ValueError, match="it is there, and read-only"):
+        fm.sweep(SMALL, processes=1, output=tmp_path / "x.csv")
+    (tmp_path / "y.csv.partial").mkdir()
+    with pytest.raises(ValueError, match=r"y.csv.partial: it is a folder"):
+        fm.sweep(SMALL, processes=1, output=tmp_path / "y.csv")
+    assert calls == []
+    assert (tmp_path / "x.csv").read_text() == "mine"

@@ -12,10 +12,12 @@ from collections.abc import Collection, Iterator, Sequence
 
 import numpy as np
 
+from ...covariances.scales import log_mean
 from ...covariances.storage import NoiseCovariance
 from ...nets.layers import BatchNorm, Conv, Layer, ReLU
 from ...nets.network import Network, Place, Residual
 from ..infinite_width.state import State
+from ..infinite_width.walk import RESOLUTION
 from ..protocol import Checkpoints, Passage, Station, Wanted, input_log_variances, log_chi
 from .batch_norm import convolutional as bn_convolutional
 from .batch_norm import fully_connected as bn_fully_connected
@@ -165,6 +167,12 @@ class FiniteWidthRun:
                 'channels: give more images, or use "sampled".'
             )
         self.inputs = [input_log_variances(batch)[0] for batch in batches]
+        for batch, log_variance in zip(batches, self.inputs, strict=True):
+            if log_mean(batch * batch) - log_variance > math.log(RESOLUTION / np.finfo(np.float64).eps):
+                raise ValueError(
+                    "The images agree to so many digits that rounding decides how they differ; use images "
+                    "that differ more, a smaller offset, or normalise=True."
+                )
         # A stem of one Conv, or the first of the units; all others have stride 1.
         convs = network.convolutions()
         self.image_grid = (1, 1) if network.fully_connected else (shape[0], shape[1])

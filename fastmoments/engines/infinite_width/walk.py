@@ -188,6 +188,7 @@ class InfiniteWidthWalk:
         ranked = self.wanted.ranked(place)
         self.corrections.before_station(state, place.loc)
         moments = state.marginals().moments()
+        self.resolved(moments["log_nu2_signal"], moments["log_mu2_signal"])  # or the rank would be 0 / 0
         if ranked:
             state.form(self.tile, self.dtype)
             signal = state.covariance

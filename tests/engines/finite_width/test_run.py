@@ -164,3 +164,14 @@ def test_several_batches_add_the_variance_between_them():
 def test_what_is_not_covered_is_refused(call, said):
     with pytest.raises(ValueError, match=said):
         call()
+
+
+@pytest.mark.parametrize("difference", [1e-8, 1e-10])
+def test_images_that_nearly_agree_are_refused_before_work(difference):
+    """Their rank was 0 / 0, or a division by zero."""
+    rng = np.random.default_rng(0)
+    images = rng.normal(size=(1, 2, 2, 3)) + difference * rng.normal(size=(2, 2, 2, 3))
+    for net in (fm.residual(2, 1), fm.vanilla(2, 1)):
+        with pytest.raises(ValueError, match="The images agree to so many digits that rounding decides"):
+            fm.scan(net, images, fm.FiniteWidth(32), normalise=False)
+    fm.scan(fm.residual(2, 1), images, fm.FiniteWidth(32))
