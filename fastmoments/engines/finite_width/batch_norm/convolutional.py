@@ -35,6 +35,7 @@ from ..closures import CLOSURES, Closures
 from ..shared.fluctuations import FluctuationRecursion, Values
 from ..shared.lognormal import Laws, Step
 from ..shared.matrices import centred, image_norms
+from ..shared.representatives import content_order
 from ..shared.units import convolutions, layers_of, residual_of
 from .convolutional_stations import ChannelNoise, laws_of, ranks
 from .norm_diffusion import feed_back
@@ -150,7 +151,9 @@ class FiniteTerms(Corrections):
         periodic = all(each.padding == "periodic" for each in convs)
         self.lattice = TapAveraging(state.noise.grid, periodic)
         each = max(2, min(positions, self.closures.points // images))
-        self.chosen = self.closures.positions(images, positions, each)
+        # By what the images show, not by their places in the batch.
+        self.chosen = np.empty((images, each), int)
+        self.chosen[content_order(self.images)] = self.closures.positions(images, positions, each)
         overlaps = self.lattice.shared_taps(conv) / self.images.shape[-1]
         self.inputs = 1.0 / overlaps[0, 0]
         #: What the weights of the last convolution add to N times the squared correlation of two noises.

@@ -42,6 +42,7 @@ from ..closures import CLOSURES, Closures
 from ..shared.depth_interpolation import backward_depths, interpolated_between
 from ..shared.lognormal import Laws, Lognormal, Passing, Step, chi_moment
 from ..shared.relu_moments import ReluMoments, correlations
+from ..shared.representatives import representatives
 from ..shared.units import convolutions, stem_of
 from .covariance_backward import deviations
 
@@ -111,7 +112,7 @@ def _deviations(
     positions = _positions(stem, images)
     count = max(2, min(len(images), MOST_POINTS // positions))
     noise = NoiseCovariance.white(count, *images.shape[1:3])
-    signal = first_convolution(images[:count], noise, stem)
+    signal = first_convolution(representatives(images, count), noise, stem)
     start, grid = signal.copy(), (1, *signal.grid[1:])
     level = convolve_diagonal(np.ones(math.prod(images.shape[1:3])), (1, *images.shape[1:3]), stem)
     weights = _Weights(signal.grid, len(images), convs)
