@@ -210,8 +210,7 @@ class _Walk:
         rank = float(spectrum.sum() / spectrum[-1])
         slope = vectors[:, -1] ** 2 - np.diag(covariance) / values.sum()
         relative = 2.0 * pairs * (1.0 - 1.0 / rank) ** 2 + slope @ passed.norms_behind @ slope
-        earlier = points.correlation - passed.channels.correlation.variance
-        rank_noise, deviation = noise_rank(len(values), self.width, points.apart, earlier, self.closures)
+        rank_noise, deviation = noise_rank(points.apart, points.earlier, points.ratio, self.closures)
         return {
             "reff_signal": Lognormal(rank, relative * rank**2),
             "reff_noise": Lognormal(rank_noise, deviation**2),

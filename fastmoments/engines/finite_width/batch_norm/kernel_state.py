@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ..shared.marchenko_pastur import sampled_spectrum
 from ..shared.matrices import centred
 from .merge import merged_noise
 from .noise_rank import participation_ratio
@@ -78,6 +79,12 @@ class PointNoise:
         one draw of the noise on the images is left out.
     correlation : NoiseFluctuationState
         r: mean square of the correlation of two points' noises.
+    spectrum : shape (M,)
+        Of the Gram matrix of the noises' directions, of mean 1 and variance M r (`noise_rank`).
+    earlier : shape (M,)
+        The same before its last sampling,
+    ratio : float
+        and the ratio of that.
     """
 
     def __init__(self, points: int, features: int) -> None:
@@ -89,6 +96,8 @@ class PointNoise:
         }
         self._here = dict(self._before)
         self._masks: list[float] = []
+        self.earlier, self.ratio = np.ones(points), points / features
+        self.spectrum = sampled_spectrum(self.earlier, self.ratio)
 
     @property
     def apart(self) -> float:
@@ -118,6 +127,16 @@ class PointNoise:
             for name, state in self._before.items()
         }
         self._here = dict(self._before)
+        self._sampled(self.spectrum, self.points / width)
+
+    def _sampled(self, earlier: np.ndarray, ratio: float) -> None:
+        self.earlier, self.ratio = earlier, ratio
+        self.spectrum = sampled_spectrum(earlier, ratio)
+
+    def _of_variance(self, spectrum: np.ndarray, squared_correlation: float) -> np.ndarray:
+        """A spectrum brought to the variance M r."""
+        spread = self.points * max(squared_correlation, 0.0) / max(float(spectrum.var()), 1e-300)
+        return np.maximum(1.0 + math.sqrt(spread) * (spectrum - 1.0), 0.0)
 
     def behind(self, passed: BatchNormRecord) -> None:
         """Through a batch norm and its ReLU."""
@@ -128,6 +147,9 @@ class PointNoise:
             name: NoiseFluctuationState(state.observed(getattr(passed.channels, name), memories[name]))
             for name, state in self._here.items()
         }
+        sampled = passed.channels.correlation.variance
+        left = 1.0 + masks * (self.spectrum - 1.0)
+        self._sampled(self._of_variance(left, self.correlation - sampled), self.points * sampled)
 
     def merge(self, shares: tuple[float, float], layers: list[BatchNormRecord]) -> None:
         """The unit ends: its branch, of these layers, has these shares of signal and noise."""
@@ -140,3 +162,4 @@ class PointNoise:
             for name, state in self._before.items()
         }
         self._here, self._masks = dict(self._before), []
+        self.spectrum = self._of_variance(self.spectrum, self.correlation)
