@@ -45,6 +45,10 @@ def _(layer: BatchNorm, law: str) -> str:
         )
     if layer.beta:
         raise ValueError('BatchNorm with a beta is not covered at infinite width; use method="sampled".')
+    if layer.noise != "frozen":
+        raise ValueError(
+            'BatchNorm(noise="through") is sampled only; use noise="frozen", or method="sampled".'
+        )
     return NORMALISED
 
 

@@ -18,6 +18,8 @@ import numpy as np
 from ..validation import finite, one_of, whole
 from . import geometry
 
+#: What the noise sees of the batch's statistics (`BatchNorm`).
+NOISES = ("frozen", "through")
 #: Bounds of variances, whose products would leave the range of numbers far beyond; of sides of a kernel.
 LEAST, MOST, MOST_TAPS = 1e-100, 1e100, 1_000
 
@@ -322,11 +324,19 @@ class BatchNorm(Layer):
         Added to the batch variance q.
     gamma, beta : float
         Scale and shift of all channels, as they are set at initialisation.
+    noise : {"frozen", "through"}
+        Whether mean and variance of the batch are constants for the noise, or move with it.
+
+    Raises
+    ------
+    ValueError
+        If a parameter is outside its range.
     """
 
     epsilon: float = 1e-3
     gamma: float = 1.0
     beta: float = 0.0
+    noise: str = NOISES[0]
 
     loc = "norm"
 
@@ -334,6 +344,7 @@ class BatchNorm(Layer):
         finite("BatchNorm: epsilon", self.epsilon, positive=False)
         finite("BatchNorm: gamma", self.gamma, positive=True)
         finite("BatchNorm: beta", self.beta, positive=None)
+        one_of("BatchNorm: noise", self.noise, NOISES)
 
 
 def _profile(given: object) -> tuple[tuple[float, ...], ...]:

@@ -19,6 +19,7 @@ from fastmoments.nets.network import Network, Residual
         (lambda: Conv(weights=Gaussian(bias_variance=-1)), "bias_variance"),
         (lambda: Conv(padding="reflect"), "periodic, zeros, symmetric"),
         (lambda: BatchNorm(float("inf")), "epsilon"),
+        (lambda: BatchNorm(noise="thru"), "BatchNorm: noise must be one of frozen, through, not 'thru'"),
         (lambda: Residual([ReLU()]), "needs a Conv"),
         (lambda: Residual(3), "sequence of layers"),
         (lambda: Residual([Residual([ReLU()])]), "needs a Conv"),

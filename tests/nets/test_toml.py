@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fastmoments.nets.geometry import PADDINGS
-from fastmoments.nets.layers import BatchNorm, Conv, Gaussian, ReLU
+from fastmoments.nets.layers import NOISES, BatchNorm, Conv, Gaussian, ReLU
 from fastmoments.nets.network import Network, Residual
 from fastmoments.nets.toml import load_network, network_from_dict
 
@@ -20,7 +20,11 @@ convs = weighted | st.builds(
     padding=st.sampled_from(PADDINGS),
     dilation=st.integers(1, 3),
 )
-simple = convs | st.just(ReLU()) | st.builds(BatchNorm, epsilon=st.just(0.0) | positive)
+simple = (
+    convs
+    | st.just(ReLU())
+    | st.builds(BatchNorm, epsilon=st.just(0.0) | positive, noise=st.sampled_from(NOISES))
+)
 stacks = st.lists(simple, max_size=3).map(tuple)
 residuals = st.builds(
     lambda before, conv, after, shortcut, scale: Residual((*before, conv, *after), shortcut, scale),

@@ -52,6 +52,10 @@ def kind(network: Network) -> str:
     norms = [layer for layer in network.distinct if isinstance(layer, BatchNorm)]
     if any((norm.gamma, norm.beta) != (1.0, 0.0) for norm in norms):
         raise ValueError('method="finite" covers BatchNorm without gamma and beta; use method="sampled".')
+    if any(norm.noise != "frozen" for norm in norms):
+        raise ValueError(
+            'BatchNorm(noise="through") is sampled only; use noise="frozen", or method="sampled".'
+        )
     if any(conv.channels is not None for conv in convolutions):
         raise ValueError('method="finite" covers layers of one width; use method="sampled" for channels.')
     kinds = {_kind_of_unit(unit) for unit in set(network.units)}

@@ -19,7 +19,8 @@ from ...maps.taps import seen_by_taps
 from ...nets.layers import BatchNorm, Conv, Layer, PiecewiseLinear
 from ...nets.network import Place, Residual
 
-#: Share of the mean square below which a variance is float32 rounding: the channel is constant.
+#: Share of the mean square below which a variance is float32 rounding: the channel is constant; so it is with
+#: what is left of noise.
 ROUNDING = 2.0**-40
 
 # Elements worked on at a time: float64 copies for the sums, and one tap of a convolution.
@@ -142,6 +143,13 @@ def _(layer: BatchNorm, flow: Flow, draw: Draw, inside: Inside) -> None:
     inverse = np.divide(1.0, np.sqrt(square), out=np.zeros_like(square), where=square > 0)
     values[0] -= mean.astype(np.float32)
     values *= inverse.astype(np.float32)
+    if layer.noise == "through":
+        if layer.epsilon == 0.0 and values.shape[1] == 2:
+            raise ValueError(
+                'BatchNorm(noise="through") with epsilon 0 maps any two points to 1 and -1, so that no noise '
+                "is left; use an epsilon above 0, or more images."
+            )
+        _move_statistics(*values, math.exp(2.0 * (flow.log_scale[0] - common)))
     flow.log_scale += log(layer.gamma) - common
     if layer.beta:
         if log(abs(layer.beta)) > flow.log_scale[0]:
@@ -171,6 +179,27 @@ def _(layer: Residual, flow: Flow, draw: Draw, inside: Inside) -> Iterator[tuple
     yield from inside("shortcut", skip)
     flow.log_scale += log(layer.scale)
     flow.add(skip)
+
+
+def _move_statistics(signal: np.ndarray, noise: np.ndarray, unit: float) -> None:
+    """Let the noise of normalised channels move the batch's mean and variance, in place.
+
+    Of y = (z - mean z) / sqrt(var z + epsilon) the derivative along dz is
+    (dz - mean dz - y mean(y dz)) / sqrt(var z + epsilon), for any epsilon.
+
+    Parameters
+    ----------
+    signal, noise : ndarray of float32, shape (points, channels)
+        y, in units of ``sqrt(unit)``, and dz / sqrt(var z + epsilon).
+    unit : float
+    """
+    size = (noise * noise).mean(axis=0, dtype=np.float64)
+    noise -= noise.mean(axis=0, dtype=np.float64).astype(np.float32)
+    along = sum((y * dy).sum(axis=0) for y, dy in zip(blocks(signal), blocks(noise), strict=True)) / len(
+        noise
+    )
+    noise -= signal * (unit * along).astype(np.float32)
+    noise[:, (noise * noise).mean(axis=0, dtype=np.float64) <= ROUNDING * size] = 0.0
 
 
 def _by_weights(

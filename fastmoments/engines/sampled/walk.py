@@ -51,9 +51,9 @@ class SampledRun:
 
     Notes
     -----
-    Batch norm divides the noise by the standard deviation of the signal; the noise neither flows
-    through the statistics nor is centred. A channel that is constant over the points, up to float32
-    rounding, becomes 0 under ``epsilon=0``, signal and noise.
+    Batch norm divides the noise by the standard deviation of the signal; unless ``noise="through"`` is
+    asked for, the noise neither flows through the statistics nor is centred. A channel that is constant
+    over the points, up to float32 rounding, becomes 0 under ``epsilon=0``, signal and noise.
     Source of the setting: Labatie, ICML 2019, with the reference's conventions (see `protocol`).
     """
 

@@ -1,5 +1,7 @@
 """Layers of a random net against explicit loops and covariances."""
 
+import math
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -100,6 +102,85 @@ def test_batch_norm_scales_and_shifts(beta):
     )
     assert_allclose(scaled, 3.0 * noise, rtol=1e-5)
     assert_allclose(shifted, 3.0 * signal + beta, rtol=1e-5, atol=1e-5 * (1.0 + abs(beta)))
+
+
+def linear(flow):
+    """Signal and noise of a flow, in units of one."""
+    return flow.pair.astype(float) * np.exp(flow.log_scale).reshape(2, 1, 1, 1, 1)
+
+
+def along_the_noise(layers, signal, noise, step):
+    """Central difference of the signal behind layers along the noise, weights held; and the noise there."""
+
+    def behind(signal):
+        flow = Flow(np.stack([signal, noise]).astype(np.float32), np.zeros(2))
+        draw = Draw(np.random.default_rng(5), 6, "weights")
+        for layer in layers:
+            forward(layer, flow, draw, None)
+        return linear(flow)
+
+    ahead, back = (behind(signal + way * step * noise)[0] for way in (1.0, -1.0))
+    return (ahead - back) / (2.0 * step), behind(signal)[1]
+
+
+@pytest.mark.parametrize("epsilon", [0.0, 1e-3, 10.0])
+@pytest.mark.parametrize(
+    "behind", [(), (Conv(3, padding="zeros"), BatchNorm(0.2, 0.5, 1.0, "through"), Conv(1))]
+)
+def test_noise_through_the_statistics_is_the_derivative_of_the_signal(epsilon, behind):
+    rng = np.random.default_rng(8)
+    signal, noise = 3.0 * rng.standard_normal((2, 3, 2, 2, 5)) + 1.0
+    norm = BatchNorm(epsilon, gamma=2.0, beta=-0.7, noise="through")
+    wanted, found = along_the_noise((norm, *behind), signal, noise, 3e-3)
+    assert_allclose(found, wanted, atol=3e-4 * np.abs(wanted).max())
+    _, as_constants = along_the_noise((BatchNorm(epsilon, 2.0, -0.7), *behind), signal, noise, 3e-3)
+    assert np.abs(as_constants - wanted).max() > 0.1 * np.abs(wanted).max()
+
+
+@pytest.mark.parametrize("epsilon", [0.0, 1e-3, 10.0])
+def test_noise_through_the_statistics_is_that_of_pytorch(epsilon):
+    torch = pytest.importorskip("torch")
+    rng = np.random.default_rng(9)
+    signal, noise = rng.standard_normal((2, 4, 3, 2, 5))
+    flow = Flow(np.stack([signal, noise]).astype(np.float32), np.zeros(2))
+    forward(BatchNorm(epsilon, 2.0, 0.3, "through"), flow, None, None)
+
+    def norm(values):  # torch's own asks for an epsilon above 0
+        variance, mean = torch.var_mean(values, (0, 2, 3), unbiased=False, keepdim=True)
+        return 2.0 * (values - mean) / torch.sqrt(variance + epsilon) + 0.3
+
+    first = [torch.tensor(part).permute(0, 3, 1, 2) for part in (signal, noise)]
+    both = torch.autograd.functional.jvp(norm, *first)
+    for ours, theirs in zip(linear(flow), both, strict=True):
+        assert_allclose(ours, theirs.permute(0, 2, 3, 1).numpy(), atol=1e-5)
+
+
+@pytest.mark.parametrize("log_scale", [(0.0, 0.0), (300.0, -200.0), (-300.0, 200.0)])
+def test_noise_through_the_statistics_counts_in_the_units_of_the_signal(log_scale):
+    pair = np.random.default_rng(2).standard_normal((2, 3, 2, 2, 5)).astype(np.float32)
+    flow = Flow(pair.copy(), np.array(log_scale))
+    forward(BatchNorm(0.0, noise="through"), flow, None, None)
+    y, dy = flow.points().astype(float)
+    assert_allclose(dy.mean(axis=0), 0.0, atol=1e-6)
+    assert_allclose((y * dy).mean(axis=0), 0.0, atol=1e-6)
+    forward(BatchNorm(1e30 * math.exp(-600.0), noise="through"), flow, None, None)
+    assert np.isfinite(flow.pair).all()
+
+
+def test_two_points_have_no_noise_left_that_could_go_through():
+    """Their signal is 1 and -1 whatever it was before; with an epsilon e a share of e / (1 + e) is left."""
+
+    def behind(epsilon):
+        flow = Flow(np.array([1.0, -1.0], np.float32).reshape(1, 2, 1, 1, 1).repeat(2, 0), np.zeros(2))
+        forward(BatchNorm(epsilon, noise="through"), flow, None, None)
+        return linear(flow)[1].ravel()
+
+    with pytest.raises(ValueError, match="any two points to 1 and -1"):
+        behind(0.0)
+    assert_array_equal(behind(1e-30), 0.0)
+    for epsilon in (1e-3, 1.0, 1e30):
+        left = epsilon * (1.0 + epsilon) ** -1.5
+        assert_allclose(behind(epsilon), [left, -left], rtol=1e-6 / min(epsilon, 1.0))
 
 
 @pytest.mark.parametrize("draw", ["weights", "gram"])
