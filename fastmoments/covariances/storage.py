@@ -2,8 +2,8 @@
 
 A point is a position of an image. The signal's covariance is stored in blocks of image pairs, only
 ``first <= second``, so that a block fits in the cache and a layer visits each block once; the
-noise, drawn once per image, has blocks on the diagonal only. Both stand beside the logarithm of a
-common scale, so that no depth overflows.
+noise, drawn once per image, has blocks on the diagonal only, unless it moves the statistics of batches.
+Both stand beside the logarithm of a common scale, so that no depth overflows.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from functools import lru_cache
 
 import numpy as np
 from numpy.typing import DTypeLike
+from scipy.linalg import block_diag
 
 #: Precisions of the stored signal covariance, the default first.
 DTYPES = ("float64", "float32")
@@ -42,6 +43,23 @@ def tile_size(points: int) -> int:
     """Largest divisor of `points` that is at most `MAX_TILE`; `points` itself when that is tiny."""
     divisors = [size for size in range(1, min(points, MAX_TILE) + 1) if points % size == 0]
     return divisors[-1] if divisors[-1] >= 16 else points
+
+
+def assembled(blocks: np.ndarray, images: int) -> np.ndarray:
+    """The full symmetric matrix of stored blocks, in double precision."""
+    size = blocks.shape[1]
+    full = np.empty((images, size, images, size))
+    for block, i, j in zip(blocks, *pairs(images), strict=True):
+        full[i, :, j] = block
+        full[j, :, i] = block.T
+    return full.reshape(images * size, images * size)
+
+
+def cut(full: np.ndarray, images: int) -> np.ndarray:
+    """The stored blocks of a full symmetric matrix, the inverse of `assembled`."""
+    size = len(full) // images
+    parts = full.reshape(images, size, images, size).swapaxes(1, 2)
+    return np.ascontiguousarray(parts[pairs(images)])
 
 
 def gather_row_sums(sums: np.ndarray, images: int) -> np.ndarray:
@@ -147,14 +165,11 @@ class Covariance:
 
     def dense(self) -> np.ndarray:
         """The full matrix, scale included, shape (points, points)."""
-        size = self.blocks.shape[1]
-        full = np.empty((self.points, self.points))
-        for p, (i, j) in enumerate(zip(*pairs(self.grid[0]), strict=True)):
-            rows, columns = slice(i * size, (i + 1) * size), slice(j * size, (j + 1) * size)
-            full[rows, columns] = self.blocks[p]
-            if i != j:
-                full[columns, rows] = self.blocks[p].T
-        return full * np.exp(self.log_scale)
+        return self.matrix() * np.exp(self.log_scale)
+
+    def matrix(self) -> np.ndarray:
+        """The full matrix in the scale of the blocks, shape (points, points)."""
+        return assembled(self.blocks, self.grid[0])
 
     def centred_product(self, vectors: np.ndarray) -> np.ndarray:
         """HKH times `vectors`, shape (points, k), in the scale of the blocks."""
@@ -185,11 +200,14 @@ class Covariance:
 class NoiseCovariance:
     """Noise covariance within each image, ``exp(log_scale)`` times `blocks`.
 
+    Or of all images together, once they have something in common: of one image then, as it were.
+
     Attributes
     ----------
     blocks : float64, shape (images, positions, positions)
-        Or (1, positions, positions) while all images still share it.
+        Or (1, positions, positions) while all images still share it; (1, points, points) of all together.
     images : int
+        1 of all together.
     grid : (height, width)
     log_scale : float
     """
@@ -218,8 +236,19 @@ class NoiseCovariance:
         repeats = self.images / self.blocks.shape[0]
         return self.mean_variance() * self.points - repeats * float(self.blocks.sum()) / self.points
 
+    @property
+    def joint(self) -> bool:
+        """Whether it is that of several images together."""
+        return self.blocks.shape[1] != self.grid[0] * self.grid[1]
+
+    def join(self) -> None:
+        """Put all images into one block."""
+        if self.images > 1:
+            self.separate()
+            self.blocks, self.images = block_diag(*self.blocks)[None], 1
+
     def separate(self) -> None:
-        """Give every image a block of its own."""
+        """Give every image a block of its own, if they are not together."""
         if self.blocks.shape[0] != self.images:
             self.blocks = np.repeat(self.blocks, self.images, axis=0)
 

@@ -29,7 +29,7 @@ def settle(
     """
     signal.diagonal = activation.second_moment * signal.diagonal
     signal.row_sums = gather_row_sums(after, signal.grid[0])
-    if noise.grid == (1, 1):
+    if noise.grid == (1, 1) and not noise.joint:
         noise.log_scale += log(activation.second_moment)  # r = 1
     # E |z|^2 = 2 / pi; of the rectifier E |phi|^2 / E phi^2 = 1 / pi.
     spread = math.pi * (0.5 * activation.second_moment / activation.absolute_moment**2)
@@ -40,7 +40,8 @@ def settle(
 def mask_target(signal: Covariance, noise: NoiseCovariance, activation: PiecewiseLinear) -> np.ndarray:
     """Noise blocks for a kernel to mask: none when every image has one position, whose r is 1.
 
-    The rectifier's derivative at 0 is 0, so a point without signal loses its noise.
+    Noise of several images together is masked here, by the signal as it stands. The rectifier's derivative
+    at 0 is 0, so a point without signal loses its noise.
 
     Raises
     ------
@@ -48,11 +49,14 @@ def mask_target(signal: Covariance, noise: NoiseCovariance, activation: Piecewis
         If a point has no signal and the derivative there is not 0.
     """
     dead = signal.diagonal == 0.0
-    if dead.any() and activation.slopes[1] != 0.0:
-        raise ValueError(
-            f"{type(activation).__name__} of a point without signal has no derivative; use ReLU, or images "
-            "and paddings that leave no point at 0."
-        )
+    check_dead(dead, activation)
+    if noise.joint:
+        _, inverses = roots_and_inverses(signal.diagonal, np.dtype(np.float64))
+        r = np.clip(signal.matrix() * np.outer(inverses, inverses), -1.0, 1.0)
+        np.fill_diagonal(r, 1.0)
+        noise.blocks *= activation.bend * passed_derivative(r) + activation.passed
+        noise.blocks *= ~(dead[:, None] | dead)
+        return np.empty((0, 0, 0))
     if noise.grid == (1, 1):
         if dead.any():
             noise.separate()
@@ -63,6 +67,20 @@ def mask_target(signal: Covariance, noise: NoiseCovariance, activation: Piecewis
     if dead.any():
         noise.blocks *= ~(dead[:, :, None] | dead[:, None, :])
     return noise.blocks
+
+
+def check_dead(dead: np.ndarray, activation: PiecewiseLinear) -> None:
+    """Refuse points without signal where the derivative at 0 is not 0."""
+    if dead.any() and activation.slopes[1] != 0.0:
+        raise ValueError(
+            f"{type(activation).__name__} of a point without signal has no derivative; use ReLU, or images "
+            "and paddings that leave no point at 0."
+        )
+
+
+def passed_derivative(r: np.ndarray) -> np.ndarray:
+    """E relu'(u) relu'(v) of two Gaussians of correlation r: k0 of the arc-cosine kernels."""
+    return (math.pi - np.arccos(r)) / (2.0 * math.pi)
 
 
 def activate(

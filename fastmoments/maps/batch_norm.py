@@ -16,6 +16,7 @@ from ..covariances.storage import Covariance, NoiseCovariance, pairs
 from ..nets.layers import PiecewiseLinear
 from .activation import coefficients, mask_target, settle
 from .marginals import Marginals, roots_and_inverses
+from .moving_statistics import move_statistics
 from .overlap import Overlap
 from .quadrature import BatchNormWeight, Damping
 
@@ -153,6 +154,8 @@ class Normalised:
     inverse_square : float
         E (q + eps)^-2 / (E (q + eps)^-1)^2: one and the relative variance over channels of the factor on the
         noise.
+    between : NoiseCovariance or None
+        Behind the batch norm, before the activation, where the noise moves the statistics.
     """
 
     station: Marginals
@@ -161,6 +164,7 @@ class Normalised:
     vectors: np.ndarray
     error: float
     inverse_square: float
+    between: NoiseCovariance | None = None
 
 
 def normalise(
@@ -175,14 +179,15 @@ def normalise(
     overlap: Overlap | None = None,
     samples: float = math.inf,
     gamma: float = 1.0,
+    moving: bool = False,
 ) -> Normalised:
     """Batch norm of a Gaussian signal at a finite batch, and the activation behind it, in place.
 
     The batch norm is exact but for the quadrature (`TOLERANCE`) and, above `DENSE_POINTS` points,
     the bulk of the spectrum, whose relative error per layer is of the order of 1e-4 in K; see
-    `quadrature` for the formula. The noise is divided by the standard deviation and does not flow
-    through it. What it has in common with the signal is taken into account in its mean variance (see
-    `overlap`).
+    `quadrature` for the formula. The noise is divided by the standard deviation; it does not flow
+    through it, unless `moving`. What it has in common with the signal is taken into account in its
+    mean variance (see `overlap`).
 
     Parameters
     ----------
@@ -201,14 +206,16 @@ def normalise(
         Of how many samples S is the covariance (`quadrature`), at finite width; `signal` is its mean.
     gamma : float
         Scale of what is normalised; being homogeneous, the activation passes it on.
+    moving : bool
+        Whether the noise moves the batch's mean and variance (`moving_statistics`); takes every eigenpair.
 
     Raises
     ------
     ValueError
         If epsilon is 0 and the batch has a rank below 3: the noise variance is infinite then.
     """
-    spectral = spectrum(signal, start, rank)
     points = signal.points
+    spectral = spectrum(signal, start, points if moving else rank)
     trace = float(np.dot(*spectral.weighted_values))
     if trace <= 0.0:
         raise ValueError(
@@ -236,17 +243,27 @@ def normalise(
 
     if overlap is not None:
         noise.log_scale += log(_unshared(signal, noise, spectral, weight, overlap))
-    noise.log_scale += log(inverse_variance) - signal.log_scale
-    noise.log_scale += log_square
+    between: NoiseCovariance | None = None
+    if moving:
+        noise.log_scale += log_square - signal.log_scale
+        pairs_of_signal = spectral.values, spectral.vectors
+        between, rounded = move_statistics(noise, *pairs_of_signal, weight, activation, tolerance)
+        error = max(error, rounded)
+    else:
+        noise.log_scale += log(inverse_variance) - signal.log_scale
+        noise.log_scale += log_square
     for name, power in (("log_nu1_abs_signal", 0.5), ("log_mu4_signal", 2.0)):
         if name in known:
             known[name] += power * log_square
-    log_noise = noise.log_scale + log(noise.mean_variance())
+    here = between or noise
+    log_noise = here.log_scale + log(here.mean_variance())
     station = Marginals(log(level) + log_square, diagonal / level, np.zeros(points), log_noise, known)
 
     # The weights bring the mean variance to 1; the nodes of the noise follow those of the signal.
     nodes, weights, mask_nodes = rule.nodes, rule.weights / level, 0
-    mask = mask_target(signal, noise, activation) if activation is not None else np.empty((0, 0, 0))
+    mask = np.empty((0, 0, 0))
+    if activation is not None and not moving:
+        mask = mask_target(signal, noise, activation)
     if mask.size:
         masks = weight.rule(0.0, 0.0, tolerance)
         mask_nodes = masks.nodes.size
@@ -265,7 +282,7 @@ def normalise(
             now["log_nu1_abs_signal"] = known["log_nu1_abs_signal"] + log(activation.absolute_moment)
     rank_behind = level * points / float(leading.max())
     inverse_square = weight.integral(1.0) / inverse_variance**2
-    return Normalised(station, dict(now), rank_behind, spectral.block, error, inverse_square)
+    return Normalised(station, dict(now), rank_behind, spectral.block, error, inverse_square, between)
 
 
 def _weight(spectral: Spectrum, points: int, epsilon: float, samples: float) -> BatchNormWeight:

@@ -13,7 +13,15 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from ..covariances.scales import log
-from ..covariances.storage import Covariance, NoiseCovariance, gather_row_sums, pairs, tile_size
+from ..covariances.storage import (
+    Covariance,
+    NoiseCovariance,
+    assembled,
+    cut,
+    gather_row_sums,
+    pairs,
+    tile_size,
+)
 from ..nets.layers import Conv, PiecewiseLinear
 from .activation import coefficients, mask_target, scaled_and_activated, settle
 from .marginals import Marginals, roots_and_inverses
@@ -101,17 +109,19 @@ def _off_the_image(conv: Conv, grid: tuple[int, int]) -> str:
 
 def _convolve_noise(noise: NoiseCovariance, conv: Conv, method: str) -> None:
     """Convolution of the noise, in place, with its mean variance brought to 1."""
-    count = noise.blocks.shape[0]
+    count = noise.points // math.prod(noise.grid) if noise.joint else noise.blocks.shape[0]
     diagonal = np.einsum("npp->np", noise.blocks).ravel()
     grid = (count, *noise.grid)
     level = conv.weights.gain * float(np.mean(convolve_diagonal(diagonal, grid, conv)))
     if level == 0.0:
         raise ValueError(_off_the_image(conv, noise.grid))
-    index = np.arange(count)
+    first, second = pairs(count) if noise.joint else (np.arange(count), np.arange(count))
+    source = cut(noise.blocks[0], count) if noise.joint else noise.blocks
     blocks, _ = _convolve_blocks(
-        noise.blocks, index, index, grid, conv, 1.0 / level, 0.0, method, tally=False
+        source, first, second, grid, conv, 1.0 / level, 0.0, method, tally=False
     )  # fmt: skip
-    noise.blocks, noise.log_scale = blocks, noise.log_scale + log(level)
+    noise.blocks = assembled(blocks, count)[None] if noise.joint else blocks
+    noise.log_scale += log(level)
     noise.grid = conv.output_grid(noise.grid)
 
 
@@ -256,7 +266,6 @@ def convolve(
 def _retile(signal: Covariance) -> None:
     """Regroup points once every image has come down to one position."""
     size = tile_size(signal.points)
-    full = (signal.dense() * math.exp(-signal.log_scale)).astype(signal.blocks.dtype)
+    full = signal.matrix().astype(signal.blocks.dtype)
     signal.grid = (signal.points // size, size, 1)
-    cut = full.reshape(signal.grid[0], size, signal.grid[0], size).swapaxes(1, 2)
-    signal.blocks = np.ascontiguousarray(cut[pairs(signal.grid[0])])
+    signal.blocks = cut(full, signal.grid[0])

@@ -45,10 +45,6 @@ def _(layer: BatchNorm, law: str) -> str:
         )
     if layer.beta:
         raise ValueError('BatchNorm with a beta is not covered at infinite width; use method="sampled".')
-    if layer.noise != "frozen":
-        raise ValueError(
-            'BatchNorm(noise="through") is sampled only; use noise="frozen", or method="sampled".'
-        )
     return NORMALISED
 
 
@@ -105,6 +101,11 @@ def check(network: Network) -> None:
                 f"{type(layer).__name__} with slopes {layer.slopes} keeps signal and noise correlated, which "
                 'is not covered in nets with BatchNorm; use a smaller negative slope, or method="sampled".'
             )
+    if len({layer.noise for layer in network.distinct if isinstance(layer, BatchNorm)}) > 1:
+        raise ValueError(
+            'A net with BatchNorm of noise="frozen" and of "through" is not covered at infinite width; use '
+            'one of them for all, or method="sampled".'
+        )
     law = between_units(law_after_stack(network.stem, DATA))
     for unit in network.units:
         law = between_units(law_after_stack(unit, law))

@@ -136,7 +136,7 @@ class BatchNormWeight:
         t = 2.0 / self.points * self._s
         return (weight / weight.sum()) @ (t[:, None] / (1.0 + np.outer(t, values)))
 
-    def rule(self, power: float, decay: float, tolerance: float) -> Rule:
+    def rule(self, power: float, decay: float, tolerance: float, quadratic: bool = False) -> Rule:
         """Gauss rule for ``s^power w(s) f(s)`` with as few nodes as the tolerance allows.
 
         Parameters
@@ -146,6 +146,8 @@ class BatchNormWeight:
             f falls like s^(-decay) for large s.
         tolerance : float
             Bound on `Rule.error`, unless it would take more than `MAX_NODES` nodes.
+        quadratic : bool
+            Whether f holds squares of s times damped eigenvalues; the rule is tested on these then.
         """
         rest = 1.0 / (1.0 + self._c * self._s)
         log_mass = self._log_weight + (1.0 + power) * np.log(self._s) + decay * np.log(rest)
@@ -153,7 +155,8 @@ class BatchNormWeight:
         keep = mass > 1e-300
         mass, x, rest = mass[keep], (self._c * self._s * rest)[keep], rest[keep]
         # Tested on the damped eigenvalues, brought to the decay that is asked for.
-        exact = mass @ (self._damped[keep] / rest[:, None])
+        exact = self._damped[keep] / rest[:, None]
+        exact = mass @ (self._squares(exact, x) if quadratic else exact)
         for diagonal, below in _jacobi_matrices(x, mass):
             # As scipy.linalg.eigh_tridiagonal, whose checks take ten times as long as these small matrices.
             at_x, vectors, _ = dstev(diagonal, below) if below.size else (diagonal, np.ones((1, 1)), 0)
@@ -163,12 +166,20 @@ class BatchNormWeight:
             kappa = self.shrinkage(nodes)
             damped = np.outer(kappa * nodes, 2.0 / self.points * self.eigenvalues)
             damped = self._share * kappa[:, None] / (1.0 + damped)
-            error = float(np.abs((weights / (1.0 - at_x)) @ damped - exact).sum() / exact.sum())
+            if quadratic:
+                found = weights @ self._squares(damped / (1.0 - at_x)[:, None], at_x)
+            else:
+                found = (weights / (1.0 - at_x)) @ damped
+            error = float(np.abs(found - exact).sum() / exact.sum())
             if error <= tolerance:
                 break
         weights = weights / (1.0 - at_x) ** decay
         used = weights > 0.0  # a node between two values of the grid may have none
         return Rule(nodes[used], weights[used], error)
+
+    def _squares(self, tested: np.ndarray, x: np.ndarray) -> np.ndarray:
+        """Squares of s times damped eigenvalues, up to factors, from the damped ones over 1 - x."""
+        return self._share * (x[:, None] * tested / np.where(self._share > 0.0, self._share, 1.0)) ** 2
 
 
 def _jacobi_matrices(x: np.ndarray, mass: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:

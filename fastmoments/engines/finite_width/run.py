@@ -54,7 +54,7 @@ def kind(network: Network) -> str:
         raise ValueError('method="finite" covers BatchNorm without gamma and beta; use method="sampled".')
     if any(norm.noise != "frozen" for norm in norms):
         raise ValueError(
-            'BatchNorm(noise="through") is sampled only; use noise="frozen", or method="sampled".'
+            'method="finite" covers BatchNorm(noise="frozen"); use it, or method="infinite" or "sampled".'
         )
     if any(conv.channels is not None for conv in convolutions):
         raise ValueError('method="finite" covers layers of one width; use method="sampled" for channels.')

@@ -20,6 +20,8 @@ from ..protocol import PROCESS, Plan, Shape
 CONVOLUTION, TAP, RECTIFY, NORMALISE, COPY, MERGE, RANK = 1.3, 0.35, 1.3, 16.0, 1.0, 1.5, 2.5
 SPEED_UP = 0.85  # exponent of the number of threads
 LAYER_SECONDS = 1e-3  # what a layer takes however small it is
+# Noise that moves statistics: matrices of all points that stand at once, and time of a layer by points cubed.
+MOVING, SECONDS_PER_PRODUCT = 14, 5e-9
 # Values of a point beside the covariance: of a Lanczos recursion, of the eigenvectors in a batch norm.
 LANCZOS, EIGENVECTORS = 96, 8 * 72
 
@@ -34,6 +36,8 @@ class Account:
     held: int = 0  # stored bytes of a shortcut
     peak: int = 0
     noise: int = 0  # values of the noise's blocks once the images' masks tell them apart
+    joint: int = 0  # points whose noise moves the statistics of a batch norm, the most at one
+    products: float = 0.0  # their cubes, over layers
     copies: float = 0.0  # bytes times copies
     layers: int = 0
 
@@ -58,6 +62,10 @@ class Account:
             self.peak = max(self.peak, self.stored + fresh + self.held)
             if isinstance(layer, Activation):
                 self.noise = max(self.noise, self.images * (self.grid[0] * self.grid[1]) ** 2)
+            if isinstance(layer, BatchNorm) and layer.noise == "through":
+                points = self.images * self.grid[0] * self.grid[1]
+                self.joint = max(self.joint, points)
+                self.products += float(points) ** 3
             self.copies += copies(layer) * self.stored
             self.layers += 1
 
@@ -113,6 +121,7 @@ def memory(network: Network, shape: Shape, dtype: str) -> int:
     found = account(network, shape, dtype)
     points = images * math.prod(output_grid(network.stem, (height, width)))
     beside = 3 * found.noise + LANCZOS * points + 4 * images * height * width * channels
+    beside += MOVING * found.joint**2
     if network.has(BatchNorm):
         beside += EIGENVECTORS * points
     return int(found.peak + 8 * beside + PROCESS)
@@ -122,7 +131,8 @@ def seconds(network: Network, shape: Shape, plan: Plan, dtype: str, threads: int
     """Time of a walk at infinite width, compilation apart; right to about a factor of two."""
     found = account(network, shape, dtype)
     ranks = RANK * len(plan.reff_locs) * len(plan.depths) * found.stored
-    return (found.copies + ranks) * _seconds_per_byte() / threads**SPEED_UP + found.layers * LAYER_SECONDS
+    beside = found.layers * LAYER_SECONDS + found.products * SECONDS_PER_PRODUCT
+    return (found.copies + ranks) * _seconds_per_byte() / threads**SPEED_UP + beside
 
 
 def _seconds_per_byte() -> float:

@@ -9,6 +9,7 @@ from typing import NamedTuple, Protocol
 import numpy as np
 
 from ...covariances.scales import log
+from ...covariances.storage import NoiseCovariance
 from ...maps import batch_norm
 from ...maps.activation import activate
 from ...maps.convolution import convolve, first_convolution
@@ -44,7 +45,7 @@ class Walk(Protocol):
     ) -> Station:
         """Record moments as a station."""
 
-    def noise_rank(self, state: State, loc: str | None) -> float:
+    def noise_rank(self, noise: NoiseCovariance, loc: str | None) -> float:
         """Effective rank of the noise."""
 
     def resolved(self, log_nu2: float, log_mu2: float) -> None:
@@ -129,7 +130,7 @@ def _(
 @carry.register(Conv)
 def _(layer: Conv, walk: Walk, state: State, at: At, follows: At | None) -> Generator[Station, None, bool]:
     place, images = walk.wanted.place(at.path), state.images
-    fused = images is None and not (place is not None and walk.wanted.ranked(place))
+    fused = images is None and not state.noise.joint and not (place is not None and walk.wanted.ranked(place))
     activation = _activation(follows) if fused else None
     state.law = law_after(layer, state.law)
     walk.corrections.before_convolution(state)
@@ -157,7 +158,7 @@ def _(
     place, activation = walk.wanted.place(at.path), _activation(follows)
     noise_rank: float | None = None
     if place is not None and walk.wanted.ranked(place):
-        noise_rank = walk.noise_rank(state, place.loc)
+        noise_rank = walk.noise_rank(state.noise, place.loc)
     before = state.marginals().moments()
     walk.resolved(before["log_nu2_signal"], before["log_mu2_signal"])
     samples = walk.corrections.before_batch_norm(state, layer, at.key)
@@ -165,6 +166,7 @@ def _(
         state.covariance, state.noise, layer.epsilon, activation,
         start=walk.vectors(at.key, state.covariance.points), rank=walk.rank, detail=walk.wanted.here,
         overlap=state.overlap, samples=samples, gamma=layer.gamma,
+        moving=layer.noise == "through",
     )  # fmt: skip
     state.law = law_after(layer, state.law)
     state.known, state.overlap = done.known, None
@@ -175,6 +177,8 @@ def _(
     done.station.log_noise += kept
     if place is not None:
         if noise_rank is not None:
+            if done.between is not None:
+                noise_rank = walk.noise_rank(done.between, place.loc)
             ranks = {"reff_signal": done.rank, "reff_noise": noise_rank}
             done.station.known = {**done.station.known, **ranks}
         yield walk.record(state, place, done.station.moments())

@@ -19,11 +19,13 @@ from ...covariances.storage import NoiseCovariance
 from ...kernels.ahead import compile_ahead
 from ...kernels.threads import workers
 from ...maps.laws import between_units, check, law_after
+from ...maps.moving_statistics import MOST_POINTS
 from ...maps.overlap import Overlap
 from ...nets.layers import Activation, BatchNorm
 from ...nets.network import Network, Place, Residual, unrolled
 from ..protocol import Checkpoints, Station, Wanted, input_log_variances, log_chi
 from .corrections import Corrections
+from .costs import account
 from .layers import At, carry
 from .state import State
 
@@ -69,6 +71,13 @@ class InfiniteWidthWalk:
             raise ValueError(
                 "dtype float32 needs a BatchNorm in every unit: without, correlations tend to 1, and single "
                 "precision loses what is left of the signal; use float64."
+            )
+        joint = account(network, images.shape, dtype).joint
+        if joint > MOST_POINTS:
+            raise ValueError(
+                f'BatchNorm(noise="through") is covered at infinite width for at most {MOST_POINTS} points '
+                f"(images times positions), not {joint:,}: give fewer or smaller images, or use "
+                'method="sampled".'
             )
         self.network = network
         self.images = images
@@ -194,7 +203,7 @@ class InfiniteWidthWalk:
             signal = state.covariance
             value = self._leading(signal.centred_product, signal.points, f"signal at {place.loc}")
             moments["reff_signal"] = float(np.divide(signal.centred_diagonal.sum(), value))
-            moments["reff_noise"] = self.noise_rank(state, place.loc)
+            moments["reff_noise"] = self.noise_rank(state.noise, place.loc)
         found = self.record(state, place, moments)
         self.corrections.after_station(state, place.loc, found.moments, ranked)
         return found
@@ -228,9 +237,8 @@ class InfiniteWidthWalk:
             place, moments, error=self.error, grid=state.noise.grid, law=law or state.law
         )
 
-    def noise_rank(self, state: State, loc: str | None) -> float:
+    def noise_rank(self, noise: NoiseCovariance, loc: str | None) -> float:
         """Effective rank of the noise."""
-        noise = state.noise
         value = self._leading(noise.centred_product, noise.points, f"noise at {loc}")
         return float(np.divide(noise.centred_trace(), value))
 
