@@ -25,10 +25,11 @@ def merge(signal: Covariance, noise: NoiseCovariance, skip: Covariance, skip_noi
     from ..kernels import blocks as kernels
     from ..kernels.threads import Call, spread_all
 
-    for one in (noise, skip_noise):
-        one.separate()
-        if noise.joint or skip_noise.joint:
-            one.join()
+    if noise.joint or skip_noise.joint:
+        noise.join()
+        skip_noise.join()
+    noise.separate()
+    skip_noise.separate()
     calls: list[Call] = []
     for one, other in ((signal, skip), (noise, skip_noise)):
         top = max(one.log_scale, other.log_scale)

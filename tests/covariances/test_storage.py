@@ -3,9 +3,10 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.linalg import block_diag
 from states import seeds, sizes, state
 
-from fastmoments.covariances.storage import Covariance, NoiseCovariance, tile_size
+from fastmoments.covariances.storage import Covariance, NoiseCovariance, assembled, cut, tile_size
 
 
 @given(seeds, sizes)
@@ -43,6 +44,33 @@ def test_noise_shared_by_all_images_is_that_of_each():
     assert shared.points == apart.points == 12
     assert shared.mean_variance() == apart.mean_variance() == 1.0
     assert shared.centred_trace() == pytest.approx(apart.centred_trace())
+
+
+@given(seeds, sizes)
+def test_noise_of_all_images_together_is_that_of_each(seed, size):
+    _, apart, _, blocks = state(seed, size)
+    joint = apart.copy()
+    joint.join()
+    assert joint.joint == (size[0] > 1) and not apart.joint
+    assert (joint.points, joint.images, joint.grid) == (apart.points, 1, apart.grid)
+    np.testing.assert_array_equal(joint.blocks[0], block_diag(*blocks))
+    assert joint.mean_variance() == pytest.approx(apart.mean_variance())
+    assert joint.centred_trace() == pytest.approx(apart.centred_trace())
+    vectors = np.random.default_rng(seed).standard_normal((apart.points, 2))
+    np.testing.assert_allclose(joint.centred_product(vectors), apart.centred_product(vectors), atol=1e-11)
+    for _ in range(2):  # it stays as it is
+        joint.join()
+        joint.separate()
+        assert joint.blocks.shape == (1, joint.points, joint.points)
+
+
+@given(seeds, st.integers(1, 4), st.integers(1, 5))
+def test_a_matrix_is_put_together_again_from_its_blocks(seed, images, size):
+    full = np.random.default_rng(seed).standard_normal((images * size,) * 2)
+    full = full + full.T
+    blocks = cut(full, images)
+    assert blocks.shape == (images * (images + 1) // 2, size, size)
+    np.testing.assert_array_equal(assembled(blocks, images), full)
 
 
 @given(st.integers(1, 3000))

@@ -1,6 +1,6 @@
 """Every layer in every engine: computed, or refused in one sentence; and what a layer is made of."""
 
-from dataclasses import dataclass, is_dataclass
+from dataclasses import dataclass, is_dataclass, replace
 
 import numpy as np
 import pytest
@@ -45,6 +45,38 @@ def test_computed_or_refused(kind, engine, before):
         return
     assert np.isfinite(scan["log_chi"]).all()
     assert all(np.isfinite(station.snr_db) for station in scan.stations)
+
+
+def with_noise(network, noise):
+    """The same net, its batch norms of this noise."""
+
+    def changed(layer):
+        if layer.stacks:
+            inside = {stack: tuple(map(changed, getattr(layer, stack))) for stack in layer.stacks}
+            return replace(layer, **inside)
+        return replace(layer, noise=noise) if isinstance(layer, fm.BatchNorm) else layer
+
+    return Network(tuple(map(changed, network.layers)), network.stem)
+
+
+@pytest.mark.parametrize("family", [fm.bn_ff, fm.bn_res])
+@pytest.mark.parametrize("size", [1, 3])
+def test_noise_through_the_statistics_is_computed_or_refused_and_never_taken_for_frozen(family, size):
+    """Chi is smaller, since what moves mean and variance of the batch is projected off."""
+    net = with_noise(family(3, size), "through")
+    found = []
+    for engine in (fm.InfiniteWidth(), fm.Sampled(256, 20)):
+        chi, frozen = (
+            fm.scan(with_noise(net, noise), IMAGES, engine)["chi"][-1] for noise in ("through", "frozen")
+        )
+        assert chi < 0.99 * frozen
+        found.append(chi / frozen)
+    assert found[0] == pytest.approx(found[1], abs=0.02)
+    with pytest.raises(ValueError, match="finite") as problem:
+        fm.scan(net, IMAGES, fm.FiniteWidth(64))
+    assert sentence(problem.value)
+    with pytest.raises(ValueError, match="finite"):
+        fm.verify(net, IMAGES, method="finite")
 
 
 @pytest.mark.parametrize("kind", Layer.TYPES)

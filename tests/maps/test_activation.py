@@ -158,3 +158,32 @@ def test_a_point_without_signal_has_no_derivative_but_of_a_relu():
     noise = NoiseCovariance(np.repeat(np.eye(3)[None], 2, 0), 2, (3, 1))
     with pytest.raises(ValueError, match="LeakyReLU of a point without signal has no derivative"):
         activate(signal, noise, LeakyReLU())
+
+
+@pytest.mark.parametrize("size", [(3, 2, 2), (5, 1, 1)])
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+def test_noise_of_all_images_together_is_masked_between_images_too(size, activation):
+    signal, noise, full, _ = state(2, size)
+    full = naive.flat(full)
+    noise.join()
+    noise.blocks = np.random.default_rng(0).standard_normal(noise.blocks.shape)
+    wanted = noise.blocks[0] * naive.mask_of(full, activation.slopes)
+    before = signal.log_scale
+    activate(signal, noise, activation)
+    np.testing.assert_allclose(in_full(noise)[0], wanted, rtol=0, atol=1e-7 * np.abs(wanted).max())
+    assert (noise.log_scale, signal.log_scale) == (0.0, before)
+
+
+def test_noise_of_all_images_together_is_lost_where_there_is_no_signal():
+    features = np.random.default_rng(0).standard_normal((4, 1, 1, 3)) * [
+        [[[1.0]]],
+        [[[1.0]]],
+        [[[0.0]]],
+        [[[1.0]]],
+    ]
+    signal, noise = Covariance.from_features(features, 1.0), NoiseCovariance.white(4, 1, 1)
+    noise.join()
+    noise.blocks = np.ones((1, 4, 4))
+    activate(signal, noise, ReLU())
+    assert not noise.blocks[0, 2].any() and not noise.blocks[0, :, 2].any()
+    assert np.count_nonzero(noise.blocks) == 9

@@ -97,3 +97,20 @@ def test_first_convolution_is_that_of_the_images_covariance(seed, size, conv):
     unbiased = replace(conv, weights=replace(conv.weights, bias_variance=0.0))
     white = np.eye(size[1] * size[2]).reshape(1, *size[1:], 1, *size[1:])
     np.testing.assert_allclose(in_full(noise)[0], naive.flat(naive.convolve(white, unbiased)), atol=1e-12)
+
+
+@given(seeds, st.sampled_from([(2, 4, 4), (3, 3, 2), (2, 1, 1)]), convs)
+@settings(max_examples=40, deadline=None)
+def test_noise_of_all_images_together_is_convolved_as_a_signal_is(seed, size, conv):
+    """Its covariance with random entries between images as well."""
+    conv = replace(conv, weights=replace(conv.weights, bias_variance=0.0))
+    signal, noise, full, _ = state(seed, size)
+    noise.join()
+    noise.blocks = naive.flat(full)[None].copy()
+    try:
+        convolve(signal, noise, conv, None)
+    except ValueError:
+        return  # no tap meets the image
+    found = noise.blocks[0] * math.exp(noise.log_scale)
+    np.testing.assert_allclose(found, signal.dense(), rtol=0, atol=1e-13 * np.abs(found).max())
+    assert noise.grid == conv.output_grid(size[1:]) and noise.points == signal.points

@@ -86,6 +86,13 @@ def test_a_beta_is_refused():
         laws.check(Network([CONV, BatchNorm(beta=0.1), RELU]))
 
 
+def test_noise_moves_the_statistics_of_every_batch_norm_or_of_none():
+    through = BatchNorm(noise="through")
+    laws.check(Network([CONV, through, RELU] * 2))
+    with pytest.raises(ValueError, match='noise="frozen" and of "through" is not covered'):
+        laws.check(Network([CONV, through, RELU, Residual([NORM, RELU, CONV])]))
+
+
 def test_what_is_nearly_linear_is_refused_beside_batch_norm():
     leaky = LeakyReLU(0.4)
     laws.check(Network([CONV, leaky]))

@@ -5,6 +5,7 @@ import naive
 import numpy as np
 import pytest
 from hypothesis import given
+from scipy.linalg import block_diag
 from states import assert_consistent, in_full, seeds, sizes, state
 
 from fastmoments.covariances.storage import NoiseCovariance
@@ -44,6 +45,16 @@ def test_a_branch_of_nothing_leaves_the_shortcut():
     merge(signal, noise, skip, skip_noise)
     np.testing.assert_allclose(signal.dense(), naive.flat(full), rtol=1e-14, atol=1e-14)
     np.testing.assert_allclose(in_full(noise), blocks, rtol=1e-14)
+
+
+@pytest.mark.parametrize("which", [(0,), (1,), (0, 1)])
+def test_noise_of_all_images_together_is_added_to_that_of_each(which):
+    signal, noise, _, blocks = state(0, (2, 3, 2))
+    skip, skip_noise, _, other = state(1, (2, 3, 2))
+    for index in which:
+        (noise, skip_noise)[index].join()
+    merge(signal, noise, skip, skip_noise)
+    np.testing.assert_allclose(in_full(noise), [block_diag(*(blocks + other))], rtol=1e-14)
 
 
 def test_noise_that_images_share_is_added_to_that_of_each():

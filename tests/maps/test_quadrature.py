@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.special import erfcx
 
-from fastmoments.maps.quadrature import MAX_NODES, BatchNormWeight
+from fastmoments.maps.quadrature import GRID_STEP, MAX_NODES, BatchNormWeight
 
 spectra = st.lists(st.floats(1e-3, 1e3), min_size=3, max_size=30).map(np.array)
 epsilons = st.sampled_from([0.0, 1e-6, 1e-3, 1.0, 1e3])
@@ -60,3 +60,19 @@ def test_a_large_batch_has_the_variance_of_its_mean():
 def test_the_error_is_as_small_as_asked_or_said_to_be_larger(values, epsilon, tolerance):
     rule = weight(values, epsilon).rule(0.0, 1.0, tolerance)
     assert rule.error <= tolerance or rule.nodes.size == MAX_NODES
+
+
+@given(spectra, epsilons)
+def test_a_quadratic_rule_knows_squares_of_s_times_damped_eigenvalues(values, epsilon):
+    """Against the fine grid. Of a single eigenvalue the damped ones alone would be content with one node."""
+    for these in (values, values[:1]):
+        one = weight(these, epsilon or 1e-9, 50)
+        rule = one.rule(0.0, 0.0, 1e-8, quadratic=True)
+        grid = np.exp(one._log_weight) * one._s * GRID_STEP
+        found, exact = (
+            share @ (s[:, None] * these / (1.0 + np.outer(2.0 / 50 * s, these))) ** 2
+            for s, share in ((rule.nodes, rule.weights), (one._s, grid))
+        )
+        share = these / these.sum()
+        error = (share * np.abs(found - exact) / these**2).sum() / (share * exact / these**2).sum()
+        assert error < max(1e-6, 3.0 * rule.error) or rule.nodes.size == MAX_NODES

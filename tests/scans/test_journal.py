@@ -88,6 +88,14 @@ def test_with_leading_pairs(tmp_path, always, dtype):
     assert same(fm.scan(fm.bn_res(9), images, journal=path, resume=True, **options), whole)
 
 
+def test_with_noise_of_all_images_together(tmp_path, always):
+    net = fm.Network([fm.Residual([fm.BatchNorm(noise="through"), fm.ReLU(), fm.Conv(3)])] * 6, [fm.Conv(3)])
+    path, whole = tmp_path / "x.partial", fm.scan(net, IMAGES)
+    with pytest.raises(Stop):
+        fm.scan(net, IMAGES, journal=path, progress=stop_at(4))
+    assert same(fm.scan(net, IMAGES, journal=path, resume=True), whole)
+
+
 def test_random_nets_go_on_with_the_next(tmp_path):
     path, options = tmp_path / "x.partial", {"engine": fm.Sampled(width=16, nets=5), "every": 4}
     whole = fm.scan(NETS["bn_ff"], IMAGES, **options)

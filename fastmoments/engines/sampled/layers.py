@@ -149,7 +149,7 @@ def _(layer: BatchNorm, flow: Flow, draw: Draw, inside: Inside) -> None:
                 'BatchNorm(noise="through") with epsilon 0 maps any two points to 1 and -1, so that no noise '
                 "is left; use an epsilon above 0, or more images."
             )
-        _move_statistics(*values, math.exp(2.0 * (flow.log_scale[0] - common)))
+        _move_statistics(values[0], values[1], math.exp(2.0 * (flow.log_scale[0] - common)))
     flow.log_scale += log(layer.gamma) - common
     if layer.beta:
         if log(abs(layer.beta)) > flow.log_scale[0]:

@@ -68,6 +68,7 @@ def test_which_theory_covers_a_net(net, theory):
         (Network([Conv(1, channels=64), ReLU()]), "layers of one width"),
         (Network([Conv(1), BatchNorm(gamma=0.5), ReLU()]), "BatchNorm without gamma and beta"),
         (Network([Conv(1), BatchNorm(beta=0.5), ReLU()]), "BatchNorm without gamma and beta"),
+        (Network([Conv(1), BatchNorm(noise="through"), ReLU()]), 'covers BatchNorm.noise="frozen".; use it'),
         (fm.bn_res(3, 1, input_conv=False), "needs a Conv in the stem"),
     ],
 )

@@ -6,7 +6,8 @@ import pytest
 
 import fastmoments as fm
 from fastmoments.covariances.storage import DTYPES, Covariance
-from fastmoments.engines.infinite_width.costs import account
+from fastmoments.engines.infinite_width.costs import MOVING, SECONDS_PER_PRODUCT, account, memory, seconds
+from fastmoments.engines.protocol import Plan
 from fastmoments.nets.layers import Conv
 from fastmoments.nets.network import Residual
 
@@ -76,3 +77,17 @@ def test_stored_bytes_by_hand():
     assert found.peak == 2 * found.stored == 2 * 21 * 36**2 * 8
     found = account(fm.vanilla(3, 1), (40, 1, 1, 16), "float64")
     assert found.peak == found.stored == 40 * 40 * 8
+
+
+def test_noise_that_moves_statistics_stands_at_all_points_together():
+    def net(noise):
+        norm = fm.BatchNorm(noise=noise)
+        return fm.Network([norm, fm.ReLU(), Conv(3, stride=2), norm, fm.ReLU()], stem=[Conv(3)])
+
+    shape, plan = (6, 12, 12, 1), Plan(frozenset({1}))
+    frozen, through = (account(net(noise), shape, "float64") for noise in ("frozen", "through"))
+    assert (frozen.joint, through.joint) == (0, 6 * 144)
+    assert through.products == (6 * 144) ** 3 + (6 * 36) ** 3
+    more = [memory(net(noise), shape, "float64") for noise in ("through", "frozen")]
+    assert more[0] - more[1] == 8 * MOVING * through.joint**2
+    assert seconds(net("through"), shape, plan, "float64", 1) > SECONDS_PER_PRODUCT * through.products

@@ -71,3 +71,52 @@ def test_an_epsilon_that_rules_only_divides(epsilon):
 def test_batch_norm_of_a_signal_that_does_not_vary_is_refused():
     with pytest.raises(ValueError, match=r"agree to so many digits|needs a signal that varies"):
         fm.scan(Network([Conv(3, stride=2), BatchNorm(), ReLU()] * 2), fm.load_images("synthetic:4x4x3", 1))
+
+
+THROUGH = BatchNorm(noise="through")
+HALVED = Residual([Conv(3, stride=2), THROUGH, ReLU(), Conv(1)], [Conv(1, stride=2)])
+ZEROS = Conv(3, padding="zeros")
+MOVING = {
+    "feed-forward": Network([Conv(1), THROUGH, ReLU()] * 4, stem=[Conv(1)]),
+    "convolutional": Network([ZEROS, THROUGH, LeakyReLU(0.1)] * 3, stem=[Conv(3, stride=2)]),
+    "residual": Network([Residual([THROUGH, ReLU(), Conv(3)])] * 3, stem=[Conv(3, stride=2)]),
+    "strided": Network([Conv(3), THROUGH, ReLU(), HALVED] * 2 + [Conv(2, stride=2), ReLU(), Conv(1)]),
+}
+
+
+@pytest.mark.parametrize("name", MOVING)
+def test_noise_through_the_statistics_is_that_of_wide_nets(name):
+    """Extrapolated to infinite width."""
+    images = fm.load_images("synthetic:8x8x3", 4, seed=0)
+    found = fm.verify(MOVING[name], images, widths=(64, 128, 256), nets=24)
+    assert found.agrees, found.to_dict()
+    assert sum(row.moment == "chi" for row in found.rows) == 3
+
+
+@pytest.mark.parametrize("name", MOVING)
+def test_noise_through_the_statistics_is_the_same_in_single_precision_and_with_every_rank(name):
+    net = Network([Conv(1), *MOVING[name].layers]) if name == "strided" else MOVING[name]
+    double, ranked = (fm.scan(net, IMAGES, reff_locs=locs) for locs in (("act",), ("norm", "conv", "act")))
+    for moment in ("log_chi", "reff_noise"):
+        assert_allclose(ranked[moment, "act"], double[moment, "act"], rtol=1e-9, atol=1e-11)
+    if net.normalised:
+        single = fm.scan(net, IMAGES, fm.InfiniteWidth(dtype="float32"))
+        assert_allclose(single["log_chi"], double["log_chi"], rtol=0, atol=1e-5)
+
+
+def test_the_rank_of_noise_behind_batch_norm_is_that_of_what_it_leaves():
+    """One direction of every channel's noise is projected off, in all channels another one."""
+    scan = fm.scan(MOVING["feed-forward"], IMAGES, reff_locs=("norm",), every=1)
+    frozen = fm.scan(fm.bn_ff(4, 1), IMAGES, reff_locs=("norm",))
+    assert_allclose(frozen["reff_noise", "norm"], len(IMAGES.array) - 1, rtol=1e-9)
+    assert (scan["reff_noise", "norm"] < len(IMAGES.array) - 1.01).all()
+
+
+def test_more_points_than_noise_is_followed_through_are_refused():
+    net = Network([Conv(3), THROUGH, ReLU()], stem=[Conv(3, stride=2)])
+    fits, more = (fm.load_images("synthetic:16x16x1", count) for count in (8, 9))
+    assert np.isfinite(fm.scan(net, fits)["log_chi"]).all()
+    for images in (more, np.concatenate([more.array, more.array])):
+        with pytest.raises(ValueError, match=r"at most 512 points .*, not (576|1,152): give fewer"):
+            fm.scan(net, images)
+    assert np.isfinite(fm.scan(Network([Conv(3, stride=4), THROUGH, ReLU()]), more)["log_chi"]).all()
