@@ -88,6 +88,23 @@ def test_batch_norm_is_a_weighted_set_of_gaussians(signal):
     )
 
 
+def test_noise_moves_the_statistics_as_the_derivative_says(signal):
+    """Drawn channels, behind a rectifier, against what `normalise` leaves between and on points."""
+    values, vectors = centred(signal)
+    rng = np.random.default_rng(2)
+    x = rng.standard_normal((200_000, POINTS)) @ (vectors * np.sqrt(values)).T
+    dz = rng.standard_normal(x.shape)  # white
+    deviation = np.sqrt((x**2).mean(1) + EPSILON)[:, None]
+    y = x / deviation
+    dy = (dz - dz.mean(1, keepdims=True) - y * (y * dz).mean(1, keepdims=True)) / deviation
+    behind = noise()
+    normalise(signal, behind, EPSILON, activation=ReLU(), moving=True)
+    passed = dy * (y > 0)
+    found = behind.blocks[0] * math.exp(behind.log_scale)
+    for p, q in ((0, 1), (2, 5), (3, 3)):
+        assert agrees(passed[:, p] * passed[:, q], found[p, q])
+
+
 @pytest.mark.parametrize("epsilon", [0.0, EPSILON])
 def test_the_variance_behind_batch_norm_is_known(signal, epsilon):
     """int w tr(S_s) = M at epsilon 0, and M (1 - epsilon int w) above."""
