@@ -147,6 +147,10 @@ class Covariance:
 
     def dense(self) -> np.ndarray:
         """The full matrix, scale included, shape (points, points)."""
+        return self.unscaled() * np.exp(self.log_scale)
+
+    def unscaled(self) -> np.ndarray:
+        """The full matrix in the scale of the blocks, shape (points, points)."""
         size = self.blocks.shape[1]
         full = np.empty((self.points, self.points))
         for p, (i, j) in enumerate(zip(*pairs(self.grid[0]), strict=True)):
@@ -154,7 +158,7 @@ class Covariance:
             full[rows, columns] = self.blocks[p]
             if i != j:
                 full[columns, rows] = self.blocks[p].T
-        return full * np.exp(self.log_scale)
+        return full
 
     def centred_product(self, vectors: np.ndarray) -> np.ndarray:
         """HKH times `vectors`, shape (points, k), in the scale of the blocks."""

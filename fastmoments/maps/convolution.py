@@ -69,13 +69,18 @@ def first_convolution(
         As for `Covariance.from_features`.
     """
     parts = patches(images, conv, None if conv.weights.tap_variances is None else np.sqrt(conv.tap_weights))
-    if noise.grid == (1, 1):
+    if _one_position(conv, noise.grid):
         noise.log_scale += log(conv.weights.gain * share_of_taps(conv))
     else:
         _convolve_noise(noise, conv, method)
     weights = conv.weights
     factor = weights.gain / parts.shape[-1]
     return Covariance.from_features(parts, factor, weights.bias_variance, tile, dtype)
+
+
+def _one_position(conv: Conv, grid: tuple[int, int]) -> bool:
+    """Whether images have one position, before and behind: a pointwise layer with a share of the taps."""
+    return grid == (1, 1) == conv.output_grid(grid)
 
 
 def share_of_taps(conv: Conv) -> float:
@@ -95,7 +100,8 @@ def share_of_taps(conv: Conv) -> float:
 def _off_the_image(conv: Conv, grid: tuple[int, int]) -> str:
     return (
         f"No tap of a Conv of kernel size {conv.kernel_size} and dilation {conv.dilation} with zero padding "
-        f"meets an image of {grid[0]} x {grid[1]} positions; use a smaller dilation, or another padding."
+        f"meets an image of {grid[0]} x {grid[1]} positions; use a smaller dilation or stride, or another "
+        "padding."
     )
 
 
@@ -133,9 +139,10 @@ def _convolve_blocks(
     from . import fft
 
     _, height, width = grid
-    new_size = conv.output_size(height) * conv.output_size(width)
+    new_grid = conv.output_grid((height, width))
+    new_size = math.prod(new_grid)
     shape = (len(source), new_size, new_size)
-    target = source if new_size == source.shape[1] else np.empty(shape, source.dtype)
+    target = source if new_grid == (height, width) else np.empty(shape, source.dtype)
     before = np.zeros((len(source) if tally else 0, 2, new_size))
     after = np.zeros((len(source) if activation else 0, 2, new_size))
     scale = factor * conv.weights.gain / conv.kernel_size**2
@@ -197,9 +204,10 @@ def convolve(
     known : dict
         `Marginals.known` of where the signal stands now.
     """
-    pointwise = noise.grid == (1, 1) or conv.pointwise
-    # One position seen through k x k taps is a pointwise layer with the share of taps that meet it.
-    share = share_of_taps(conv) if noise.grid == (1, 1) else 1.0
+    alone = _one_position(conv, noise.grid)
+    pointwise, share = alone or conv.pointwise, share_of_taps(conv) if alone else 1.0
+    if noise.grid == (1, 1) and not pointwise:
+        _regroup(signal, (noise.images, 1, 1))
     seen = signal.diagonal * share if pointwise else convolve_diagonal(signal.diagonal, signal.grid, conv)
     log_bias = log(conv.weights.bias_variance)
     log_level = np.logaddexp(signal.log_scale + log(conv.weights.gain * float(seen.mean())), log_bias)
@@ -234,8 +242,9 @@ def convolve(
         if activation is not None:
             roots = roots_and_inverses(signal.diagonal, signal.blocks.dtype)
             beside = (activation, *roots, mask_target(signal, noise, activation))
-        # A tap of a periodic convolution of stride 1 sees every column once: row sums go the diagonal's way.
-        alike = conv.padding == "periodic" and conv.stride == 1
+        # Where sizes stay, a tap of a periodic convolution sees every column once: row sums go the diagonal's
+        # way.
+        alike = conv.padding == "periodic" and conv.keeps_size
         signal.blocks, (before, after) = _convolve_blocks(
             signal.blocks, first, second, old_grid, conv, factor, bias, method, beside,
             tally=not alike and (detail or activation is None),
@@ -249,14 +258,14 @@ def convolve(
         if activation is not None:
             known = settle(signal, noise, after, activation)
         if noise.grid == (1, 1):
-            _retile(signal)
+            size = tile_size(signal.points)
+            _regroup(signal, (signal.points // size, size, 1))
     return Marginals(signal.log_scale, before_diagonal, row_sums, log_noise, {}), known
 
 
-def _retile(signal: Covariance) -> None:
-    """Regroup points once every image has come down to one position."""
-    size = tile_size(signal.points)
-    full = (signal.dense() * math.exp(-signal.log_scale)).astype(signal.blocks.dtype)
-    signal.grid = (signal.points // size, size, 1)
-    cut = full.reshape(signal.grid[0], size, signal.grid[0], size).swapaxes(1, 2)
-    signal.blocks = np.ascontiguousarray(cut[pairs(signal.grid[0])])
+def _regroup(signal: Covariance, grid: tuple[int, int, int]) -> None:
+    """Store blocks of another grid: images of one position stand in tiles, all others by themselves."""
+    count, size = grid[0], grid[1] * grid[2]
+    full = signal.unscaled().astype(signal.blocks.dtype)
+    cut = full.reshape(count, size, count, size).swapaxes(1, 2)
+    signal.grid, signal.blocks = grid, np.ascontiguousarray(cut[pairs(count)])

@@ -64,13 +64,14 @@ def kind(network: Network) -> str:
             'whose branch repeats (BatchNorm, ReLU, Conv) or (ReLU, Conv); use method="sampled".'
         )
     if not network.fully_connected:
-        stride = max(conv.stride for conv in Network(network.layers).convolutions())
+        resized = any(not conv.keeps_size for conv in Network(network.layers).convolutions())
         plain_units = found == PLAIN and network.stem and len({unit[0] for unit in network.units}) == 1
-        if not (plain_units or found in (BN_FF, BN_RES)) or stride > 1:
+        if not (plain_units or found in (BN_FF, BN_RES)) or resized:
             raise ValueError(
                 'Of nets with convolutions method="finite" covers plain ones (a stem, then Conv and ReLU, '
                 "all alike) and those with BatchNorm in every layer, with and without skips, all of stride 1 "
-                'behind the stem; use kernel_size=1, method="infinite", or "sampled".'
+                "and with a padding that keeps the size of images behind the stem; use kernel_size=1, "
+                'method="infinite", or "sampled".'
             )
         if found == PLAIN:
             return PLAIN_CONV
@@ -173,7 +174,7 @@ class FiniteWidthRun:
                     "The images agree to so many digits that rounding decides how they differ; use images "
                     "that differ more, a smaller offset, or normalise=True."
                 )
-        # A stem of one Conv, or the first of the units; all others have stride 1.
+        # A stem of one Conv, or the first of the units; all others keep the size.
         convs = network.convolutions()
         self.image_grid = (1, 1) if network.fully_connected else (shape[0], shape[1])
         self.grid = convs[0].output_grid(self.image_grid) if convs else self.image_grid
