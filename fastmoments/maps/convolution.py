@@ -208,15 +208,7 @@ def convolve(
     pointwise, share = alone or conv.pointwise, share_of_taps(conv) if alone else 1.0
     if noise.grid == (1, 1) and not pointwise:
         _regroup(signal, (noise.images, 1, 1))
-    seen = signal.diagonal * share if pointwise else convolve_diagonal(signal.diagonal, signal.grid, conv)
-    log_bias = log(conv.weights.bias_variance)
-    log_level = np.logaddexp(signal.log_scale + log(conv.weights.gain * float(seen.mean())), log_bias)
-    factor = math.exp(signal.log_scale - log_level)
-    bias = math.exp(log_bias - log_level)
     old_grid = signal.grid
-    signal.diagonal = factor * conv.weights.gain * seen + bias
-    signal.log_scale = float(log_level)
-
     if pointwise:
         level = noise.mean_variance()
         noise.blocks /= level
@@ -225,6 +217,14 @@ def convolve(
         _convolve_noise(noise, conv, method)
         signal.grid = (old_grid[0], *noise.grid)
     log_noise = noise.log_scale + log(noise.mean_variance())
+
+    seen = signal.diagonal * share if pointwise else convolve_diagonal(signal.diagonal, old_grid, conv)
+    log_bias = log(conv.weights.bias_variance)
+    log_level = np.logaddexp(signal.log_scale + log(conv.weights.gain * float(seen.mean())), log_bias)
+    factor = math.exp(signal.log_scale - log_level)
+    bias = math.exp(log_bias - log_level)
+    signal.diagonal = factor * conv.weights.gain * seen + bias
+    signal.log_scale = float(log_level)
     before_diagonal = signal.diagonal
 
     known: dict[str, float | None] = {}

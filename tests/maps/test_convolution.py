@@ -7,7 +7,7 @@ import hypothesis.strategies as st
 import naive
 import numpy as np
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import assume, example, given, settings
 from states import assert_consistent, in_full, noise_in_full, seeds, state
 
 from fastmoments.covariances.storage import NoiseCovariance
@@ -40,8 +40,9 @@ convs = st.builds(
     pad=st.none() | st.integers(0, 3),
 ).flatmap(with_profile)
 
-sides = st.integers(1, 6) | st.integers(7, 9)
-sizes = st.tuples(st.integers(1, 3), sides, sides).filter(lambda size: math.prod(size) <= 100)
+sizes = st.tuples(st.integers(1, 3), st.integers(1, 9), st.integers(1, 9)).filter(
+    lambda size: math.prod(size) <= 100
+)
 
 
 def convolved(full, conv):
@@ -53,6 +54,15 @@ def convolved(full, conv):
 
 
 @given(seeds, sizes, convs, st.sampled_from(["direct", "fft"]))
+# Another grid of as many positions; in place with a stride; one position and several; a dark border.
+@example(1, (2, 6, 1), Conv(2, stride=3, pad=2), "direct")
+@example(1, (2, 6, 1), Conv(2, stride=3, pad=2), "fft")
+@example(1, (3, 3, 3), Conv(3, stride=2, padding="zeros", pad=2), "direct")
+@example(1, (3, 3, 3), Conv(3, stride=2, padding="zeros", pad=2), "fft")
+@example(1, (3, 1, 1), Conv(3, padding="symmetric", pad=2), "direct")
+@example(1, (18, 1, 1), Conv(3, padding="zeros", pad=1), "direct")
+@example(1, (18, 3, 3), Conv(3, pad=0), "direct")
+@example(1, (2, 3, 3), Conv(1, padding="zeros", pad=1), "direct")
 @settings(max_examples=60)
 def test_convolution(seed, size, conv, method):
     signal, noise, full, blocks = state(seed, size, (1.3, -0.7))

@@ -56,6 +56,12 @@ CALLS = {
     "convolution is unknown": (lambda: fm.InfiniteWidth(convolution="slow"), "convolution must be one of"),
     "rank is zero": (lambda: fm.InfiniteWidth(rank=0), "rank must be a positive whole number, not 0"),
     "no tap meets an image": (of_layers(Conv(2, dilation=9, padding="zeros"), ReLU()), "meets an image"),
+    "no tap meets an image later on": (
+        of_layers(Conv(), Conv(1, stride=5, padding="zeros", pad=2)), "meets an image of 2 x 2 positions",
+    ),
+    "a kernel is larger than its images": (
+        of_layers(Conv(), ReLU(), Conv(5, pad=1)), "spans 5 positions, and a side of 2 has 4 with pad=1",
+    ),
     "images are missing": (lambda: scan(NET, None), "array"),
     "images are text": (lambda: scan(NET, [[["a"]]]), "pixel values must be integers or floats"),
     "images are flat": (lambda: scan(NET, np.ones((4, 5))), "images must have shape"),

@@ -49,6 +49,8 @@ def finite(family, depth, images, width, *, input_conv=True, every=1, **options)
         (fm.bn_ff(3), BN_CONV),
         (fm.bn_res(3), BN_CONV),
         (fm.bn_res(3, res_depth=4), BN_CONV),
+        (Network([Conv(3, pad=1), ReLU()], [Conv(3, stride=2, pad=1)]), PLAIN_CONV),
+        (Network([Conv(1, pad=0), BatchNorm(), ReLU()]), BN_FF),
     ],
 )
 def test_which_theory_covers_a_net(net, theory):
@@ -60,6 +62,8 @@ def test_which_theory_covers_a_net(net, theory):
     [
         (fm.residual(3), "Of nets with convolutions"),
         (Network([Conv(3, stride=2), ReLU()], [Conv(3)]), "all of stride 1"),
+        (Network([Conv(3, pad=0), ReLU()], [Conv(3)]), "a padding that keeps the size of images"),
+        (Network([Conv(1, pad=1), BatchNorm(), ReLU()]), "a padding that keeps the size of images"),
         (Network([Conv(3), ReLU(), Conv(5), ReLU()], [Conv(3)]), "all alike"),
         (Network([Conv(1), ReLU(), Conv(1), BatchNorm(), ReLU()]), "covers stacks of"),
         (Network([Residual([ReLU(), Conv(1)], [Conv(1)])], [Conv(1)]), "covers stacks of"),
