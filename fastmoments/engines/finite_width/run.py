@@ -14,6 +14,7 @@ import numpy as np
 
 from ...covariances.scales import log_mean
 from ...covariances.storage import NoiseCovariance
+from ...maps.convolution import convolve_diagonal
 from ...nets.layers import BatchNorm, Conv, Layer, ReLU
 from ...nets.network import Network, Place, Residual
 from ..infinite_width.state import State
@@ -82,8 +83,9 @@ def kind(network: Network) -> str:
     return found if network.fully_connected else BN_CONV
 
 
-def _check_positions(positions: int, covered: str) -> None:
-    """Refuse images that have one position behind the first layer, or too many for dense matrices."""
+def _check_positions(first: Conv, grid: tuple[int, int], covered: str) -> None:
+    """Refuse images that have one position behind the first layer, too many, or some without signal."""
+    positions = math.prod(first.output_grid(grid))
     if positions < 2:
         raise ValueError(
             'method="finite" covers images with one position behind the first layer as fully connected nets '
@@ -94,6 +96,11 @@ def _check_positions(positions: int, covered: str) -> None:
             f'method="finite" covers plain convolutional nets of at most {convolutional.MOST_POSITIONS:,} '
             f'positions behind the stem, not {positions:,}: give smaller images, or use method="infinite" or '
             '"sampled".'
+        )
+    if not convolve_diagonal(np.ones(math.prod(grid)), (1, *grid), first).all():
+        raise ValueError(
+            'method="finite" needs a first layer whose positions all see some of the image, not zeros only: '
+            'give a smaller pad or dilation, or use method="infinite" or "sampled".'
         )
 
 
@@ -154,9 +161,8 @@ class FiniteWidthRun:
         covered = kind(network)
         self.walk = theories[covered]
         if covered in (PLAIN_CONV, BN_CONV):
-            first = network.stem[0] if network.stem else network.units[0][0]
             grid = batches[0].shape[1], batches[0].shape[2]
-            _check_positions(math.prod(first.output_grid(grid)), covered)
+            _check_positions(network.convolutions()[0], grid, covered)
         shape = (-1,) if network.fully_connected else batches[0].shape[1:]
         self.batches = [np.asarray(batch).reshape(len(batch), *shape) for batch in batches]
         if min(len(batch) for batch in self.batches) < 2:

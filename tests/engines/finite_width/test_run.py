@@ -158,6 +158,14 @@ def test_several_batches_add_the_variance_between_them():
             "at most 1,024 positions behind the stem, not 1,600",
         ),
         (lambda: fm.scan(fm.Network([fm.Conv(1)]), flat(4), fm.FiniteWidth()), "covers stacks of"),
+        (
+            lambda: fm.scan(
+                Network([Conv(3), BatchNorm(), ReLU()], [Conv(1, padding="zeros", pad=1)]),
+                flat(4),
+                fm.FiniteWidth(),
+            ),
+            "a smaller pad",
+        ),
         (lambda: finite("residual", 2, flat(4), 64, input_conv=False), "needs a Conv in the stem"),
         (lambda: finite("bn_ff", 2, flat(4), 8), "does not hold at width 8"),
         (lambda: finite("bn_res", 2, flat(5), 64), "at least 6 images"),
