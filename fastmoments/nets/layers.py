@@ -15,6 +15,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from ..validation import MOST as MOST_CHANNELS
 from ..validation import finite, one_of, whole
 from . import geometry
 
@@ -162,7 +163,7 @@ class Conv(Layer):
         for name in ("kernel_size", "stride", "dilation"):
             object.__setattr__(self, name, whole(f"Conv: {name}", getattr(self, name), 1, MOST_TAPS))
         if self.channels is not None:
-            object.__setattr__(self, "channels", whole("Conv: channels", self.channels))
+            object.__setattr__(self, "channels", whole("Conv: channels", self.channels, 1, MOST_CHANNELS))
         if self.pad is not None:
             object.__setattr__(self, "pad", whole("Conv: pad", self.pad, 0, MOST_TAPS))
         if not isinstance(self.weights, Gaussian):

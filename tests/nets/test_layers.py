@@ -18,6 +18,7 @@ from fastmoments.nets.network import Network, Residual
         (lambda: Conv(weights=Gaussian(gain=float("nan"))), "gain"),
         (lambda: Conv(weights=Gaussian(bias_variance=-1)), "bias_variance"),
         (lambda: Conv(padding="reflect"), "periodic, zeros, symmetric"),
+        (lambda: Conv(channels=10**400), "channels must be a whole number from 1 to 1000000"),
         (lambda: Conv(pad=-1), "pad must be a whole number from 0 to 1000, not -1"),
         (lambda: Conv(pad=0.5), "pad must be a whole number from 0"),
         (lambda: Conv(pad=True), "pad must be a whole number from 0"),
