@@ -71,7 +71,7 @@ def same_numbers(peer: NeuralTangents, net: str) -> float:
     kept = peer.folder / "kept.npy"
     peer.seconds(net, "repeat", 4, images, kept)
     theirs = np.load(kept)
-    full = InfiniteWidthWalk(network(net, 4), images).final_covariance()[0].reshape(theirs.shape)
+    full = InfiniteWidthWalk(network(net, 4), images).final_state().covariance.dense().reshape(theirs.shape)
     return float(np.abs(full - theirs).max() / np.abs(theirs).max())
 
 

@@ -55,7 +55,7 @@ def finite(name: str, value: object, *, positive: bool | None) -> float:
     """
     try:
         number = math.nan if isinstance(value, (bool, str)) else float(value)  # type: ignore[arg-type]
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         number = math.nan
     wrong = positive is not None and (number < 0 or (positive and number == 0))
     if not math.isfinite(number) or wrong:

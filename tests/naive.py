@@ -17,10 +17,19 @@ def covariance(rng, images, height, width, features=None):
     return np.einsum("iabf,jcdf->iabjcd", x, x) / features, x
 
 
+def fits(conv, *sizes):
+    """Whether a kernel is not larger than padded images."""
+    reach = (conv.kernel_size - 1) * conv.dilation + 1
+    return conv.pad is None or all(reach <= size + 2 * conv.pad for size in sizes)
+
+
 def pad_amounts(size, conv):
-    """TensorFlow's SAME rule."""
+    """Outputs, padding before and behind: by TensorFlow's SAME rule, by PyTorch's where `pad` is given."""
+    reach = (conv.kernel_size - 1) * conv.dilation + 1
+    if conv.pad is not None:
+        return (size + 2 * conv.pad - reach) // conv.stride + 1, conv.pad, conv.pad
     out = -(-size // conv.stride)
-    total = max((out - 1) * conv.stride + (conv.kernel_size - 1) * conv.dilation + 1 - size, 0)
+    total = max((out - 1) * conv.stride + reach - size, 0)
     return out, total // 2, total - total // 2
 
 

@@ -1,5 +1,6 @@
 """A simulation without scales, blocks or tricks, and nets and images for it."""
 
+import naive
 import numpy as np
 
 from fastmoments.nets.layers import BatchNorm, Conv, Gaussian, ReLU
@@ -37,13 +38,9 @@ MIXED = Network(
 def naive_convolve(conv, images, weights):
     """Loops over outputs and taps, padding by numpy's own modes; float64."""
     k, s, d = conv.kernel_size, conv.stride, conv.dilation
-    sizes = [-(-size // s) for size in images.shape[1:3]]
-    pad = [
-        max((out - 1) * s + (k - 1) * d + 1 - n, 0) for out, n in zip(sizes, images.shape[1:3], strict=True)
-    ]
-    mode = {"periodic": "wrap", "zeros": "constant", "symmetric": "symmetric"}[conv.padding]
-    around = [(0, 0), *((total // 2, total - total // 2) for total in pad), (0, 0)]
-    padded = np.pad(np.asarray(images, dtype=np.float64), around, mode=mode)
+    sizes, *around = zip(*(naive.pad_amounts(size, conv) for size in images.shape[1:3]), strict=True)
+    widths = [(0, 0), *zip(*around, strict=True), (0, 0)]
+    padded = np.pad(np.asarray(images, dtype=np.float64), widths, mode=naive.NUMPY_PADDING[conv.padding])
     weights = weights.astype(np.float64).reshape(k, k, images.shape[3], -1)
     output = np.zeros((len(images), *sizes, weights.shape[-1]))
     for row in range(sizes[0]):

@@ -29,7 +29,7 @@ def test_what_is_no_whole_number_in_range(value, bounds, said):
     assert str(caught.value) == said
 
 
-@pytest.mark.parametrize("value", [math.nan, math.inf, -1.0, "1", True, None, [1.0]])
+@pytest.mark.parametrize("value", [math.nan, math.inf, -1.0, "1", True, None, [1.0], 10**400])
 def test_what_is_no_finite_number(value):
     with pytest.raises(ValueError, match="x must be a finite non-negative number, not"):
         validation.finite("x", value, positive=False)

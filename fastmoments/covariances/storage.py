@@ -165,9 +165,9 @@ class Covariance:
 
     def dense(self) -> np.ndarray:
         """The full matrix, scale included, shape (points, points)."""
-        return self.matrix() * np.exp(self.log_scale)
+        return self.unscaled() * np.exp(self.log_scale)
 
-    def matrix(self) -> np.ndarray:
+    def unscaled(self) -> np.ndarray:
         """The full matrix in the scale of the blocks, shape (points, points)."""
         return assembled(self.blocks, self.grid[0])
 
@@ -235,6 +235,11 @@ class NoiseCovariance:
         """Trace of HDH, in the scale of the blocks."""
         repeats = self.images / self.blocks.shape[0]
         return self.mean_variance() * self.points - repeats * float(self.blocks.sum()) / self.points
+
+    @property
+    def seen(self) -> int:
+        """Images, whether together or not."""
+        return self.points // (self.grid[0] * self.grid[1])
 
     @property
     def joint(self) -> bool:

@@ -283,9 +283,8 @@ def _sum_taps_along_width(
 
 
 @helper()
-def _pad_height(out, line, pad_h, height, width):
+def _pad_height(out, line, pad_h, top, height, width):
     """Around the image in each of `width` rows of `out` from `line` on, put what stands in its padding."""
-    top = max(pad_h.size - height, 0) // 2
     for b1 in range(pad_h.size):
         if b1 < top or b1 >= top + height:
             to, start = U(b1 * width), U((top + pad_h[b1]) * width)
@@ -297,8 +296,8 @@ def _pad_height(out, line, pad_h, height, width):
 @jit(allocates=False)
 def convolve(
     worker, workers, arc, lens, bend, passed, source, target, first, second, width, pad_h, slots, kept, lines,
-    down, drops, columns, across, inside, low, high, stride, scales, bias, activate, roots, inverses, noise,
-    before, after, all_sums, all_starts, all_rows, nothing,
+    down, drops, columns, across, inside, low, high, top, stride, scales, bias, activate, roots, inverses,
+    noise, before, after, all_sums, all_starts, all_rows, nothing,
 ):  # fmt: skip
     """Scale times the sum over taps of K, plus ``bias``; then, if asked, an activation: one visit.
 
@@ -315,7 +314,7 @@ def convolve(
         Positions along the width before the convolution.
     pad_h : int64
         Position behind each padded one along the height, or -1 (`Conv.padded_index`).
-    slots, kept, lines, down, drops, columns, across, inside, low, high
+    slots, kept, lines, down, drops, columns, across, inside, low, high, top
         Where the taps are and what they weigh (`taps.TapTables`).
     stride : int
     activate : bool
@@ -330,7 +329,6 @@ def convolve(
     pairs, size, _ = source.shape
     new_height, new_width, new_size = lines.shape[0], columns.shape[0], target.shape[1]
     height, terms = size // width, across.shape[0] // new_width
-    top = max(pad_h.size - height, 0) // 2
     piece = new_size if stride == 1 else new_width  # of the flattened image, in which a tap is a shift
     real = source.dtype.type
     first_row = np.int64(0)  # a literal would be compiled apart
@@ -350,7 +348,7 @@ def convolve(
                             block, h * width, width, columns, across, term * new_width, inside, low, high,
                             stride, sums, line, top * new_width,
                         )  # fmt: skip
-                        _pad_height(sums, line, pad_h, height, new_width)
+                        _pad_height(sums, line, pad_h, top, height, new_width)
             for a2 in range(new_width):
                 for to in range(0, new_size, piece):
                     for t in range(drops.size):

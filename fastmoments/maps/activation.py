@@ -52,7 +52,7 @@ def mask_target(signal: Covariance, noise: NoiseCovariance, activation: Piecewis
     check_dead(dead, activation)
     if noise.joint:
         _, inverses = roots_and_inverses(signal.diagonal, np.dtype(np.float64))
-        r = np.clip(signal.matrix() * np.outer(inverses, inverses), -1.0, 1.0)
+        r = np.clip(signal.unscaled() * np.outer(inverses, inverses), -1.0, 1.0)
         np.fill_diagonal(r, 1.0)
         noise.blocks *= activation.bend * passed_derivative(r) + activation.passed
         noise.blocks *= ~(dead[:, None] | dead)

@@ -77,13 +77,18 @@ def first_convolution(
         As for `Covariance.from_features`.
     """
     parts = patches(images, conv, None if conv.weights.tap_variances is None else np.sqrt(conv.tap_weights))
-    if noise.grid == (1, 1):
+    if _one_position(conv, noise.grid):
         noise.log_scale += log(conv.weights.gain * share_of_taps(conv))
     else:
         _convolve_noise(noise, conv, method)
     weights = conv.weights
     factor = weights.gain / parts.shape[-1]
     return Covariance.from_features(parts, factor, weights.bias_variance, tile, dtype)
+
+
+def _one_position(conv: Conv, grid: tuple[int, int]) -> bool:
+    """Whether images have one position, before and behind: a pointwise layer with a share of the taps."""
+    return grid == (1, 1) == conv.output_grid(grid)
 
 
 def share_of_taps(conv: Conv) -> float:
@@ -103,13 +108,14 @@ def share_of_taps(conv: Conv) -> float:
 def _off_the_image(conv: Conv, grid: tuple[int, int]) -> str:
     return (
         f"No tap of a Conv of kernel size {conv.kernel_size} and dilation {conv.dilation} with zero padding "
-        f"meets an image of {grid[0]} x {grid[1]} positions; use a smaller dilation, or another padding."
+        f"meets an image of {grid[0]} x {grid[1]} positions; use a smaller dilation or stride, or another "
+        "padding."
     )
 
 
 def _convolve_noise(noise: NoiseCovariance, conv: Conv, method: str) -> None:
     """Convolution of the noise, in place, with its mean variance brought to 1."""
-    count = noise.points // math.prod(noise.grid) if noise.joint else noise.blocks.shape[0]
+    count = noise.seen if noise.joint else noise.blocks.shape[0]
     diagonal = np.einsum("npp->np", noise.blocks).ravel()
     grid = (count, *noise.grid)
     level = conv.weights.gain * float(np.mean(convolve_diagonal(diagonal, grid, conv)))
@@ -143,9 +149,10 @@ def _convolve_blocks(
     from . import fft
 
     _, height, width = grid
-    new_size = conv.output_size(height) * conv.output_size(width)
+    new_grid = conv.output_grid((height, width))
+    new_size = math.prod(new_grid)
     shape = (len(source), new_size, new_size)
-    target = source if new_size == source.shape[1] else np.empty(shape, source.dtype)
+    target = source if new_grid == (height, width) else np.empty(shape, source.dtype)
     before = np.zeros((len(source) if tally else 0, 2, new_size))
     after = np.zeros((len(source) if activation else 0, 2, new_size))
     scale = factor * conv.weights.gain / conv.kernel_size**2
@@ -207,18 +214,11 @@ def convolve(
     known : dict
         `Marginals.known` of where the signal stands now.
     """
-    pointwise = noise.grid == (1, 1) or conv.pointwise
-    # One position seen through k x k taps is a pointwise layer with the share of taps that meet it.
-    share = share_of_taps(conv) if noise.grid == (1, 1) else 1.0
-    seen = signal.diagonal * share if pointwise else convolve_diagonal(signal.diagonal, signal.grid, conv)
-    log_bias = log(conv.weights.bias_variance)
-    log_level = np.logaddexp(signal.log_scale + log(conv.weights.gain * float(seen.mean())), log_bias)
-    factor = math.exp(signal.log_scale - log_level)
-    bias = math.exp(log_bias - log_level)
+    alone = _one_position(conv, noise.grid)
+    pointwise, share = alone or conv.pointwise, share_of_taps(conv) if alone else 1.0
+    if noise.grid == (1, 1) and not pointwise:
+        _regroup(signal, (noise.seen, 1, 1))
     old_grid = signal.grid
-    signal.diagonal = factor * conv.weights.gain * seen + bias
-    signal.log_scale = float(log_level)
-
     if pointwise:
         level = noise.mean_variance()
         noise.blocks /= level
@@ -227,6 +227,14 @@ def convolve(
         _convolve_noise(noise, conv, method)
         signal.grid = (old_grid[0], *noise.grid)
     log_noise = noise.log_scale + log(noise.mean_variance())
+
+    seen = signal.diagonal * share if pointwise else convolve_diagonal(signal.diagonal, old_grid, conv)
+    log_bias = log(conv.weights.bias_variance)
+    log_level = np.logaddexp(signal.log_scale + log(conv.weights.gain * float(seen.mean())), log_bias)
+    factor = math.exp(signal.log_scale - log_level)
+    bias = math.exp(log_bias - log_level)
+    signal.diagonal = factor * conv.weights.gain * seen + bias
+    signal.log_scale = float(log_level)
     before_diagonal = signal.diagonal
 
     known: dict[str, float | None] = {}
@@ -244,8 +252,9 @@ def convolve(
         if activation is not None:
             roots = roots_and_inverses(signal.diagonal, signal.blocks.dtype)
             beside = (activation, *roots, mask_target(signal, noise, activation))
-        # A tap of a periodic convolution of stride 1 sees every column once: row sums go the diagonal's way.
-        alike = conv.padding == "periodic" and conv.stride == 1
+        # Where sizes stay, a tap of a periodic convolution sees every column once: row sums go the diagonal's
+        # way.
+        alike = conv.padding == "periodic" and conv.keeps_size
         signal.blocks, (before, after) = _convolve_blocks(
             signal.blocks, first, second, old_grid, conv, factor, bias, method, beside,
             tally=not alike and (detail or activation is None),
@@ -259,13 +268,11 @@ def convolve(
         if activation is not None:
             known = settle(signal, noise, after, activation)
         if noise.grid == (1, 1):
-            _retile(signal)
+            size = tile_size(signal.points)
+            _regroup(signal, (signal.points // size, size, 1))
     return Marginals(signal.log_scale, before_diagonal, row_sums, log_noise, {}), known
 
 
-def _retile(signal: Covariance) -> None:
-    """Regroup points once every image has come down to one position."""
-    size = tile_size(signal.points)
-    full = signal.matrix().astype(signal.blocks.dtype)
-    signal.grid = (signal.points // size, size, 1)
-    signal.blocks = cut(full, signal.grid[0])
+def _regroup(signal: Covariance, grid: tuple[int, int, int]) -> None:
+    """Store blocks of another grid: images of one position stand in tiles, all others by themselves."""
+    signal.blocks, signal.grid = cut(signal.unscaled().astype(signal.blocks.dtype), grid[0]), grid

@@ -22,11 +22,7 @@ DIRECT_BASE, DIRECT_PER_TAP, FFT_PER_ELEMENT, FFT_PER_BLOCK = 2.8, 0.30, 33.0, 6
 def _torus(conv: Conv, height: int, width: int) -> tuple[np.ndarray, np.ndarray, int, int]:
     """Source position of each position of the padded grid along both axes, and the first tap's offset."""
     if conv.padding == "periodic":
-        befores = [
-            (conv.output_size(size) - 1) * conv.stride + (conv.kernel_size - 1) * conv.dilation + 1 - size
-            for size in (height, width)
-        ]
-        return np.arange(height), np.arange(width), max(befores[0], 0) // 2, max(befores[1], 0) // 2
+        return np.arange(height), np.arange(width), conv.pad_before(height), conv.pad_before(width)
     return conv.padded_index(height), conv.padded_index(width), 0, 0
 
 
@@ -51,7 +47,7 @@ def convolve(source: np.ndarray, target: np.ndarray, conv: Conv, height: int, wi
     rows, columns, before_h, before_w = _torus(conv, height, width)
     shape = (rows.size, columns.size)
     inside = ((rows >= 0)[:, None] & (columns >= 0)).ravel()
-    origin = (rows[:, None] * width + columns).ravel()
+    origin = np.where(inside, (rows[:, None] * width + columns).ravel(), 0)  # any, where there is none
     h, w = (index.ravel() for index in np.indices(shape))
     # partner[displacement, a]: the padded position at that displacement from a.
     partner = (h[:, None] + h) % shape[0] * shape[1] + (w[:, None] + w) % shape[1]
@@ -64,8 +60,8 @@ def convolve(source: np.ndarray, target: np.ndarray, conv: Conv, height: int, wi
     np.add.at(profile, at, conv.tap_weights)
     transfer = np.conj(scipy.fft.rfft2(profile))
 
-    out_h = np.arange(conv.output_size(height)) * conv.stride
-    out_w = np.arange(conv.output_size(width)) * conv.stride
+    out_h = np.arange(conv.output_size(height)) * conv.stride % shape[0]  # with much `pad` it goes around
+    out_w = np.arange(conv.output_size(width)) * conv.stride % shape[1]
     out = (out_h[:, None] * shape[1] + out_w).ravel()
     down, across = out // shape[1], out % shape[1]
     displacement = (down - down[:, None]) % shape[0] * shape[1] + (across - across[:, None]) % shape[1]

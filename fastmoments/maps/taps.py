@@ -33,6 +33,8 @@ class TapTables(NamedTuple):
         Columns that an output column sees through the taps, their weights, and 1 where there is one.
     low, high : int
         The output columns that see no border, if what they see is a shift of the flattened image.
+    top : int
+        Padded rows above the image.
     """
 
     slots: np.ndarray
@@ -45,6 +47,7 @@ class TapTables(NamedTuple):
     inside: np.ndarray
     low: int
     high: int
+    top: int
 
 
 @lru_cache(maxsize=64)
@@ -80,7 +83,7 @@ def tap_tables(conv: Conv, height: int, width: int) -> TapTables:
     slots = _slots(rows, inside_h, height)
     kept, new_width = slots[:, 1].max() + 1, len(columns)
     lines = [(term * kept + slots[rows, 1]) * new_width for term in range(len(down))]
-    first = np.arange(new_width) * conv.stride - max(conv.padded_index(width).size - width, 0) // 2
+    first = np.arange(new_width) * conv.stride - conv.pad_before(width)
     free = np.flatnonzero((first >= 0) & (first + taps[-1] * conv.dilation < width))
     shifted = free.size and width == conv.stride * new_width
     return TapTables(
@@ -94,6 +97,7 @@ def tap_tables(conv: Conv, height: int, width: int) -> TapTables:
         inside=inside_w,
         low=int(free[0]) if shifted else 0,
         high=int(free[-1]) + 1 if shifted else 0,
+        top=conv.pad_before(height),
     )
 
 
@@ -134,7 +138,7 @@ def memory_of_workers(
         Of the blocks.
     """
     lines, new_width = tables.across.shape[0] * tables.kept, len(tables.columns)
-    columns = max(pad_h.size, len(tables.slots)) * new_width
+    columns = max(pad_h.size, tables.top + len(tables.slots)) * new_width
     # Zeros, since a tap without weight may point to a slot that is never filled.
     sums = np.zeros((workers, lines, columns), dtype)
     starts = np.empty((workers, 1, tables.drops.size), np.int64)

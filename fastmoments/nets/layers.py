@@ -15,6 +15,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from ..validation import MOST as MOST_CHANNELS
 from ..validation import finite, one_of, whole
 from . import geometry
 
@@ -134,10 +135,14 @@ class Conv(Layer):
         Step between outputs and between taps, in positions.
     padding : {"periodic", "zeros", "symmetric"}
         What stands beyond the border: the opposite side, nothing, or the mirror image with the edge
-        repeated (numpy's "symmetric"). The output has ceil(size / stride) positions; of an odd
-        amount of padding the extra position stands behind (TensorFlow's rule).
+        repeated (numpy's "symmetric").
     channels : int, optional
         Channels behind it, where an engine has a finite number; that engine's width if left out.
+    pad : int, optional
+        So many positions of padding on both sides; the output has
+        floor((size + 2 pad - dilation (k - 1) - 1) / stride) + 1 positions (PyTorch's rule; 0 is "valid").
+        Left out, it has ceil(size / stride), and of an odd amount of padding the extra position stands
+        behind (TensorFlow's "SAME").
 
     Raises
     ------
@@ -151,6 +156,7 @@ class Conv(Layer):
     padding: str = "periodic"
     dilation: int = 1
     channels: int | None = None
+    pad: int | None = None
 
     loc = "conv"
     flat = MappingProxyType({"weights": Gaussian})
@@ -159,7 +165,9 @@ class Conv(Layer):
         for name in ("kernel_size", "stride", "dilation"):
             object.__setattr__(self, name, whole(f"Conv: {name}", getattr(self, name), 1, MOST_TAPS))
         if self.channels is not None:
-            object.__setattr__(self, "channels", whole("Conv: channels", self.channels))
+            object.__setattr__(self, "channels", whole("Conv: channels", self.channels, 1, MOST_CHANNELS))
+        if self.pad is not None:
+            object.__setattr__(self, "pad", whole("Conv: pad", self.pad, 0, MOST_TAPS))
         if not isinstance(self.weights, Gaussian):
             raise ValueError(f"Conv: weights must be Gaussian(...), not {self.weights!r}.")
         one_of("Conv: padding", self.padding, geometry.PADDINGS)
@@ -190,7 +198,12 @@ class Conv(Layer):
     @property
     def pointwise(self) -> bool:
         """Whether every output position sees exactly its own input position."""
-        return self.kernel_size == 1 and self.stride == 1
+        return self.kernel_size == 1 and self.keeps_size
+
+    @property
+    def keeps_size(self) -> bool:
+        """Whether images of every size have as many positions behind it as before."""
+        return self.stride == 1 and self.pad in (None, (self.kernel_size - 1) * self.dilation / 2)
 
     def output_grid(self, grid: tuple[int, int]) -> tuple[int, int]:
         """Positions (height, width) behind it, of `grid` before it."""
@@ -198,11 +211,17 @@ class Conv(Layer):
 
     def output_size(self, size: int) -> int:
         """Positions along one side after the convolution, of `size` before it."""
-        return geometry.output_size(size, self.stride)
+        return geometry.output_size(size, self.kernel_size, self.stride, self.dilation, self.pad)
+
+    def pad_before(self, size: int) -> int:
+        """Positions of padding along one side, in front of the first of `size`."""
+        return geometry.pad_before(size, self.kernel_size, self.stride, self.dilation, self.pad)
 
     def padded_index(self, size: int) -> np.ndarray:
         """Input position at each position of the padded side; -1 where zero padding stands."""
-        return geometry.padded_index(size, self.kernel_size, self.stride, self.dilation, self.padding)
+        return geometry.padded_index(
+            size, self.kernel_size, self.stride, self.dilation, self.padding, self.pad
+        )
 
     def taps(self, size: int) -> np.ndarray:
         """Input position that each output position sees through each tap along one side; -1 for none.

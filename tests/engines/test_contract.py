@@ -79,6 +79,48 @@ def test_noise_through_the_statistics_is_computed_or_refused_and_never_taken_for
         fm.verify(net, IMAGES, method="finite")
 
 
+PADDED = {
+    "stem": Network(
+        (fm.Conv(), fm.BatchNorm(), fm.ReLU()) * 2, stem=(fm.Conv(stride=2, padding="zeros", pad=1),)
+    ),
+    "strides": Network((fm.Conv(stride=2, padding="zeros", pad=1), fm.BatchNorm(), fm.ReLU()) * 2),
+    "valid": Network((fm.Conv(pad=0), fm.ReLU()) * 2, stem=(fm.Conv(),)),
+    "larger": Network((fm.Conv(2, pad=2), fm.BatchNorm(), fm.ReLU()) * 2),
+    "one position and back": Network(
+        (fm.Conv(8, pad=0), fm.ReLU(), fm.Conv(3, padding="symmetric", pad=2), fm.BatchNorm(), fm.ReLU())
+    ),
+    "kept": Network((fm.Conv(padding="zeros", pad=1), fm.BatchNorm(), fm.ReLU()) * 2),
+    "too large": Network((fm.Conv(5, pad=0), fm.ReLU()) * 2),
+    "shapes differ": Network((fm.Residual((fm.Conv(pad=0), fm.ReLU(), fm.Conv(pad=1))),), stem=(fm.Conv(),)),
+    "shapes agree": Network(
+        (fm.Residual((fm.ReLU(), fm.Conv(stride=2, pad=1)), (fm.Conv(1, stride=2, pad=0),)),),
+        stem=(fm.Conv(),),
+    ),
+    "branch without end": Network(
+        (fm.Residual((fm.Conv(8, pad=0),), (fm.Conv(9, pad=0),)),), stem=(fm.Conv(),)
+    ),
+}
+#: What no engine covers, and what finite width alone does not.
+IMPOSSIBLE = {"too large": "spans 5", "shapes differ": "shortcut", "branch without end": "spans 9"}
+COVERED = {"stem", "kept"}
+
+
+@pytest.mark.parametrize("engine", ENGINES, ids=METHODS)
+@pytest.mark.parametrize("name", PADDED)
+def test_a_pad_in_every_engine(name, engine):
+    if name in IMPOSSIBLE or (engine.method == "finite" and name not in COVERED):
+        said = "finite" if engine.method == "finite" else IMPOSSIBLE[name]
+        with pytest.raises(ValueError, match=said) as caught:
+            fm.scan(PADDED[name], IMAGES, engine)
+        assert sentence(caught.value)
+        return
+    scan = fm.scan(PADDED[name], IMAGES, engine)
+    assert np.isfinite(scan["log_chi"]).all()
+    grid = PADDED[name].output_grid((8, 8))
+    assert scan.stations[-1].grid == grid or engine.method == "sampled"
+    fm.estimate(PADDED[name], IMAGES, engine)
+
+
 @pytest.mark.parametrize("kind", Layer.TYPES)
 def test_what_a_layer_is_made_of(kind):
     layer = an_example(kind)

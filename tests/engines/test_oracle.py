@@ -20,7 +20,7 @@ def read(name):
 
 
 def assert_agrees(layers, images, expected, method="auto"):
-    full, _ = InfiniteWidthWalk(Network(layers), images, convolution=method).final_covariance()
+    full = InfiniteWidthWalk(Network(layers), images, convolution=method).final_state().covariance.dense()
     assert np.abs(full - expected).max() <= 1e-12 * np.abs(expected).max()
 
 

@@ -25,7 +25,7 @@ FLAT = st.one_of(
     tables(
         "Conv", kernel_size=SIZES, stride=st.integers(1, 3), dilation=st.integers(1, 2), gain=SCALES,
         padding=st.sampled_from(["periodic", "zeros", "symmetric"]), bias_variance=SCALES,
-        channels=st.integers(1, 6),
+        channels=st.integers(1, 6), pad=st.integers(0, 3),
     ),
     tables("Conv", kernel_size=SIZES),
     tables("ReLU"),

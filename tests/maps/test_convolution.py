@@ -7,8 +7,8 @@ import hypothesis.strategies as st
 import naive
 import numpy as np
 import pytest
-from hypothesis import assume, given, settings
-from states import assert_consistent, in_full, noise_in_full, seeds, sizes, state
+from hypothesis import assume, example, given, settings
+from states import assert_consistent, in_full, noise_in_full, seeds, state
 
 from fastmoments.covariances.storage import NoiseCovariance
 from fastmoments.maps.convolution import convolve, first_convolution
@@ -32,19 +32,41 @@ def with_profile(conv):
 
 convs = st.builds(
     Conv,
-    kernel_size=st.integers(1, 4),
+    kernel_size=st.integers(1, 5),
     weights=st.builds(Gaussian, gain=st.floats(0.2, 4.0), bias_variance=st.sampled_from([0.0, 0.3])),
     stride=st.integers(1, 3),
     padding=st.sampled_from(PADDINGS),
     dilation=st.integers(1, 2),
+    pad=st.none() | st.integers(0, 3),
 ).flatmap(with_profile)
+
+sizes = st.tuples(st.integers(1, 3), st.integers(1, 9), st.integers(1, 9)).filter(
+    lambda size: math.prod(size) <= 100
+)
+
+
+def convolved(full, conv):
+    """What the naive formula makes of a covariance; not of a kernel that does not fit, or sees no signal."""
+    assume(naive.fits(conv, *full.shape[1:3]))
+    unbiased = replace(conv, weights=replace(conv.weights, bias_variance=0.0))
+    assume(np.trace(naive.flat(naive.convolve(full, unbiased))) > 0)
+    return naive.convolve(full, conv)
 
 
 @given(seeds, sizes, convs, st.sampled_from(["direct", "fft"]))
+# Another grid of as many positions; in place with a stride; one position and several; a dark border.
+@example(1, (2, 6, 1), Conv(2, stride=3, pad=2), "direct")
+@example(1, (2, 6, 1), Conv(2, stride=3, pad=2), "fft")
+@example(1, (3, 3, 3), Conv(3, stride=2, padding="zeros", pad=2), "direct")
+@example(1, (3, 3, 3), Conv(3, stride=2, padding="zeros", pad=2), "fft")
+@example(1, (3, 1, 1), Conv(3, padding="symmetric", pad=2), "direct")
+@example(1, (18, 1, 1), Conv(3, padding="zeros", pad=1), "direct")
+@example(1, (18, 3, 3), Conv(3, pad=0), "direct")
+@example(1, (2, 3, 3), Conv(1, padding="zeros", pad=1), "direct")
 @settings(max_examples=60)
 def test_convolution(seed, size, conv, method):
     signal, noise, full, blocks = state(seed, size, (1.3, -0.7))
-    expected = naive.convolve(full, conv)
+    expected = convolved(full, conv)
     station, known = convolve(signal, noise, conv, activation=None, method=method)
     assert signal.grid == expected.shape[:3] or noise.grid == (1, 1)
     np.testing.assert_allclose(signal.dense(), naive.flat(expected), rtol=0, atol=1e-12 * expected.max())
@@ -61,7 +83,7 @@ def test_convolution(seed, size, conv, method):
 @settings(max_examples=60)
 def test_convolution_and_relu_in_one_visit(seed, size, conv, method):
     signal, noise, full, blocks = state(seed, size)
-    between = naive.flat(naive.convolve(full, conv))
+    between = naive.flat(convolved(full, conv))
     assume(np.diag(between).min() > 1e-9)
     apart = np.abs(naive.correlation(between)[0]) - np.eye(len(between))
     assume(apart.max() < 1.0 - 1e-9)  # k0 has a square root there, in which rounding grows to 1e-8
@@ -89,9 +111,8 @@ def test_convolution_and_relu_in_one_visit(seed, size, conv, method):
 def test_first_convolution_is_that_of_the_images_covariance(seed, size, conv):
     rng = np.random.default_rng(seed)
     full, features = naive.covariance(rng, *size, features=5)
-    noise = NoiseCovariance.white(*size)
+    noise, expected = NoiseCovariance.white(*size), naive.flat(convolved(full, conv))
     signal = first_convolution(features, noise, conv)
-    expected = naive.flat(naive.convolve(full, conv))
     np.testing.assert_allclose(signal.dense(), expected, rtol=0, atol=1e-12 * np.abs(expected).max())
     assert_consistent(signal)
     unbiased = replace(conv, weights=replace(conv.weights, bias_variance=0.0))

@@ -19,6 +19,7 @@ convs = weighted | st.builds(
     stride=st.integers(1, 3),
     padding=st.sampled_from(PADDINGS),
     dilation=st.integers(1, 3),
+    pad=st.none() | st.integers(0, 3),
 )
 simple = (
     convs
@@ -94,6 +95,7 @@ WRONG = [
      ("layers[2] (Conv)", "'kernal_size'", "did you mean 'kernel_size'?")),
     ("[[layers]]\ntype = 'Conv'\nkernel_size = 3.0", ("layers[1]", "kernel_size must be", "3.0")),
     ("[[layers]]\ntype = 'Conv'\npadding = 'same'", ("padding must be one of", "'same'")),
+    ("[[layers]]\ntype = 'Conv'\npad = -1", ("layers[1]", "pad must be a whole number from 0", "-1")),
     ("[[stem]]\ntype = 'BatchNorm'\nepsilon = -1\n[[layers]]\ntype = 'Conv'", ("stem[1]", "epsilon", "-1")),
     ("[[layers]]\nrepeat = 0\nlayers = []", ("layers[1]", "repeat must be a whole number from 1", "not 0")),
     ("[[layers]]\nrepeat = true\nlayers = []", ("repeat must be", "not True")),

@@ -73,6 +73,18 @@ def test_a_gamma_agrees_with_simulations(stack):
     assert result.agrees, [(row.moment, row.loc, row.depth, row.z) for row in result.rows]
 
 
+def test_a_pad_agrees_with_simulations():
+    """Stages as PyTorch's: 8 x 8 positions, 4 x 4, 2 x 2, with a valid convolution in between."""
+    half = layers.Conv(stride=2, padding="zeros", pad=1)
+    shortcut = layers.Conv(1, layers.Gaussian(1.0), stride=2, pad=0)
+    unit = network.Residual([layers.BatchNorm(), layers.ReLU(), half], [shortcut])
+    stack = (layers.Conv(padding="zeros", pad=0), unit, layers.BatchNorm(), layers.ReLU())
+    net = network.Network(stack, stem=[layers.Conv(4, padding="zeros", pad=2)])
+    assert net.output_grid((8, 8)) == (4, 4)
+    result = small(net)
+    assert result.agrees, [(row.moment, row.loc, row.depth, row.z) for row in result.rows]
+
+
 @pytest.mark.parametrize("moment", verification.MOMENTS)
 def test_a_wrong_formula_is_found(monkeypatch, moment):
     exact = verification._values

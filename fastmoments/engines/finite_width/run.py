@@ -14,6 +14,7 @@ import numpy as np
 
 from ...covariances.scales import log_mean
 from ...covariances.storage import NoiseCovariance
+from ...maps.convolution import convolve_diagonal
 from ...nets.layers import BatchNorm, Conv, Layer, ReLU
 from ...nets.network import Network, Place, Residual
 from ..infinite_width.state import State
@@ -68,13 +69,14 @@ def kind(network: Network) -> str:
             'whose branch repeats (BatchNorm, ReLU, Conv) or (ReLU, Conv); use method="sampled".'
         )
     if not network.fully_connected:
-        stride = max(conv.stride for conv in Network(network.layers).convolutions())
+        resized = any(not conv.keeps_size for conv in Network(network.layers).convolutions())
         plain_units = found == PLAIN and network.stem and len({unit[0] for unit in network.units}) == 1
-        if not (plain_units or found in (BN_FF, BN_RES)) or stride > 1:
+        if not (plain_units or found in (BN_FF, BN_RES)) or resized:
             raise ValueError(
                 'Of nets with convolutions method="finite" covers plain ones (a stem, then Conv and ReLU, '
                 "all alike) and those with BatchNorm in every layer, with and without skips, all of stride 1 "
-                'behind the stem; use kernel_size=1, method="infinite", or "sampled".'
+                "and with a padding that keeps the size of images behind the stem; use kernel_size=1, "
+                'method="infinite", or "sampled".'
             )
         if found == PLAIN:
             return PLAIN_CONV
@@ -85,8 +87,9 @@ def kind(network: Network) -> str:
     return found if network.fully_connected else BN_CONV
 
 
-def _check_positions(positions: int, covered: str) -> None:
-    """Refuse images that have one position behind the first layer, or too many for dense matrices."""
+def _check_positions(first: Conv, grid: tuple[int, int], covered: str) -> None:
+    """Refuse images that have one position behind the first layer, too many, or some without signal."""
+    positions = math.prod(first.output_grid(grid))
     if positions < 2:
         raise ValueError(
             'method="finite" covers images with one position behind the first layer as fully connected nets '
@@ -97,6 +100,11 @@ def _check_positions(positions: int, covered: str) -> None:
             f'method="finite" covers plain convolutional nets of at most {convolutional.MOST_POSITIONS:,} '
             f'positions behind the stem, not {positions:,}: give smaller images, or use method="infinite" or '
             '"sampled".'
+        )
+    if not convolve_diagonal(np.ones(math.prod(grid)), (1, *grid), first).all():
+        raise ValueError(
+            'method="finite" needs a first layer whose positions all see some of the image, not zeros only: '
+            'give a smaller pad or dilation, or use method="infinite" or "sampled".'
         )
 
 
@@ -157,9 +165,8 @@ class FiniteWidthRun:
         covered = kind(network)
         self.walk = theories[covered]
         if covered in (PLAIN_CONV, BN_CONV):
-            first = network.stem[0] if network.stem else network.units[0][0]
             grid = batches[0].shape[1], batches[0].shape[2]
-            _check_positions(math.prod(first.output_grid(grid)), covered)
+            _check_positions(network.convolutions()[0], grid, covered)
         shape = (-1,) if network.fully_connected else batches[0].shape[1:]
         self.batches = [np.asarray(batch).reshape(len(batch), *shape) for batch in batches]
         if min(len(batch) for batch in self.batches) < 2:
@@ -177,7 +184,7 @@ class FiniteWidthRun:
                     "The images agree to so many digits that rounding decides how they differ; use images "
                     "that differ more, a smaller offset, or normalise=True."
                 )
-        # A stem of one Conv, or the first of the units; all others have stride 1.
+        # A stem of one Conv, or the first of the units; all others keep the size.
         convs = network.convolutions()
         self.image_grid = (1, 1) if network.fully_connected else (shape[0], shape[1])
         self.grid = convs[0].output_grid(self.image_grid) if convs else self.image_grid

@@ -56,9 +56,9 @@ class Account:
             if isinstance(layer, Residual):
                 self.unit(layer)
                 continue
-            before = self.stored
-            self.grid = layer.output_grid(self.grid)
-            fresh = before if self.stored != before else 0
+            before, grid = self.stored, self.grid
+            self.grid = layer.output_grid(grid)
+            fresh = before if self.grid != grid else 0
             self.peak = max(self.peak, self.stored + fresh + self.held)
             if isinstance(layer, Activation):
                 self.noise = max(self.noise, self.images * (self.grid[0] * self.grid[1]) ** 2)

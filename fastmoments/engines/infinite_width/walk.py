@@ -126,8 +126,8 @@ class InfiniteWidthWalk:
             needed = [kernel for kernel, kind in behind.items() if self.network.has(kind)]
             compile_ahead(["multiply", *needed], self.dtype)
 
-    def final_covariance(self) -> tuple[np.ndarray, tuple[int, int]]:
-        """Covariance of the signal behind the last layer, shape (points, points); height and width."""
+    def final_state(self) -> State:
+        """Where the signal stands behind the last layer, its covariance formed."""
         state, wanted = self._start(), self.wanted
         self.wanted = Wanted(self.network, ())
         with self._blas.limit(limits=1, user_api="blas"):
@@ -135,7 +135,7 @@ class InfiniteWidthWalk:
                 pass
         self.wanted = wanted
         state.form(self.tile, self.dtype)
-        return state.covariance.dense(), state.noise.grid
+        return state
 
     def _start(self) -> State:
         self.error = 0.0

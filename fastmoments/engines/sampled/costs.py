@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable, Iterator
 
-from ...nets.network import Network, walk
+from ...nets.layers import Layer
+from ...nets.network import Network, Residual, unrolled
 from ..protocol import Shape
 
 #: Bytes of Python and its libraries, without compiled kernels.
@@ -21,12 +23,16 @@ def memory(network: Network, shape: Shape, width: int) -> int:
     """
     width = max([width, *(conv.channels or 0 for conv in network.convolutions())])
     images, height, width_in, channels = shape
-    grid, largest, skips = (height, width_in), images * height * width_in * channels, 0
-    for _, layer in walk((*network.stem, *network.layers)):
-        if layer.stacks:
-            skips = 1
-            continue
-        grid = layer.output_grid(grid)
-        largest = max(largest, images * math.prod(grid) * width)
+    positions = map(math.prod, _grids((*network.stem, *network.layers), (height, width_in)))
+    largest = images * max(height * width_in * channels, width * max(positions, default=0))
     weights = network.kernel_size**2 * max(width, channels) * width
-    return int(PROCESS + 8 * (FLOWS + skips) * largest + 4 * weights)
+    return int(PROCESS + 8 * (FLOWS + network.has(Residual)) * largest + 4 * weights)
+
+
+def _grids(layers: Iterable[Layer], grid: tuple[int, int]) -> Iterator[tuple[int, int]]:
+    """Yield the positions (height, width) behind every layer, those inside residual units included."""
+    for _, layer in unrolled(layers, "", ""):
+        for stack in layer.stacks:
+            yield from _grids(getattr(layer, stack), grid)
+        grid = layer.output_grid(grid)
+        yield grid

@@ -49,6 +49,8 @@ def finite(family, depth, images, width, *, input_conv=True, every=1, **options)
         (fm.bn_ff(3), BN_CONV),
         (fm.bn_res(3), BN_CONV),
         (fm.bn_res(3, res_depth=4), BN_CONV),
+        (Network([Conv(3, pad=1), ReLU()], [Conv(3, stride=2, pad=1)]), PLAIN_CONV),
+        (Network([Conv(1, pad=0), BatchNorm(), ReLU()]), BN_FF),
     ],
 )
 def test_which_theory_covers_a_net(net, theory):
@@ -60,6 +62,8 @@ def test_which_theory_covers_a_net(net, theory):
     [
         (fm.residual(3), "Of nets with convolutions"),
         (Network([Conv(3, stride=2), ReLU()], [Conv(3)]), "all of stride 1"),
+        (Network([Conv(3, pad=0), ReLU()], [Conv(3)]), "a padding that keeps the size of images"),
+        (Network([Conv(1, pad=1), BatchNorm(), ReLU()]), "a padding that keeps the size of images"),
         (Network([Conv(3), ReLU(), Conv(5), ReLU()], [Conv(3)]), "all alike"),
         (Network([Conv(1), ReLU(), Conv(1), BatchNorm(), ReLU()]), "covers stacks of"),
         (Network([Residual([ReLU(), Conv(1)], [Conv(1)])], [Conv(1)]), "covers stacks of"),
@@ -155,6 +159,14 @@ def test_several_batches_add_the_variance_between_them():
             "at most 1,024 positions behind the stem, not 1,600",
         ),
         (lambda: fm.scan(fm.Network([fm.Conv(1)]), flat(4), fm.FiniteWidth()), "covers stacks of"),
+        (
+            lambda: fm.scan(
+                Network([Conv(3), BatchNorm(), ReLU()], [Conv(1, padding="zeros", pad=1)]),
+                flat(4),
+                fm.FiniteWidth(),
+            ),
+            "a smaller pad",
+        ),
         (lambda: finite("residual", 2, flat(4), 64, input_conv=False), "needs a Conv in the stem"),
         (lambda: finite("bn_ff", 2, flat(4), 8), "does not hold at width 8"),
         (lambda: finite("bn_res", 2, flat(5), 64), "at least 6 images"),

@@ -20,6 +20,7 @@ NETS = {
     "strided shortcut": fm.Network(
         [Residual([Conv(3, stride=2), fm.ReLU(), Conv(3)], [Conv(1, stride=2)])], stem=[Conv(3)]
     ),
+    "padded": fm.Network([Conv(2, pad=1), fm.ReLU(), Conv(3, pad=0), fm.ReLU()], stem=[Conv(3, pad=1)]),
     "fully connected": fm.vanilla(2, 1),
     "fully connected shortcut": fm.bn_res(2, 1),
 }

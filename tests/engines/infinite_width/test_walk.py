@@ -41,7 +41,7 @@ def run(network, batch, **options):
 
 
 def covariance(network, batch, **options):
-    return InfiniteWidthWalk(network, batch, **options).final_covariance()[0]
+    return InfiniteWidthWalk(network, batch, **options).final_state().covariance.dense()
 
 
 def assert_same(one, other, **tolerance):
@@ -107,6 +107,16 @@ def test_duplicated_images_change_nothing_but_the_noise(seed, family):
     for at in (*once.values(), *twice.values()):
         at.pop("reff_noise", None)
     assert_same(once, twice, rel=1e-6, abs=1e-6)
+
+
+def test_images_may_come_down_to_one_position_at_any_scale():
+    """Behind 600 layers of gain 8, K is 4^600 times as large, which is more than float64 holds."""
+    layers = [Conv(padding="zeros", weights=Gaussian(8.0)), ReLU()] * 600
+    small = [Conv(padding="zeros"), ReLU()] * 600
+    last, batch = Conv(4, pad=0), images(0, (3, 4, 4, 2))
+    one, other = (run(Network([*stack, last]), batch, every=601)[601, "conv"] for stack in (layers, small))
+    assert one["log_nu2_signal"] - other["log_nu2_signal"] == pytest.approx(600 * math.log(4), rel=1e-12)
+    assert one["log_chi"] == pytest.approx(other["log_chi"], abs=1e-9)
 
 
 def test_rank_one_signals_keep_one_direction():

@@ -36,6 +36,14 @@ def test_it_grows_with_points_and_channels_and_not_with_depth():
     assert memory(fm.residual(2), shape, 64) - memory(net, shape, 64) == 8 * 16 * 16**2 * 64
 
 
+def test_a_shortcut_begins_where_its_branch_does():
+    """Behind either there are 4 x 4 positions of 8 x 8: one behind the other they would leave none."""
+    unit = fm.Residual([fm.ReLU(), fm.Conv(5, pad=0)], [fm.Conv(5, pad=0)])
+    net = fm.Network([unit], stem=[fm.Conv(3)])
+    found = without_the_process(net, (8, 8, 8, 3), 64)
+    assert found == 8 * 4.5 * 8 * 8**2 * 64 + 4 * 25 * 64**2
+
+
 def test_large_images_count_before_the_stem_makes_them_small():
     """32 x 32 positions of 48 channels are more than a quarter of them of 64."""
     found = without_the_process(fm.vanilla(1), (8, 32, 32, 48), 64)

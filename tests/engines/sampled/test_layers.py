@@ -2,9 +2,10 @@
 
 import math
 
+import naive
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 from simulated import SQUARE, naive_convolve
@@ -19,12 +20,14 @@ CONVS = st.builds(
     stride=st.integers(1, 3),
     dilation=st.integers(1, 3),
     padding=st.sampled_from(["periodic", "zeros", "symmetric"]),
+    pad=st.none() | st.integers(0, 3),
 )
 
 
 @settings(max_examples=80)
 @given(conv=CONVS, height=st.integers(1, 7), width=st.integers(1, 7), chunk=st.sampled_from([1, 2**20]))
 def test_convolution_is_that_of_explicit_loops(conv, height, width, chunk):
+    assume(naive.fits(conv, height, width))
     rng = np.random.default_rng(0)
     images = rng.standard_normal((3, height, width, 2), dtype=np.float32)
     weights = rng.standard_normal((conv.kernel_size**2 * 2, 4), dtype=np.float32)
@@ -32,6 +35,31 @@ def test_convolution_is_that_of_explicit_loops(conv, height, width, chunk):
         patch.setattr(sampling, "_CHUNK", chunk)
         ours = convolve(conv, images, weights)
     assert_allclose(ours, naive_convolve(conv, images, weights), atol=64 * 2.0**-24 * conv.kernel_size)
+
+
+#: Our paddings by PyTorch's names, and how large they may be; one position of an edge repeated is its mirror.
+TORCH = {"zeros": ("constant", 3), "periodic": ("circular", 3), "symmetric": ("replicate", 1)}
+
+
+@pytest.mark.parametrize(
+    ("padding", "mode", "pad"),
+    [(name, mode, pad) for name, (mode, most) in TORCH.items() for pad in range(most + 1)],
+)
+@pytest.mark.parametrize(("kernel_size", "stride", "dilation"), [(3, 1, 1), (3, 2, 1), (2, 3, 2), (1, 2, 1)])
+def test_a_pad_is_pytorch_s(padding, mode, pad, kernel_size, stride, dilation):
+    torch = pytest.importorskip("torch")
+    conv = Conv(kernel_size, stride=stride, dilation=dilation, padding=padding, pad=pad)
+    rng = np.random.default_rng(kernel_size)
+    images = rng.standard_normal((2, 6, 5, 3), dtype=np.float32)
+    weights = rng.standard_normal((kernel_size, kernel_size, 3, 4), dtype=np.float32)
+    theirs = torch.nn.functional.conv2d(
+        torch.nn.functional.pad(torch.tensor(images).permute(0, 3, 1, 2), [pad] * 4, mode=mode),
+        torch.tensor(weights).permute(3, 2, 0, 1),
+        stride=stride,
+        dilation=dilation,
+    )
+    ours = convolve(conv, images, weights.reshape(-1, 4))
+    assert_allclose(ours, theirs.permute(0, 2, 3, 1).numpy(), atol=1e-5)
 
 
 @pytest.mark.parametrize("draw", ["weights", "gram"])
@@ -44,6 +72,9 @@ def test_convolution_is_that_of_explicit_loops(conv, height, width, chunk):
         Conv(3, padding="zeros", weights=Gaussian(bias_variance=0.7)),
         Conv(3, padding="symmetric", stride=2),
         Conv(2, dilation=2, padding="zeros", weights=Gaussian(gain=0.5)),
+        Conv(3, stride=2, padding="zeros", pad=1),
+        Conv(2, padding="periodic", pad=2),
+        Conv(2, pad=0),
     ],
 )
 def test_covariance_behind_a_convolution(conv, draw):

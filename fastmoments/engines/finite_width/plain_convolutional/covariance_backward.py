@@ -95,7 +95,7 @@ def deviations(
                 sums[depth].add(layer, [*seen.covariance(seen), with_masks])
             # The gradient by the covariance before the ReLU, then before the convolution in front of it.
             forms[depth] = _transposed(pulled_back(form, field), grid, convs[layer - 1])
-    behind = start.dense() / math.exp(start.log_scale)
+    behind = start.unscaled()
     if 0 in found:
         forms[0] = _gradients(behind, share)
     for depth, form in forms.items():
