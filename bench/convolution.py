@@ -1,9 +1,9 @@
 """Direct against Fourier convolution of blocks, and the costs behind "auto": `python -m bench.convolution`.
 
-Fits the constants at the top of fastmoments/fft.py and says how well "auto" chooses with those that stand
-there. Processor time on one thread: the direct sum divides it by the threads and the FFT does not, but the
-choice may not depend on them, because the numbers must not. `--plot` draws both methods over kernel and
-image size, with periodic padding, and where the constants that stand in fft.py make "auto" switch.
+Fits the constants at the top of fastmoments/maps/fft.py and says how well "auto" chooses with those that
+stand there. Processor time on one thread: the direct sum divides it by the threads and the FFT does not,
+but the choice may not depend on them, because the numbers must not. `--plot` draws both methods over kernel
+and image size, with periodic padding, and where the constants that stand in fft.py make "auto" switch.
 """
 
 from __future__ import annotations

@@ -20,6 +20,7 @@ from pathlib import Path
 import numpy as np
 
 import fastmoments as fm
+from fastmoments.images.sources import normalise
 
 from .common import arguments, deliver, quartiles, table
 from .peer import ENVIRONMENTS, Peer, environment
@@ -29,9 +30,9 @@ ACCURACY = 0.01
 QUANTITIES = ("chi", "r_eff")
 
 
-def ours(net: fm.Network, images, every: int, **options) -> fm.Scan:
-    """One scan on two threads, with the effective ranks the simulation takes."""
-    return fm.scan(net, images, every=every, threads=min(2, os.cpu_count()), **options)
+def ours(net: fm.Network, images, every: int, engine=None) -> fm.Scan:
+    """One scan on two threads, at infinite width if no engine is given, with the ranks the simulation takes."""
+    return fm.scan(net, images, engine, every=every, threads=min(2, os.cpu_count()))
 
 
 def last(scan: fm.Scan) -> dict[str, float]:
@@ -43,25 +44,25 @@ def measured(peer: Peer, family: str, images, width: int, given, folder: Path) -
     """Compare at one width; a row for each quantity."""
     net = getattr(fm, family)(given.depth)
     values = folder / "images.npy"
-    np.save(values, fm.data.normalise(images.array))
+    np.save(values, normalise(images))
     parameters = dict(net.parameters)
     task = {
         "family": family, "depth": given.depth, "every": given.every, "width": width, "images": values,
         "res_depth": parameters.get("res_depth", 1), "epsilon": parameters.get("epsilon", 0.0),
         "threads": min(2, os.cpu_count()),
     }  # fmt: skip
-    simulated = {"method": "sampled", "width": width}
     peer.ask(**task, nets=1, first=0)
     ours(net, images, given.every)
-    ours(net, images, given.every, **simulated, nets=1)
+    ours(net, images, given.every, fm.Sampled(width=width, nets=1))
     each = given.nets // given.repeats
     fewer = min(each, max(2, each * 128 // width))  # of our own, which check and are not timed
-    answers, exact_seconds, engine = [], [], []
+    answers, exact_seconds, own_scans = [], [], []
     for turn in range(given.repeats):
         exact = ours(net, images, given.every)
         exact_seconds.append(exact.provenance["seconds"])
         answers.append(peer.ask(**task, nets=each, first=1 + turn * each))
-        engine.append(ours(net, images, given.every, **simulated, nets=fewer, seed=1 + turn))
+        sampled = fm.Sampled(width=width, nets=fewer, seed=1 + turn)
+        own_scans.append(ours(net, images, given.every, sampled))
     seconds = np.concatenate([answer["seconds"] for answer in answers])
     nets = {"chi": np.exp(np.concatenate([answer["log_chi"] for answer in answers]))}
     nets["r_eff"] = np.concatenate([answer["r_eff"] for answer in answers])
@@ -69,7 +70,7 @@ def measured(peer: Peer, family: str, images, width: int, given, folder: Path) -
     for name in QUANTITIES:
         infinite, mean, sigma = last(exact)[name], nets[name].mean(), nets[name].std(ddof=1)
         error = sigma / math.sqrt(len(seconds))
-        own = float(np.mean([last(scan)[name] for scan in engine]))
+        own = float(np.mean([last(scan)[name] for scan in own_scans]))
         apart = math.hypot(error, sigma / math.sqrt(fewer * given.repeats))  # of two means of the same law
         needed = max(1.0, (sigma / mean / ACCURACY) ** 2)
         spent = needed * float(np.median(seconds))

@@ -58,10 +58,10 @@ def network(name, depth, **changes):
     return family(depth, **{**parameters, **changes})
 
 
-def batch(images, number, *, flat):
-    """One of `BATCHES` disjoint batches of the images, normalised."""
+def batch(images, number, *, flat, count=None):
+    """One of `BATCHES` disjoint batches of the images, or the first `count` images of it, normalised."""
     parts = np.random.default_rng(64).permutation(len(images)).reshape(BATCHES, -1)
-    return normalise(images[parts[number % BATCHES]], fully_connected=flat)
+    return normalise(images[parts[number % BATCHES, :count]], fully_connected=flat)
 
 
 def simulate(name, depth, nets, *, every, width=512, **options):
