@@ -31,7 +31,7 @@ QUANTITIES = ("chi", "r_eff")
 
 
 def ours(net: fm.Network, images, every: int, engine=None) -> fm.Scan:
-    """One scan on two threads, at infinite width if no engine is given, with the ranks the simulation takes."""
+    """One scan on two threads, at infinite width unless told, with the ranks that the simulation takes."""
     return fm.scan(net, images, engine, every=every, threads=min(2, os.cpu_count()))
 
 

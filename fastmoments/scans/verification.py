@@ -26,10 +26,13 @@ from ..validation import one_of, whole
 from .results import Scan, main_loc
 from .scanning import checked_network, scan
 
-#: What is compared, each at its main station; the further ones at finite width only.
+#: What is compared unless told otherwise, each at its main station; the further ones at finite width only.
 MOMENTS = ("chi", "mu2_signal", "mu4_signal", "nu1_abs_signal", "nu2_signal")
 FURTHER = ("mu2_noise", "reff_signal", "reff_noise")
 METHODS = ("infinite", "finite")
+
+#: Powers of moments that are linear in the noise variance: of these the mean is taken, not of a logarithm.
+LINEAR = {"chi": 2, "mu2_noise": 1}
 
 #: Widths that are sampled if nothing else is said.
 WIDTHS = {"infinite": (64, 128, 256, 512), "finite": (256,)}
@@ -140,6 +143,7 @@ def verify(
     nets: int = 40,
     seed: int = 0,
     depths: Iterable[int] | None = None,
+    moments: Iterable[str] | None = None,
     threshold: float | None = None,
     threads: int | None = None,
     progress: Callable[[str, Station | Passage], None] | None = None,
@@ -163,6 +167,9 @@ def verify(
         Each width has a seed of its own, derived from this one.
     depths : sequence of int, optional
         Where to compare; the first, the middle and the last depth if left out.
+    moments : sequence of str, optional
+        What to compare, of `MOMENTS` and `FURTHER`. If left out all of them, but at infinite width `MOMENTS`
+        only: ranks of nets with batch norm are far from a line in 1 / width.
     threshold : float, optional
         Largest ``|z|`` that counts as agreement. If left out, Student's quantile with nets - 1
         degrees of freedom at the level `LEVEL` divided by the number of comparisons (Bonferroni), so
@@ -185,9 +192,9 @@ def verify(
     Compared are logarithms, averaged over nets: without batch norm the moments are log-normal over
     nets to good approximation, with a variance of order depth / N, so that their means would be
     ruled by rare nets. The bias of the mean logarithm, about minus half that variance, is of order
-    1 / N and the fit takes it. Only chi is averaged as chi^2: it is linear in the noise variance, of
-    which each net sees one draw of noise, and the spread from that draw would leave a bias in the
-    mean logarithm at every width.
+    1 / N and the fit takes it. Only chi is averaged as chi^2, and mu2 of the noise as it is: they are
+    linear in the noise variance, of which each net sees one draw of noise, and the spread from that draw
+    would leave a bias in the mean logarithm at every width.
 
     At finite width the logarithms of all moments are compared, ranks as they are, and of both the deviations
     over nets, by their logarithms: the standard error of log s over n nets is sqrt((k - 1) / 4 n), k the
@@ -204,6 +211,8 @@ def verify(
         raise ValueError(f"threshold must be a positive number of standard errors, not {threshold!r}.")
     if network.depth == 0:
         raise ValueError("A net of depth 0 has nothing to verify; give it a layer.")
+    names = MOMENTS if method == "infinite" else MOMENTS + FURTHER
+    names = names if moments is None else _known(moments)
     if depths is None:
         depths = {1, (network.depth + 1) // 2, network.depth}
     depths = _increasing("depths", depths, 1)
@@ -223,7 +232,7 @@ def verify(
             if progress is not None:
                 progress(stage, event)
 
-        ranks = ("act",) if method == "finite" else ()
+        ranks = ("act",) if any(map(_rank, names)) else ()
         found = scan(network, images, engine, every=every, reff_locs=ranks, threads=threads, progress=take)
         return found, stations
 
@@ -233,13 +242,17 @@ def verify(
     simulated = [run(Sampled(width, nets, own)) for width, own in zip(widths, seeds, strict=True)]
     if method == "infinite":
         found = [_values(stations) for _, stations in simulated]
-        rows = tuple(_compare(depths, widths, _values(analytic[0][1]), found))
+        rows = tuple(_compare(names, depths, widths, _values(analytic[0][1]), found))
     else:
         both = zip(widths, analytic, simulated, strict=True)
         rows = tuple(
             row for width, (_, ours), (_, theirs) in both
-            for row in _compare_at(depths, width, ours, _values(theirs))
+            for row in _compare_at(names, depths, width, ours, _values(theirs))
         )  # fmt: skip
+    if not rows:
+        raise ValueError(
+            f"There is no theory of {', '.join(names)} of this net to compare with a simulation."
+        )
     if threshold is None:
         threshold = float(student.isf(0.5 * LEVEL / len(rows), nets - 1))
     return Verification(
@@ -272,6 +285,15 @@ def _increasing(name: str, values: Iterable[int], least: int) -> tuple[int, ...]
     return tuple(whole(f"all of {name}", value, least) for value in values)
 
 
+def _known(moments: object) -> tuple[str, ...]:
+    """Names of moments."""
+    known = MOMENTS + FURTHER
+    names = tuple(moments) if isinstance(moments, Iterable) and not isinstance(moments, str) else ()
+    if not names or not all(name in known for name in names):
+        raise ValueError(f"moments must be a sequence of some of {', '.join(known)}, not {moments!r}.")
+    return names
+
+
 #: Values over nets by depth and station, then by moment, with "error" among them.
 _Found = dict[tuple[int, str], dict[str, list[float]]]
 
@@ -289,12 +311,21 @@ def _values(stations: list[Station]) -> _Found:
     return values
 
 
+def _rank(name: str) -> bool:
+    """Whether a moment is a rank, which engines give as it is, not as its logarithm."""
+    return name.startswith("reff")
+
+
 def _compare(
-    depths: Iterable[int], widths: Sequence[int], analytic: _Found, simulated: list[_Found]
+    names: Sequence[str],
+    depths: Iterable[int],
+    widths: Sequence[int],
+    analytic: _Found,
+    simulated: list[_Found],
 ) -> Iterator[Comparison]:
     """Yield the comparisons of all moments that the analytic engine knows."""
     for depth in depths:
-        for name in MOMENTS:
+        for name in names:
             locs = [loc for at, loc in analytic if at == depth and name in analytic[at, loc]]
             if not locs:
                 continue
@@ -302,17 +333,18 @@ def _compare(
             means, errors = zip(*(_mean(name, values[place]) for values in simulated), strict=True)
             intercept, error = extrapolate(widths, means, errors)
             (exact,), (own,) = analytic[place][name], analytic[place]["error"]
+            exact = math.log(exact) if _rank(name) else exact
             yield Comparison(name, place[1], depth, exact, intercept, math.hypot(error, own))
 
 
 def _compare_at(
-    depths: Iterable[int], width: int, finite: list[Station], simulated: _Found
+    names: Sequence[str], depths: Iterable[int], width: int, finite: list[Station], simulated: _Found
 ) -> Iterator[Comparison]:
     """Yield the comparisons of mean and deviation at one width."""
     ours = {(station.depth, station.loc): station for station in finite if station.loc}
     for depth in depths:
-        for name in MOMENTS + FURTHER:
-            rank = name.startswith("reff")
+        for name in names:
+            rank = _rank(name)
             key = name if rank else f"log_{name}"
             locs = [loc for at, loc in ours if at == depth and key in ours[at, loc].moments]
             if not locs:
@@ -335,14 +367,14 @@ def _compare_at(
 
 def _mean(name: str, at: dict[str, list[float]]) -> tuple[float, float]:
     """Mean logarithm of a moment over nets, and its standard error with the resolution of float32."""
-    values = np.array(at[name])
+    values = np.log(at[name]) if _rank(name) else np.array(at[name])
     rounding = max(at["error"])
-    if name != "chi":
+    if name not in LINEAR:
         return float(values.mean()), math.hypot(values.std(ddof=1) / math.sqrt(values.size), rounding)
-    top = values.max()
-    squares = np.exp(2.0 * (values - top))
-    relative = squares.std(ddof=1) / (squares.mean() * math.sqrt(values.size))
-    return float(top + 0.5 * math.log(squares.mean())), math.hypot(0.5 * relative, rounding)
+    power, top = LINEAR[name], values.max()
+    powers = np.exp(power * (values - top))
+    relative = powers.std(ddof=1) / (powers.mean() * math.sqrt(values.size))
+    return float(top + math.log(powers.mean()) / power), math.hypot(relative / power, rounding)
 
 
 def extrapolate(

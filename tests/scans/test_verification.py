@@ -45,6 +45,18 @@ def test_chi_is_averaged_as_its_square():
     assert mean == pytest.approx(logs.mean())
 
 
+def test_the_noise_is_averaged_as_it_is():
+    rng = np.random.default_rng(2)
+    logs = 1000.0 + 0.3 * rng.standard_normal(200_000)
+    mean, error = verification._mean("mu2_noise", {"mu2_noise": logs, "error": [0.0]})
+    assert abs(mean - (1000.0 + 0.3**2 / 2)) < 4 * error and error < 0.3 / math.sqrt(logs.size) * 1.1
+
+
+def test_a_rank_is_compared_by_its_logarithm():
+    mean, error = verification._mean("reff_signal", {"reff_signal": [2.0, 8.0], "error": [0.0, 0.0]})
+    assert mean == pytest.approx(math.log(4.0)) and error == pytest.approx(math.log(2.0))
+
+
 @pytest.mark.parametrize("family", families.FAMILIES.values(), ids=list(families.FAMILIES))
 def test_families_agree_with_simulations(family):
     result = small(family(depth=3))
@@ -83,6 +95,43 @@ def test_a_pad_agrees_with_simulations():
     assert net.output_grid((8, 8)) == (4, 4)
     result = small(net)
     assert result.agrees, [(row.moment, row.loc, row.depth, row.z) for row in result.rows]
+
+
+DOWN, SAME = (layers.Conv(3, stride=stride, padding="zeros") for stride in (2, 1))
+NORMED = [layers.BatchNorm(), layers.ReLU()]
+STAGES = {
+    "plain": [SAME, layers.ReLU(), DOWN, layers.ReLU()] * 2,
+    "batch norm": [SAME, *NORMED, DOWN, *NORMED] * 2,
+    "residual": [
+        network.Residual([*NORMED, SAME, *NORMED, SAME]),
+        network.Residual([*NORMED, DOWN, *NORMED, SAME], shortcut=[layers.Conv(1, stride=2)]),
+        *NORMED,
+    ],
+}
+OF_STAGES = ("chi", "mu2_noise", "nu2_signal", "reff_signal")
+
+
+@pytest.mark.parametrize("name", STAGES)
+def test_nets_in_stages_agree_with_simulations(name):
+    """One image is larger than the others: one leading eigenvalue, whose mean is near a line in 1 / N."""
+    scales = np.array([3.0, 1.0, 1.0, 1.0])[:, None, None, None]
+    images = data.load_images(IMAGES.array * scales, None)
+    net = network.Network(STAGES[name], stem=[layers.Conv(3, layers.Gaussian(gain=1.0), padding="zeros")])
+    result = verify(net, images, widths=(48, 96, 192), nets=24, moments=OF_STAGES, threads=1)
+    z = np.array([row.z for row in result.rows])
+    assert {row.moment for row in result.rows} == set(OF_STAGES)
+    assert np.all(np.abs(z) < 4.0) and np.mean(z**2) < 2.5, z
+
+
+@pytest.mark.parametrize("moments", ["chi", (), 3, ("chi", "mu3"), [["chi"]]])
+def test_unknown_moments_are_refused(moments):
+    with pytest.raises(ValueError, match="moments must be a sequence of some of chi, mu2_signal"):
+        small(families.vanilla(1), moments=moments)
+
+
+def test_moments_without_a_theory_are_refused():
+    with pytest.raises(ValueError, match="no theory of mu4_signal of this net"):
+        narrow(families.vanilla(2), moments=["mu4_signal"], nets=8)
 
 
 @pytest.mark.parametrize("moment", verification.MOMENTS)
@@ -168,13 +217,13 @@ def test_a_wrong_theory_is_found(monkeypatch, of, slip):
     """A mean that is 20% off, a deviation that is off by a factor of e."""
     right = verification._compare_at
 
-    def wrong(depths, width, finite, simulated):
+    def wrong(names, depths, width, finite, simulated):
         for station in finite:
             if of == "mean":
                 station.moments["log_nu2_signal"] += slip
             else:
                 station.sigmas["log_nu2_signal"] *= math.exp(slip)
-        return right(depths, width, finite, simulated)
+        return right(names, depths, width, finite, simulated)
 
     net = families.vanilla(depth=2, kernel_size=1)
     ours = [row for row in narrow(net).rows if row.moment == "nu2_signal" and row.of == of]
@@ -193,7 +242,7 @@ def test_the_error_of_a_sampled_deviation_is_what_it_says():
     ours = Station("layers.1", "ReLU", 1, "act", {"log_nu2_signal": 0.0}, sigmas={"log_nu2_signal": 0.3})
     for _ in range(400):
         simulated = {(1, "act"): {"nu2_signal": 0.3 * rng.standard_normal(60), "error": [0.0]}}
-        scores.append([row.z for row in verification._compare_at([1], 64, [ours], simulated)])
+        scores.append([row.z for row in verification._compare_at(["nu2_signal"], [1], 64, [ours], simulated)])
     scores = np.array(scores)
     assert scores.shape == (400, 2)
     assert np.all(np.abs(scores.mean(0)) < 0.2) and np.all(np.abs(scores.std(0) - 1.0) < 0.15)

@@ -1,0 +1,146 @@
+"""Every bench, and every script of the docs, runs at its smallest size, so that none rots unseen."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+SMALL = ["--images", "synthetic:4x4x1"]
+
+#: Arguments of `python -m bench.NAME`, of those that take a moment.
+QUICK = {
+    "accuracy": [*SMALL, "--depth", "2", "--count", "2"],
+    "finite_width": [
+        *("--settings", "32x6", "--depth", "2", "--every", "1", "--nets", "3", "--detail"),
+        *("--families", "vanilla,residual,bn_ff"),
+    ],
+    "layer": ["--sizes", "98", "--repeats", "1"],
+    "precision": [*SMALL, "--depth", "2", "--count", "2"],
+    "strided": [
+        *("--images", "synthetic:6x8x1", "--side", "8", "--stages", "2", "--counts", "2"),
+        *("--nets", "8", "--widths", "16,32"),
+    ],
+}  # fmt: skip
+
+#: The same of those that start many processes, compile with an empty cache, or have sizes of their own.
+LONG = {
+    "compare": ["--repeats", "0"],
+    "convolution": ["--repeats", "1"],
+    "finite_cost": ["--images", "synthetic:4x4x1", "--points", "6", "--depth", "2", "--width", "32"],
+    "large": [*SMALL, "--count", "2", "--families", "vanilla,bn_ff", "--doubled", "--folder", "kept"],
+    "startup": ["--repeats", "1", "--scans", "1"],
+    "sweep": ["--scans", "40", "--depth", "2", "--repeats", "1"],
+}
+
+#: Of those that compare with another program, what is ours, with a peer that answers at once.
+WITH_A_PEER = {
+    "peers": """
+import numpy as np
+from bench.peers import measured, ours
+class Peer:
+    def seconds(self, *task): return 1.0
+images = np.random.default_rng(0).standard_normal((1, 4, 4, 1))
+for net in ("vanilla", "residual"):
+    row = measured(Peer(), net, images, (2, 4), 1)
+    assert row["points"] == 16 and ours(net, 2, images)[1].signal.points == 16
+""",
+    "simulation": """
+import tempfile
+from argparse import Namespace
+from pathlib import Path
+import numpy as np
+import fastmoments as fm
+from bench.simulation import QUANTITIES, measured
+class Peer:
+    def ask(self, *, images, nets, **task):
+        assert np.load(images).shape == (2, 4, 4, 1) and abs(np.load(images).mean()) < 1e-12
+        return {"seconds": [1.0] * nets, "log_chi": [0.1, 0.2][:nets], "r_eff": [2.0, 3.0][:nets]}
+images, given = fm.load_images("synthetic:4x4x1", 2), Namespace(depth=2, every=1, nets=4, repeats=2)
+for family in ("vanilla", "bn_ff", "bn_res"):
+    with tempfile.TemporaryDirectory() as folder:
+        rows = measured(Peer(), family, images, 16, given, Path(folder))
+    assert [row["quantity"] for row in rows] == list(QUANTITIES)
+    assert all(row["nets"] == 4 and np.isfinite(row["own engine"]) for row in rows)
+""",
+}  # fmt: skip
+
+
+def ran(*arguments, cwd=ROOT, code=0):
+    """What a child process prints; the checkout is where it looks for benches."""
+    done = subprocess.run(
+        [sys.executable, *map(str, arguments)], cwd=cwd, capture_output=True, text=True,
+        env=os.environ | {"PYTHONPATH": str(ROOT)}, timeout=600,
+    )  # fmt: skip
+    assert done.returncode == code, done.stdout + done.stderr
+    return done.stdout + done.stderr
+
+
+def bench(name, arguments, folder):
+    """Run a bench in a folder; its results."""
+    ran("-m", f"bench.{name}", *arguments, "--json", "results.json", cwd=folder)
+    return json.loads((folder / "results.json").read_text())
+
+
+def test_every_bench_is_run_here():
+    names = {path.stem for path in (ROOT / "bench").glob("*.py")}
+    shared = {"__init__", "common", "peer", "peer_torch", "peer_neural_tangents"}
+    assert names == {*QUICK, *LONG, *WITH_A_PEER, "golden", "recorded", *shared}
+
+
+@pytest.mark.parametrize("name", sorted({*QUICK, *LONG, *WITH_A_PEER, "golden", "recorded"}))
+def test_every_bench_is_listed(name):
+    assert f"python -m bench.{name} " in (ROOT / "CONTRIBUTING.md").read_text()
+    assert f"| `{name}` |" in (ROOT / "bench" / "README.md").read_text()
+
+
+@pytest.mark.parametrize("name", [*LONG, *WITH_A_PEER])
+def test_a_bench_that_is_not_always_run_says_what_it_does(name):
+    assert "usage:" in ran("-m", f"bench.{name}", "--help")
+
+
+@pytest.mark.parametrize("name", QUICK)
+def test_a_quick_bench_runs(name, tmp_path):
+    results = bench(name, QUICK[name], tmp_path)
+    assert results.pop("machine") and all(results.values())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", LONG)
+def test_a_long_bench_runs(name, tmp_path):
+    results = bench(name, LONG[name], tmp_path)
+    assert results.pop("machine") and all(results.values())
+
+
+@pytest.mark.parametrize("name", WITH_A_PEER)
+def test_our_side_of_a_comparison_runs(name):
+    ran("-c", WITH_A_PEER[name])
+
+
+def test_recordings_are_compared(tmp_path):
+    """With images that are none of CIFAR-10."""
+    images = np.random.default_rng(0).integers(0, 256, (64, 8, 8, 3), dtype=np.uint8)
+    np.savez(tmp_path / "images.npz", images=images)
+    arguments = ["vanilla_symmetric", "--batches", "1", "--images", "2", "--cifar", "images.npz"]
+    found = bench("recorded", arguments, tmp_path)["summary"]
+    assert "chi_loc3" in {row["moment"] for row in found}
+    assert "no CIFAR-10 images" in ran("-m", "bench.recorded", "--cifar", "missing.npz", code=1)
+
+
+@pytest.mark.skipif(not (ROOT / ".git").exists(), reason="golden compares with a commit; this is no checkout")
+def test_golden_finds_a_commit_equal_to_itself():
+    assert "with other numbers" in ran("-m", "bench.golden", "HEAD", "--only", "weighted, sampled")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("script", ["histogram", "residual_scale"])
+def test_a_script_of_the_docs_runs(script, tmp_path):
+    assert {path.stem for path in (ROOT / "docs").glob("*.py")} == {"histogram", "residual_scale"}
+    images = ["synthetic:4x2x1"] if script == "histogram" else []
+    ran(ROOT / "docs" / f"{script}.py", *images, "--plot", "figure.png", cwd=tmp_path)
+    assert (tmp_path / "figure.png").stat().st_size > 1000
