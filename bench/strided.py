@@ -85,7 +85,7 @@ def summary(rows: list[dict]) -> dict:
 
 def main() -> None:
     """Compare every net on every number of images."""
-    parser = arguments(__doc__, nets=16, widths="64,128,256", seed=0, stages=3, side=32)
+    parser = arguments(__doc__, nets=12, widths="64,128", seed=0, stages=3, side=32)
     parser.add_argument("--families", default=",".join(NETS), help="default %(default)s")
     parser.add_argument("--counts", default="4,8", help="of images, default %(default)s")
     parser.add_argument("--images", default="fashion-mnist")

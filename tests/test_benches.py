@@ -144,3 +144,12 @@ def test_a_script_of_the_docs_runs(script, tmp_path):
     images = ["synthetic:4x2x1"] if script == "histogram" else []
     ran(ROOT / "docs" / f"{script}.py", *images, "--plot", "figure.png", cwd=tmp_path)
     assert (tmp_path / "figure.png").stat().st_size > 1000
+
+
+@pytest.mark.slow
+def test_nets_in_stages_agree_with_simulations(tmp_path):
+    """Images of 32 x 32, three stages; widths large enough that the means lie on a line in 1 / N."""
+    rows = bench("strided", ["--counts", "4", "--widths", "64,128", "--nets", "12"], tmp_path)["rows"]
+    z = {(row["net"], row["stage"], row["moment"]): row["z"] for row in rows}
+    assert len(z) == 3 * 3 * 4
+    assert max(map(abs, z.values())) < 4.0 and np.mean(np.square(list(z.values()))) < 2.5, z
