@@ -211,8 +211,9 @@ def verify(
         raise ValueError(f"threshold must be a positive number of standard errors, not {threshold!r}.")
     if network.depth == 0:
         raise ValueError("A net of depth 0 has nothing to verify; give it a layer.")
-    names = MOMENTS if method == "infinite" else MOMENTS + FURTHER
-    names = names if moments is None else _known(moments)
+    if moments is None:
+        moments = MOMENTS if method == "infinite" else MOMENTS + FURTHER
+    names = _known(moments)
     if depths is None:
         depths = {1, (network.depth + 1) // 2, network.depth}
     depths = _increasing("depths", depths, 1)
