@@ -16,6 +16,7 @@ SMALL = ["--images", "synthetic:4x4x1"]
 #: Arguments of `python -m bench.NAME`, of those that take a moment.
 QUICK = {
     "accuracy": [*SMALL, "--depth", "2", "--count", "2"],
+    "batch_noise": ["--images", "synthetic:4x4x1", "--depth", "2", "--width", "16", "--nets", "3"],
     "finite_width": [
         *("--settings", "32x6", "--depth", "2", "--every", "1", "--nets", "3", "--detail"),
         *("--families", "vanilla,residual,bn_ff"),
