@@ -91,7 +91,7 @@ def leading_pairs(
     *,
     residual: float = 0.0,
     floor: float = 1e-13,
-) -> tuple[np.ndarray, np.ndarray]:
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Leading eigenpairs of a symmetric positive operator by a block iteration and Nystroem's formula.
 
     Parameters
@@ -114,6 +114,8 @@ def leading_pairs(
     -------
     values : ndarray, shape (r,), falling; r is below `count` when the operator has a lower rank
     vectors : ndarray, shape (points, r), orthonormal
+    turned : ndarray, shape (r,)
+        Sine of the angle by which the last product turned each of them out of the block.
     """
     if start is not None:
         points = start.shape[0]
@@ -132,4 +134,5 @@ def leading_pairs(
     keep = values > floor * max(values[-1], 1e-300)
     factor = block @ (vectors[:, keep] / np.sqrt(values[keep]))
     vectors, roots, _ = np.linalg.svd(factor, full_matrices=False)
-    return roots**2, vectors
+    within = basis.T @ vectors
+    return roots**2, vectors, np.sqrt(np.maximum(1.0 - np.sum(within * within, axis=0), 0.0))

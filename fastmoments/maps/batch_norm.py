@@ -49,6 +49,8 @@ class Spectrum:
         (B^2)_pp / B_pp, the eigenvalue that the bulk has as seen from a point.
     edge : float
         Largest eigenvalue of the bulk.
+    turned : shape (r,)
+        How far the eigenvectors are from the end of their iteration (`eigenpairs.leading_pairs`).
     block : shape (points, k)
         The vectors of the iteration, spare ones included: to start the next from.
     """
@@ -58,6 +60,7 @@ class Spectrum:
     bulk: np.ndarray
     bulk_rate: np.ndarray
     edge: float
+    turned: np.ndarray
     block: np.ndarray
 
     def bulk_damping(self, damping: Damping) -> np.ndarray:
@@ -69,15 +72,27 @@ class Spectrum:
             return np.zeros((damping.t.size, self.bulk.size))
         return np.sqrt(damping.kappa)[:, None] / np.sqrt(1.0 + np.outer(damping.t, self.bulk_rate))
 
-    def bulk_error(self, damping: float) -> float:
-        """Estimate of the relative Frobenius error of S (I + t S)^(-1) that the bulk brings.
+    def bulk_error(self, weight: BatchNormWeight, damped: np.ndarray) -> float:
+        """Estimate of the relative Frobenius error of the mean of S (I + t S)^(-1) that the bulk brings.
 
-        To first order in t = `damping` it is t (B^2 - (rate B + B rate) / 2), whose norm is at most
-        about t `edge` |B|.
+        To first order in t the bulk errs by t (B^2 - (rate B + B rate) / 2), whose norm is at most about
+        t `edge` |B|. An eigenvector that is turned by delta couples to the bulk by `edge` delta, which is
+        damped on one side only, so that t lambda / (1 + t lambda) of it is wrong.
+
+        Parameters
+        ----------
+        weight : BatchNormWeight
+            Over which t is averaged.
+        damped : shape (r,)
+            Mean of the damped eigenvalues.
         """
         square = float(self.bulk @ self.bulk_rate)
-        whole = float(self.values @ self.values) + square
-        return damping * self.edge * math.sqrt(square / whole) if square else 0.0
+        if not square:
+            return 0.0
+        rate = self.edge * float(weight.mean_damping(np.array([self.edge]))[0])
+        turned = self.edge * self.turned * self.values * weight.mean_damping(self.values)
+        wrong = rate**2 * square + 2.0 * float(turned @ turned)
+        return math.sqrt(wrong / (float(damped @ damped) + square))
 
     @property
     def weighted_values(self) -> tuple[np.ndarray, np.ndarray]:
@@ -105,7 +120,7 @@ def spectrum(signal: Covariance, start: np.ndarray | None, rank: int | None) -> 
     if (rank is None and points <= DENSE_POINTS) or (rank or 0) + SPARE >= points:
         centred = signal.centred_product(np.eye(points))
         values, vectors = np.linalg.eigh(0.5 * (centred + centred.T))
-        return Spectrum(np.maximum(values, 0.0), vectors, nothing, nothing, 0.0, vectors[:, :0])
+        return Spectrum(np.maximum(values, 0.0), vectors, nothing, nothing, 0.0, nothing, vectors[:, :0])
     if start is not None and not start.shape[1]:
         start = None
     count = SPARE + (rank or LEAST_RANK)
@@ -115,7 +130,7 @@ def spectrum(signal: Covariance, start: np.ndarray | None, rank: int | None) -> 
     rounding = 100.0 * float(np.finfo(signal.blocks.dtype).eps)
     diagonal = signal.centred_diagonal
     while True:
-        values, block = leading_pairs(
+        values, block, turned = leading_pairs(
             signal.centred_product, start, count, iterations, points, residual=RESIDUAL, floor=rounding
         )
         leading = int(np.count_nonzero(values >= SHARE * diagonal.sum()))
@@ -125,13 +140,13 @@ def spectrum(signal: Covariance, start: np.ndarray | None, rank: int | None) -> 
     kept = rank or min(max(leading, LEAST_RANK), MOST_RANK)
     edge = float(values[min(kept, values.size - 1)])
     block = block[:, : kept + SPARE]
-    values, vectors = values[:kept], block[:, :kept]
+    values, vectors, turned = values[:kept], block[:, :kept], turned[:kept]
     bulk = diagonal - vectors**2 @ values
     if bulk.sum() <= rounding * values.sum():  # the rank is below what was asked for
-        return Spectrum(values, vectors, nothing, nothing, 0.0, block)
+        return Spectrum(values, vectors, nothing, nothing, 0.0, turned, block)
     square = signal.centred_square_diagonal() - vectors**2 @ values**2
     bulk = np.maximum(bulk, rounding * diagonal.mean())
-    return Spectrum(values, vectors, bulk, np.maximum(square, 0.0) / bulk, edge, block)
+    return Spectrum(values, vectors, bulk, np.maximum(square, 0.0) / bulk, edge, turned, block)
 
 
 @dataclass(frozen=True)
@@ -236,10 +251,11 @@ def normalise(
     level = float(diagonal.mean())
     exact = 1.0 - weight.epsilon * inverse_variance  # int w tr(S_s) / M, by parts
     error = max(rule.error, abs(level / exact - 1.0) if exact > 1e-6 else 0.0)
-    error = max(error, spectral.bulk_error(float(weight.mean_damping(np.array([spectral.edge]))[0])))
     known = _moments(spectral, weight, tolerance) if detail else {}
     values = spectral.weighted_values[0]
     leading = rule.weights @ damping.of(values)
+    damped = leading[: spectral.values.size] / inverse_variance
+    error = math.hypot(error, spectral.bulk_error(weight, damped))
 
     if overlap is not None:
         noise.log_scale += log(_unshared(signal, noise, spectral, weight, overlap))

@@ -39,11 +39,22 @@ def test_leading_pairs(rank):
     basis = np.linalg.qr(rng.standard_normal((80, rank)))[0]
     exact = np.geomspace(1.0, 1e-2, rank)
     matrix = (basis * exact) @ basis.T
-    values, vectors = leading_pairs(lambda x: matrix @ x, None, 24, 2, points=80)
+    values, vectors, turned = leading_pairs(lambda x: matrix @ x, None, 24, 2, points=80)
+    assert turned.max() < 1e-7  # a block that has seen the operator once is invariant
     assert values.size == rank
     np.testing.assert_allclose(values, exact, rtol=1e-9)
     np.testing.assert_allclose(vectors.T @ vectors, np.eye(rank), atol=1e-10)
     np.testing.assert_allclose((vectors * values) @ vectors.T, matrix, atol=1e-10)
+
+
+def test_a_block_says_how_far_a_product_turned_its_vectors():
+    values = np.array([1.0, 0.5, 0.1, 0.05])
+    start = np.array([[1.0, 0.0], [0.0, 1.0], [0.0, 0.3], [0.0, 0.0]])
+    _, vectors, turned = leading_pairs(lambda x: values[:, None] * x, start, 2, 1)
+    block = np.linalg.qr(start)[0]
+    off = [np.linalg.norm(each - block @ (block.T @ each)) for each in vectors.T]
+    np.testing.assert_allclose(turned, off, atol=1e-12)
+    assert turned[0] == 0.0 < turned[1]
 
 
 def test_leading_pairs_stop_when_the_block_is_invariant():

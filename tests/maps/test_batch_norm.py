@@ -11,7 +11,6 @@ from states import assert_consistent, in_full, seeds, state
 
 from fastmoments.covariances.storage import Covariance, NoiseCovariance
 from fastmoments.maps import batch_norm
-from fastmoments.maps.quadrature import Damping
 from fastmoments.nets.layers import ReLU
 
 
@@ -111,18 +110,27 @@ def test_the_rank_follows_the_spectrum():
         assert cold.block.shape[1] <= batch_norm.MOST_RANK + batch_norm.SPARE
 
 
-@pytest.mark.parametrize("seed", range(3))
-def test_the_error_of_the_bulk_bounds_that_of_the_damped_covariance(seed):
-    rng = np.random.default_rng(seed)
-    features = rng.standard_normal((6, 8, 8, 400)) * np.geomspace(1.0, 0.01, 400)
-    signal = Covariance.from_features(features, 1 / 400)
-    centred = signal.centred_product(np.eye(384))
-    found = batch_norm.spectrum(signal, None, 16)
-    damping = 2.0 / np.trace(centred)
-    exact = centred @ np.linalg.inv(np.eye(384) + damping * centred)
-    factor = found.bulk_damping(Damping(np.ones(1), np.array([damping])))[0]
-    low = (found.vectors * found.values) @ found.vectors.T
-    ours = (centred - low) * np.outer(factor, factor)
-    ours += (found.vectors * (found.values / (1 + damping * found.values))) @ found.vectors.T
-    error = np.linalg.norm(ours - exact) / np.linalg.norm(exact)
-    assert 0.05 * found.bulk_error(damping) < error < 1.5 * found.bulk_error(damping)
+INDEX = np.arange(1.0, 384.0)
+TEN_LEAD = np.r_[np.ones(10), 1e-3 * INDEX[:300]]
+
+
+@pytest.mark.parametrize("rank", [8, 16, 32, 64, 128])
+@pytest.mark.parametrize(
+    "spectrum",
+    [1.0 / INDEX, INDEX**-1.5, INDEX**-2, INDEX**-3, np.exp(-INDEX / 20.0), TEN_LEAD],
+    ids=["-1", "-1.5", "-2", "-3", "exp", "ten"],
+)  # fmt: skip
+def test_the_error_that_is_claimed_covers_that_of_the_leading_pairs(spectrum, rank):
+    """Against the dense formula, of the centred covariance; no more than ten times what it is."""
+    basis = np.linalg.qr(np.random.default_rng(rank).standard_normal((384, spectrum.size)))[0]
+    features = (basis * np.sqrt(spectrum)).reshape(6, 8, 8, -1)
+
+    def normalised(rank):
+        signal, noise = Covariance.from_features(features, 384.0), NoiseCovariance.white(6, 8, 8)
+        done = batch_norm.normalise(signal, noise, 1e-3, None, rank=rank)
+        centred = signal.centred_product(np.eye(384))
+        return centred / np.trace(centred), done.error
+
+    (found, claim), (exact, _) = normalised(rank), normalised(384)
+    error = np.linalg.norm(found - exact) / np.linalg.norm(exact)
+    assert 0.1 * claim < error < 1.1 * claim
