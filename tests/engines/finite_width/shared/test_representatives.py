@@ -22,15 +22,32 @@ def test_any_order_of_the_images_gives_the_same_few(seed, images, count):
     few = representatives(batch, min(count, images))
     assert_array_equal(few, representatives(shuffled, min(count, images)))
     assert len(np.unique(few, axis=0)) == min(count, images)
-    norms = (few**2).sum((1, 2, 3))
-    assert np.all(np.diff(norms) >= 0.0)
 
 
 def test_all_of_a_batch_are_all_of_it():
     batch = np.random.default_rng(0).standard_normal((5, 2, 2, 1))
     assert_array_equal(np.sort(representatives(batch, 5), 0), np.sort(batch, 0))
+    assert len(representatives(np.zeros((3, 2, 2, 1)), 2)) == 2
     same = np.ones((4, 2, 2, 1))
     assert_array_equal(representatives(same, 2), same[:2])
+
+
+def test_the_few_have_the_mean_correlations_of_all():
+    """Closer than chance: two kinds of images, of which one in four is of the rarer."""
+    rng, kinds = np.random.default_rng(1), np.random.default_rng(2).standard_normal((2, 30))
+    batch = kinds[(np.arange(24) % 4 == 0).astype(int)] + 0.7 * rng.standard_normal((24, 30))
+
+    def moments(rows):
+        rows = rows.reshape(len(rows), -1)
+        rows = rows / np.linalg.norm(rows, axis=1, keepdims=True)
+        return np.r_[rows.mean(0), 2.0 * (rows.T @ rows / len(rows)).ravel()]
+
+    every = batch.reshape(24, 1, 1, 30)
+    few = np.linalg.norm(moments(representatives(every, 6)) - moments(every))
+    chance = [
+        np.linalg.norm(moments(every[rng.choice(24, 6, replace=False)]) - moments(every)) for _ in range(200)
+    ]
+    assert few < np.quantile(chance, 0.1)
 
 
 @pytest.mark.parametrize("family", ["vanilla", "bn_ff", "bn_res"])
