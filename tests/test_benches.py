@@ -1,7 +1,6 @@
 """Every bench, and every script of the docs, runs at its smallest size, so that none rots unseen."""
 
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -34,7 +33,7 @@ LONG = {
     "compare": ["--repeats", "0"],
     "convolution": ["--repeats", "1"],
     "finite_cost": ["--images", "synthetic:4x4x1", "--points", "6", "--depth", "2", "--width", "32"],
-    "large": [*SMALL, "--count", "2", "--families", "vanilla,bn_ff", "--doubled", "--folder", "kept"],
+    "large": [*SMALL, "--count", "2", "--families", "vanilla,bn_ff", "--doubled", "--folder", "@kept"],
     "startup": ["--repeats", "1", "--scans", "1"],
     "sweep": ["--scans", "40", "--depth", "2", "--repeats", "1"],
 }
@@ -72,19 +71,22 @@ for family in ("vanilla", "bn_ff", "bn_res"):
 }  # fmt: skip
 
 
-def ran(*arguments, cwd=ROOT, code=0):
-    """What a child process prints; the checkout is where it looks for benches."""
+def ran(*arguments, code=0):
+    """What a child process prints that starts in the checkout, as CONTRIBUTING says.
+
+    The command line that it starts itself is the installed one.
+    """
     done = subprocess.run(
-        [sys.executable, *map(str, arguments)], cwd=cwd, capture_output=True, text=True,
-        env=os.environ | {"PYTHONPATH": str(ROOT)}, timeout=600,
-    )  # fmt: skip
+        [sys.executable, *map(str, arguments)], cwd=ROOT, capture_output=True, text=True, timeout=600
+    )
     assert done.returncode == code, done.stdout + done.stderr
     return done.stdout + done.stderr
 
 
 def bench(name, arguments, folder):
-    """Run a bench in a folder; its results."""
-    ran("-m", f"bench.{name}", *arguments, "--json", "results.json", cwd=folder)
+    """Run a bench whose files, named with an @, stand in a folder; its results."""
+    arguments = [str(folder / each[1:]) if each.startswith("@") else each for each in arguments]
+    ran("-m", f"bench.{name}", *arguments, "--json", folder / "results.json")
     return json.loads((folder / "results.json").read_text())
 
 
@@ -127,7 +129,7 @@ def test_recordings_are_compared(tmp_path):
     """With images that are none of CIFAR-10."""
     images = np.random.default_rng(0).integers(0, 256, (64, 8, 8, 3), dtype=np.uint8)
     np.savez(tmp_path / "images.npz", images=images)
-    arguments = ["vanilla_symmetric", "--batches", "1", "--images", "2", "--cifar", "images.npz"]
+    arguments = ["vanilla_symmetric", "--batches", "1", "--images", "2", "--cifar", "@images.npz"]
     found = bench("recorded", arguments, tmp_path)["summary"]
     assert "chi_loc3" in {row["moment"] for row in found}
     assert "no CIFAR-10 images" in ran("-m", "bench.recorded", "--cifar", "missing.npz", code=1)
@@ -143,7 +145,7 @@ def test_golden_finds_a_commit_equal_to_itself():
 def test_a_script_of_the_docs_runs(script, tmp_path):
     assert {path.stem for path in (ROOT / "docs").glob("*.py")} == {"histogram", "residual_scale"}
     images = ["synthetic:4x2x1"] if script == "histogram" else []
-    ran(ROOT / "docs" / f"{script}.py", *images, "--plot", "figure.png", cwd=tmp_path)
+    ran(ROOT / "docs" / f"{script}.py", *images, "--plot", tmp_path / "figure.png")
     assert (tmp_path / "figure.png").stat().st_size > 1000
 
 

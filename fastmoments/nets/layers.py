@@ -23,6 +23,8 @@ from . import geometry
 NOISES = ("frozen", "through")
 #: Bounds of variances, whose products would leave the range of numbers far beyond; of sides of a kernel.
 LEAST, MOST, MOST_TAPS = 1e-100, 1e100, 1_000
+#: Bound of a slope, whose square single precision holds, in which simulations run.
+MOST_SLOPE = 1e6
 
 
 class Layer:
@@ -309,13 +311,16 @@ class LeakyReLU(PiecewiseLinear):
     Parameters
     ----------
     negative_slope : float
-        Not negative; `Abs` has -1.
+        From 0 to `MOST_SLOPE`; `Abs` has -1.
     """
 
     negative_slope: float = 0.01
 
     def __post_init__(self) -> None:
-        finite("LeakyReLU: negative_slope", self.negative_slope, positive=False)
+        if finite("LeakyReLU: negative_slope", self.negative_slope, positive=False) > MOST_SLOPE:
+            raise ValueError(
+                f"LeakyReLU: negative_slope must be at most {MOST_SLOPE:g}, not {self.negative_slope:g}."
+            )
 
     @property
     def slopes(self) -> tuple[float, float]:
