@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
+from ..memory import excess
 from . import journal
-from .costs import SAFE, free_memory
 from .plain import checked_fields, from_dict
 from .results import Scan, assembled
 from .writing import write_atomically
@@ -117,8 +117,7 @@ def load_scan(path: str | os.PathLike[str]) -> Scan:
 def _unpacked(path: str | os.PathLike[str]) -> dict:
     """The plain values in an .npz."""
     with zipfile.ZipFile(path) as archive:
-        free = free_memory()
-        if free is not None and VALUES * sum(member.file_size for member in archive.infolist()) > SAFE * free:
+        if excess(VALUES * sum(member.file_size for member in archive.infolist())):
             raise MemoryError
     with np.load(path, allow_pickle=False) as file:
         described = json.loads(str(file["description"]))

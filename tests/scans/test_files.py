@@ -89,7 +89,7 @@ def test_an_archive_that_would_fill_the_memory_is_not_opened(scans, tmp_path, mo
     fm.save_scan(scans["infinite"], tmp_path / "scan.npz")
     with zipfile.ZipFile(tmp_path / "scan.npz", "a", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("bomb.npy", bytes(10**7))
-    monkeypatch.setattr("fastmoments.scans.files.free_memory", lambda: 8 * 10**7)
+    monkeypatch.setattr("fastmoments.memory.free_memory", lambda: 8 * 10**7)
     with pytest.raises(ValueError, match="takes more memory than is free"):
         fm.load_scan(tmp_path / "scan.npz")
     monkeypatch.undo()

@@ -18,8 +18,7 @@ from ..closures import Closures
 from ..shared.fluctuations import FluctuationRecursion
 from ..shared.lognormal import Laws, Lognormal
 from ..shared.marchenko_pastur import sampled_largest
-from ..shared.matrices import by_images, image_norms
-from ..shared.relu_moments import correlations
+from ..shared.matrices import image_norms
 from .channel_noise_rank import channel_noise_rank
 from .record import BatchNormRecord
 from .stations import activated_moments, gaussian_moments, gaussian_variances, normalised_moments, with_chi
@@ -71,16 +70,10 @@ def laws_of(terms: Terms, station: Station) -> Laws:
         signal.diagonal,
         signal.centred_diagonal,
         fluctuations.norms_here,
-        *(_sampled_norms(terms, signal, raw=raw) for raw in (False, True)),
+        *(fluctuations.sampled_norms(terms.few(signal, raw=raw)) for raw in (False, True)),
     )
     correlated = float(np.mean(terms.trails["noise"].variance)) + 1.0 / signal.points
     return gaussian_moments(log_means, variances, fluctuations, 2.0 / terms.width * correlated, log_input)
-
-
-def _sampled_norms(terms: Terms, signal: Covariance, *, raw: bool) -> np.ndarray:
-    """Covariance of log norms of images by chance of N Gaussian channels, shape (images, images)."""
-    squares, images = correlations(terms.few(signal, raw=raw))[0] ** 2, len(terms.chosen)
-    return 2.0 / terms.width * by_images(squares, images, signal.points // images)
 
 
 def ranks(terms: Terms, moments: dict[str, float]) -> Laws:

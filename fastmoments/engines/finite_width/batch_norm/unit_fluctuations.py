@@ -136,12 +136,16 @@ class UnitFluctuations:
         self.overlap = FluctuationRecursion(
             self.overlap.variance + self.lattice.modes(own * noises) / self.width
         )
-        fresh = 2.0 / self.width * by_images(squares, self.images, self.positions)
+        fresh = self.sampled_norms(few)
         self.norms = FluctuationMatrices(self.norms.variance + fresh, self.norms.cross)
         added = float(np.diag(fresh).mean())
         self.diffusion = FluctuationRecursion(self.diffusion.variance + added)
         self.noise = NoiseFluctuationState(self.noise.variance + noise)
         return added
+
+    def sampled_norms(self, few: np.ndarray) -> np.ndarray:
+        """What N Gaussian channels of the covariance `few` add to V by chance, shape (images, images)."""
+        return 2.0 / self.width * by_images(correlations(few)[0] ** 2, self.images, self.positions)
 
     def thinned(self, response: np.ndarray) -> None:
         """A convolution averages the errors of pairs over its taps (`TapAveraging.response`)."""

@@ -18,12 +18,14 @@ def representatives(images: np.ndarray, count: int) -> np.ndarray:
     Kernel herding (Chen, Welling and Smola, 2010): the next is the one whose mean kernel over all images
     exceeds that over the chosen by most, of the kernel (1 + c)^2, c the correlation of two images.
     """
-    rows = images[content_order(images)].reshape(len(images), -1)
+    ordered = images[content_order(images)]
+    rows = ordered.reshape(len(images), -1)
     rows = rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-300)
     kernel = (1.0 + rows @ rows.T) ** 2
+    wanted = kernel.mean(1)
     chosen: list[int] = []
     for already in range(count):
-        gain = kernel.mean(1) - kernel[:, chosen].sum(1) / (already + 1)
+        gain = wanted - kernel[:, chosen].sum(1) / (already + 1)
         gain[chosen] = -np.inf
         chosen.append(int(np.argmax(gain)))
-    return images[content_order(images)[chosen]]
+    return ordered[chosen]
