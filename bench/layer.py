@@ -22,7 +22,7 @@ from fastmoments.images.sources import normalise
 from fastmoments.maps import batch_norm
 from fastmoments.maps.activation import activate
 from fastmoments.maps.convolution import convolve
-from fastmoments.nets.layers import ReLU
+from fastmoments.nets.activations import ReLU
 from fastmoments.scans.scanning import limited_threads
 
 from .common import arguments, deliver, interleaved, quartiles, table, timed

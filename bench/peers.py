@@ -21,7 +21,8 @@ from threadpoolctl import threadpool_limits
 import fastmoments as fm
 from fastmoments.engines.infinite_width.state import State
 from fastmoments.engines.infinite_width.walk import InfiniteWidthWalk
-from fastmoments.nets.layers import Conv, ReLU
+from fastmoments.nets.activations import ReLU
+from fastmoments.nets.linear import Conv
 from fastmoments.nets.network import Network, Residual
 from fastmoments.scans.scanning import limited_threads
 

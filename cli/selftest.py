@@ -6,9 +6,11 @@ import numpy as np
 from scipy.special import erfcx
 
 from fastmoments.images.sources import load_images
+from fastmoments.nets.activations import ReLU
 from fastmoments.nets.families import bn_res
-from fastmoments.nets.layers import BatchNorm, Conv, Gaussian, ReLU
+from fastmoments.nets.linear import Conv, Gaussian
 from fastmoments.nets.network import Network
+from fastmoments.nets.norms import BatchNorm
 from fastmoments.scans.scanning import kernel, scan
 
 

@@ -15,19 +15,19 @@ if TYPE_CHECKING:  # the same names for whoever reads types; a test compares
     from .engines.sampled.engine import Sampled as Sampled
     from .images.sources import Images as Images
     from .images.sources import load_images as load_images
+    from .nets.activations import Abs as Abs
+    from .nets.activations import LeakyReLU as LeakyReLU
+    from .nets.activations import ReLU as ReLU
     from .nets.families import FAMILIES as FAMILIES
     from .nets.families import bn_ff as bn_ff
     from .nets.families import bn_res as bn_res
     from .nets.families import residual as residual
     from .nets.families import vanilla as vanilla
-    from .nets.layers import Abs as Abs
-    from .nets.layers import BatchNorm as BatchNorm
-    from .nets.layers import Conv as Conv
-    from .nets.layers import Gaussian as Gaussian
-    from .nets.layers import LeakyReLU as LeakyReLU
-    from .nets.layers import ReLU as ReLU
+    from .nets.linear import Conv as Conv
+    from .nets.linear import Gaussian as Gaussian
     from .nets.network import Network as Network
     from .nets.network import Residual as Residual
+    from .nets.norms import BatchNorm as BatchNorm
     from .nets.toml import load_network as load_network
     from .plots.scans import plot_scan as plot_scan
     from .scans.costs import Estimate as Estimate
@@ -49,7 +49,9 @@ os.environ.setdefault("OPENBLAS_THREAD_TIMEOUT", "18")
 __version__ = "0.1.0"
 
 _HOMES = {
-    "nets.layers": ("Conv", "Gaussian", "ReLU", "LeakyReLU", "Abs", "BatchNorm"),
+    "nets.linear": ("Conv", "Gaussian"),
+    "nets.activations": ("ReLU", "LeakyReLU", "Abs"),
+    "nets.norms": ("BatchNorm",),
     "nets.network": ("Residual", "Network"),
     "nets.families": ("vanilla", "residual", "bn_ff", "bn_res", "FAMILIES"),
     "images.sources": ("load_images", "Images"),

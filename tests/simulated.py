@@ -3,8 +3,10 @@
 import naive
 import numpy as np
 
-from fastmoments.nets.layers import BatchNorm, Conv, Gaussian, ReLU
+from fastmoments.nets.activations import ReLU
+from fastmoments.nets.linear import Conv, Gaussian
 from fastmoments.nets.network import Network, Residual
+from fastmoments.nets.norms import BatchNorm
 
 RNG = np.random.default_rng(5)
 

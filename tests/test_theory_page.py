@@ -13,7 +13,8 @@ from fastmoments.maps import fft
 from fastmoments.maps.activation import activate
 from fastmoments.maps.batch_norm import normalise
 from fastmoments.maps.quadrature import BatchNormWeight
-from fastmoments.nets.layers import Conv, ReLU
+from fastmoments.nets.activations import ReLU
+from fastmoments.nets.linear import Conv
 
 PAGE = Path(__file__).parents[1] / "docs" / "theory.md"
 ROOMS = "nets|images|covariances|kernels|maps|engines|scans"

@@ -8,7 +8,7 @@ import numpy as np
 
 from ..covariances.scales import log, log_mean
 from ..covariances.storage import Covariance, NoiseCovariance, gather_row_sums, pairs
-from ..nets.layers import PiecewiseLinear
+from ..nets.activations import PiecewiseLinear
 from .marginals import roots_and_inverses
 
 

@@ -13,7 +13,7 @@ import numpy as np
 from ..covariances.eigenpairs import leading_pairs
 from ..covariances.scales import log
 from ..covariances.storage import Covariance, NoiseCovariance, pairs
-from ..nets.layers import PiecewiseLinear
+from ..nets.activations import PiecewiseLinear
 from .activation import coefficients, mask_target, settle
 from .marginals import Marginals, roots_and_inverses
 from .moving_statistics import move_statistics

@@ -22,7 +22,8 @@ from ..covariances.storage import (
     pairs,
     tile_size,
 )
-from ..nets.layers import Conv, PiecewiseLinear
+from ..nets.activations import PiecewiseLinear
+from ..nets.linear import Conv
 from .activation import coefficients, mask_target, scaled_and_activated, settle
 from .marginals import Marginals, roots_and_inverses
 from .taps import memory_of_workers, seen_along, seen_by_taps, tap_tables

@@ -11,7 +11,7 @@ from __future__ import annotations
 import numpy as np
 import scipy.fft
 
-from ..nets.layers import Conv
+from ..nets.linear import Conv
 
 # Time on one thread in ns, as `python -m bench.convolution` fits it. The direct sum costs a constant and a
 # part for each tap along both sides, per element of a block; the FFT a constant per element of the padded

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from functools import singledispatch
 
-from ..nets.layers import BatchNorm, Conv, Layer, PiecewiseLinear
+from ..nets.activations import PiecewiseLinear
+from ..nets.layers import Layer
+from ..nets.linear import Conv
 from ..nets.network import Network, Residual, unrolled
+from ..nets.norms import BatchNorm
 
 #: Largest square of E phi' of an activation in a net with batch norm: the share that is left of what signal
 #: and noise have in common (`overlap`), and no longer followed. That of a ReLU, 0.25, costs up to 0.02 of

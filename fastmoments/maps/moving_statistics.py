@@ -23,7 +23,7 @@ import numpy as np
 
 from ..covariances.scales import log
 from ..covariances.storage import NoiseCovariance
-from ..nets.layers import PiecewiseLinear
+from ..nets.activations import PiecewiseLinear
 from .activation import check_dead, passed_derivative
 from .quadrature import BatchNormWeight
 

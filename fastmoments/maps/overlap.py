@@ -21,7 +21,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..nets.layers import Conv
+from ..nets.linear import Conv
 from .convolution import patches
 
 #: Features beyond which the overlap is too small to be worth following.

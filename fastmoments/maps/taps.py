@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..nets.layers import Conv
+from ..nets.linear import Conv
 
 
 class TapTables(NamedTuple):

@@ -9,8 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from ..validation import MOST, whole
-from .layers import BatchNorm, Conv, Gaussian, Layer, ReLU
+from .activations import ReLU
+from .layers import Layer
+from .linear import Conv, Gaussian
 from .network import Network, Residual
+from .norms import BatchNorm
 
 #: Layers in a residual branch, beyond which a typing error is likelier than a wish.
 MOST_RES_DEPTH = 1000

@@ -1,30 +1,17 @@
-"""What a layer is: frozen descriptions.
+"""What a layer is: the base of all frozen descriptions.
 
-A description says nothing about how a layer acts on a covariance or on a sampled signal; each
-engine holds that in one place of its own. What several engines need to agree on stands here: the
-validation of the parameters and where the taps of a convolution are (`Conv.taps`).
+A description says nothing about how a layer acts on a covariance or on a sampled signal; each engine holds
+that in one place of its own. What several engines need to agree on stands with the description: the
+validation of its parameters, where the taps of a convolution are, what an activation does to a number. The
+kinds of layers are in `linear`, `activations` and `norms`; how they nest is in `network`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, fields
-from functools import cached_property
+from dataclasses import fields
 from types import MappingProxyType
 from typing import Any, ClassVar
-
-import numpy as np
-
-from ..validation import MOST as MOST_CHANNELS
-from ..validation import finite, one_of, whole
-from . import geometry
-
-#: What the noise sees of the batch's statistics (`BatchNorm`).
-NOISES = ("frozen", "through")
-#: Bounds of variances, whose products would leave the range of numbers far beyond; of sides of a kernel.
-LEAST, MOST, MOST_TAPS = 1e-100, 1e100, 1_000
-#: Bound of a slope, whose square single precision holds, in which simulations run.
-MOST_SLOPE = 1e6
 
 
 class Layer:
@@ -63,41 +50,6 @@ class Layer:
         return grid
 
 
-@dataclass(frozen=True)
-class Gaussian:
-    """Fresh Gaussian weights: where the weights of a `Conv` come from.
-
-    Parameters
-    ----------
-    gain : float
-        They have variance ``gain / (k^2 * channels in)``; 2 is He's initialisation.
-    bias_variance : float
-        Variance of the bias, one per output channel; 0 means no bias.
-    tap_variances : sequence of k sequences of k numbers, optional
-        Profile of a k x k kernel: the variance of its weights by tap (row, column), up to a common factor,
-        so that `gain` keeps its meaning. Left out, all taps are alike.
-
-    Raises
-    ------
-    ValueError
-        If a parameter is outside its range.
-    """
-
-    gain: float = 2.0
-    bias_variance: float = 0.0
-    tap_variances: tuple[tuple[float, ...], ...] | None = None
-
-    def __post_init__(self) -> None:
-        finite("Gaussian: gain", self.gain, positive=True)
-        finite("Gaussian: bias_variance", self.bias_variance, positive=False)
-        if not LEAST <= self.gain <= MOST:
-            raise ValueError(f"Gaussian: gain must be from {LEAST:g} to {MOST:g}, not {self.gain!r}.")
-        if self.bias_variance > MOST**2:
-            raise ValueError(f"Gaussian: bias_variance is {self.bias_variance!r}; use at most {MOST**2:g}.")
-        if self.tap_variances is not None:
-            object.__setattr__(self, "tap_variances", _profile(self.tap_variances))
-
-
 def joined(path: str, stack: str, index: int) -> str:
     """Path of a layer inside another: ``layers.3`` and its ``branch``, 1 make ``layers.3.branch.1``."""
     return f"{path}.{stack}.{index}" if path else f"{stack}.{index}"
@@ -111,7 +63,7 @@ def describe(layer: Layer) -> dict:
     return {"type": type(layer).__name__} | {name: _plain(value) for name, value in changed.items()}
 
 
-def _changed(described: Layer | Gaussian) -> dict:
+def _changed(described: object) -> dict:
     """The fields of a dataclass that are not their defaults."""
     known = fields(described)  # type: ignore[arg-type]  # every layer is a dataclass
     values = ((field.name, getattr(described, field.name), field.default) for field in known)
@@ -122,264 +74,3 @@ def _plain(value: object) -> object:
     if isinstance(value, Layer):
         return describe(value)
     return [_plain(each) for each in value] if isinstance(value, tuple) else value
-
-
-@dataclass(frozen=True)
-class Conv(Layer):
-    """A convolution with fresh Gaussian weights; ``kernel_size=1`` is a fully connected layer.
-
-    Parameters
-    ----------
-    kernel_size : int
-        Side k of the square k x k kernel.
-    weights : Gaussian
-    stride, dilation : int
-        Step between outputs and between taps, in positions.
-    padding : {"periodic", "zeros", "symmetric"}
-        What stands beyond the border: the opposite side, nothing, or the mirror image with the edge
-        repeated (numpy's "symmetric").
-    channels : int, optional
-        Channels behind it, where an engine has a finite number; that engine's width if left out.
-    pad : int, optional
-        So many positions of padding on both sides; the output has
-        floor((size + 2 pad - dilation (k - 1) - 1) / stride) + 1 positions (PyTorch's rule; 0 is "valid").
-        Left out, it has ceil(size / stride), and of an odd amount of padding the extra position stands
-        behind (TensorFlow's "SAME").
-
-    Raises
-    ------
-    ValueError
-        If a parameter is outside its range.
-    """
-
-    kernel_size: int = 3
-    weights: Gaussian = Gaussian()
-    stride: int = 1
-    padding: str = "periodic"
-    dilation: int = 1
-    channels: int | None = None
-    pad: int | None = None
-
-    loc = "conv"
-    flat = MappingProxyType({"weights": Gaussian})
-
-    def __post_init__(self) -> None:
-        for name in ("kernel_size", "stride", "dilation"):
-            object.__setattr__(self, name, whole(f"Conv: {name}", getattr(self, name), 1, MOST_TAPS))
-        if self.channels is not None:
-            object.__setattr__(self, "channels", whole("Conv: channels", self.channels, 1, MOST_CHANNELS))
-        if self.pad is not None:
-            object.__setattr__(self, "pad", whole("Conv: pad", self.pad, 0, MOST_TAPS))
-        if not isinstance(self.weights, Gaussian):
-            raise ValueError(f"Conv: weights must be Gaussian(...), not {self.weights!r}.")
-        one_of("Conv: padding", self.padding, geometry.PADDINGS)
-        size = len(self.weights.tap_variances or ()) or self.kernel_size
-        if size != self.kernel_size:
-            raise ValueError(
-                f"Conv: tap_variances must be {self.kernel_size} rows, as the kernel has, not {size}."
-            )
-
-    @cached_property
-    def tap_weights(self) -> np.ndarray:
-        """Variance of each tap's weights relative to their mean, shape (kernel_size, kernel_size)."""
-        if self.weights.tap_variances is None:
-            return np.ones((self.kernel_size, self.kernel_size))
-        profile = np.array(self.weights.tap_variances)
-        return profile / profile.mean()
-
-    @cached_property
-    def tap_factors(self) -> tuple[np.ndarray, np.ndarray]:
-        """`tap_weights` as a sum of products of (down, across) the image, each of shape (terms, k)."""
-        if self.weights.tap_variances is None:
-            return np.ones((1, self.kernel_size)), np.ones((1, self.kernel_size))
-        left, values, right = np.linalg.svd(self.tap_weights)
-        terms = np.count_nonzero(values > 1e-15 * values[0])
-        roots = np.sqrt(values[:terms])[:, None]
-        return roots * left.T[:terms], roots * right[:terms]
-
-    @property
-    def pointwise(self) -> bool:
-        """Whether every output position sees exactly its own input position."""
-        return self.kernel_size == 1 and self.keeps_size
-
-    @property
-    def keeps_size(self) -> bool:
-        """Whether images of every size have as many positions behind it as before."""
-        return self.stride == 1 and self.pad in (None, (self.kernel_size - 1) * self.dilation / 2)
-
-    def output_grid(self, grid: tuple[int, int]) -> tuple[int, int]:
-        """Positions (height, width) behind it, of `grid` before it."""
-        return self.output_size(grid[0]), self.output_size(grid[1])
-
-    def output_size(self, size: int) -> int:
-        """Positions along one side after the convolution, of `size` before it."""
-        return geometry.output_size(size, self.kernel_size, self.stride, self.dilation, self.pad)
-
-    def pad_before(self, size: int) -> int:
-        """Positions of padding along one side, in front of the first of `size`."""
-        return geometry.pad_before(size, self.kernel_size, self.stride, self.dilation, self.pad)
-
-    def padded_index(self, size: int) -> np.ndarray:
-        """Input position at each position of the padded side; -1 where zero padding stands."""
-        return geometry.padded_index(
-            size, self.kernel_size, self.stride, self.dilation, self.padding, self.pad
-        )
-
-    def taps(self, size: int) -> np.ndarray:
-        """Input position that each output position sees through each tap along one side; -1 for none.
-
-        Returns
-        -------
-        ndarray of int64, shape (output_size, kernel_size)
-        """
-        outputs = np.arange(self.output_size(size))[:, None] * self.stride
-        return self.padded_index(size)[outputs + np.arange(self.kernel_size) * self.dilation]
-
-
-class Activation(Layer, abstract=True):
-    """A function phi of every value of a channel.
-
-    Attributes
-    ----------
-    degree : float or None
-        phi(s x) = s^degree phi(x) for s > 0, where there is such a degree.
-    """
-
-    loc = "act"
-    degree: ClassVar[float | None] = None
-
-
-class PiecewiseLinear(Activation, abstract=True):
-    """phi(x) = a x for x > 0 and b x below; its moments over a standard Gaussian z.
-
-    With a = 1, b = 0 it is the rectifier, to which all cases come down:
-    phi(x) = (a - b) relu(x) + b x, so that E phi phi' = (a - b)^2 E relu relu' + a b E x x', and
-    E phi' phi'' = (a - b)^2 k0 + a b of the derivatives.
-    """
-
-    degree = 1.0
-
-    @property
-    def slopes(self) -> tuple[float, float]:
-        """A above 0, b below."""
-        raise NotImplementedError
-
-    @property
-    def bend(self) -> float:
-        """(a - b)^2, the share of the rectifier's covariance."""
-        above, below = self.slopes
-        return (above - below) ** 2
-
-    @property
-    def passed(self) -> float:
-        """A b, the share of the covariance that passes as it is."""
-        above, below = self.slopes
-        return above * below
-
-    @property
-    def mean_slope(self) -> float:
-        """E phi'(z) = (a + b) / 2."""
-        return 0.5 * sum(self.slopes)
-
-    @property
-    def second_moment(self) -> float:
-        """E phi(z)^2 = E phi'(z)^2 = (a^2 + b^2) / 2."""
-        above, below = self.slopes
-        return 0.5 * (above * above + below * below)
-
-    @property
-    def absolute_moment(self) -> float:
-        """E |phi(z)| relative to E |z|: (abs(a) + abs(b)) / 2."""
-        above, below = self.slopes
-        return 0.5 * (abs(above) + abs(below))
-
-
-@dataclass(frozen=True)
-class ReLU(PiecewiseLinear):
-    """The rectifier max(x, 0)."""
-
-    @property
-    def slopes(self) -> tuple[float, float]:
-        """1 above 0, 0 below."""
-        return 1.0, 0.0
-
-
-@dataclass(frozen=True)
-class LeakyReLU(PiecewiseLinear):
-    """x above 0, ``negative_slope * x`` below.
-
-    Parameters
-    ----------
-    negative_slope : float
-        From 0 to `MOST_SLOPE`; `Abs` has -1.
-    """
-
-    negative_slope: float = 0.01
-
-    def __post_init__(self) -> None:
-        if finite("LeakyReLU: negative_slope", self.negative_slope, positive=False) > MOST_SLOPE:
-            raise ValueError(
-                f"LeakyReLU: negative_slope must be at most {MOST_SLOPE:g}, not {self.negative_slope:g}."
-            )
-
-    @property
-    def slopes(self) -> tuple[float, float]:
-        """1 above 0, the negative slope below."""
-        return 1.0, self.negative_slope
-
-
-@dataclass(frozen=True)
-class Abs(PiecewiseLinear):
-    """The absolute value."""
-
-    @property
-    def slopes(self) -> tuple[float, float]:
-        """1 above 0, -1 below."""
-        return 1.0, -1.0
-
-
-@dataclass(frozen=True)
-class BatchNorm(Layer):
-    """Batch norm over images and positions of a channel: gamma (y - mean) / sqrt(q + epsilon) + beta.
-
-    Parameters
-    ----------
-    epsilon : float
-        Added to the batch variance q.
-    gamma, beta : float
-        Scale and shift of all channels, as they are set at initialisation.
-    noise : {"frozen", "through"}
-        Whether mean and variance of the batch are constants for the noise, or move with it.
-
-    Raises
-    ------
-    ValueError
-        If a parameter is outside its range.
-    """
-
-    epsilon: float = 1e-3
-    gamma: float = 1.0
-    beta: float = 0.0
-    noise: str = NOISES[0]
-
-    loc = "norm"
-
-    def __post_init__(self) -> None:
-        finite("BatchNorm: epsilon", self.epsilon, positive=False)
-        finite("BatchNorm: gamma", self.gamma, positive=True)
-        finite("BatchNorm: beta", self.beta, positive=None)
-        one_of("BatchNorm: noise", self.noise, NOISES)
-
-
-def _profile(given: object) -> tuple[tuple[float, ...], ...]:
-    """A kernel's profile as a tuple of tuples."""
-    wrong = "Gaussian: tap_variances must be k rows of k non-negative numbers, not all of them 0"
-    try:
-        profile = np.array(given, dtype=np.float64)
-    except (TypeError, ValueError):
-        raise ValueError(f"{wrong}, not {given!r}.") from None
-    if profile.ndim != 2 or profile.shape[0] != profile.shape[1] or not profile.size:
-        raise ValueError(f"{wrong}; it got an array of shape {profile.shape}.")
-    if not np.isfinite(profile).all() or profile.min() < 0 or not LEAST <= profile.max() <= MOST:
-        raise ValueError(f"{wrong}, not {profile.tolist()}.")
-    return tuple(map(tuple, profile.tolist()))

@@ -8,7 +8,10 @@ from functools import cached_property
 from typing import NamedTuple
 
 from ..validation import finite
-from .layers import BatchNorm, Conv, Layer, describe, joined
+from . import activations, linear, norms  # noqa: F401  # so that `Layer.TYPES` holds every kind
+from .layers import Layer, describe, joined
+from .linear import Conv
+from .norms import BatchNorm
 
 #: Names of stations on curves over depth, in the order in which a unit meets them. "branch" is the end of
 #: a residual branch where no other name stands for it, "out" the end of what follows a merge.
@@ -23,7 +26,7 @@ def _stack(owner: str, layers: Iterable[object]) -> tuple[Layer, ...]:
     found = tuple(layer for layer in given if isinstance(layer, Layer))
     for layer in given:
         if not isinstance(layer, Layer):
-            raise ValueError(f"{owner} may hold {', '.join(Layer.TYPES)}; it got {layer!r}.")
+            raise ValueError(f"{owner} may hold {', '.join(sorted(Layer.TYPES))}; it got {layer!r}.")
     return found
 
 

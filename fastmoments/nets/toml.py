@@ -121,11 +121,11 @@ def _entry(table: object, where: str) -> list[Layer]:
             raise ValueError(f"{where} makes more than {MOST} layers, the limit.")
         return layers * repeat
     if "type" not in table:
-        raise ValueError(f"{where} needs a type ({', '.join(TYPES)}), or repeat and layers.")
+        raise ValueError(f"{where} needs a type ({', '.join(sorted(TYPES))}), or repeat and layers.")
     kind = table["type"]
     if not isinstance(kind, str) or kind not in TYPES:
         raise ValueError(
-            f"{where}: type must be one of {', '.join(TYPES)}, not {kind!r}{_hint(kind, TYPES)}."
+            f"{where}: type must be one of {', '.join(sorted(TYPES))}, not {kind!r}{_hint(kind, TYPES)}."
         )
     known = fields(TYPES[kind])  # type: ignore[arg-type]  # every layer is a dataclass
     flat = TYPES[kind].flat

@@ -7,7 +7,8 @@ import pytest
 
 import fastmoments as fm
 from fastmoments.engines.infinite_width.walk import InfiniteWidthWalk
-from fastmoments.nets.layers import Conv, Gaussian, ReLU
+from fastmoments.nets.activations import ReLU
+from fastmoments.nets.linear import Conv, Gaussian
 from fastmoments.nets.network import Network, Residual
 
 DATA = Path(__file__).parents[1] / "data" / "oracle"

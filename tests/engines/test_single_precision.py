@@ -11,7 +11,8 @@ from fastmoments.maps import batch_norm
 from fastmoments.maps.activation import activate
 from fastmoments.maps.convolution import convolve
 from fastmoments.maps.merge import merge
-from fastmoments.nets.layers import Conv, Gaussian, ReLU
+from fastmoments.nets.activations import ReLU
+from fastmoments.nets.linear import Conv, Gaussian
 
 # A few roundings of an element, whose own is 6e-8.
 ROUNDING = 1e-6

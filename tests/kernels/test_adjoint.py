@@ -11,7 +11,7 @@ from states import seeds
 
 from fastmoments.kernels.adjoint import convolve_transposed
 from fastmoments.nets.geometry import PADDINGS
-from fastmoments.nets.layers import Conv, Gaussian
+from fastmoments.nets.linear import Conv, Gaussian
 
 convs = st.builds(
     Conv,

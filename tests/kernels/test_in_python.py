@@ -15,7 +15,8 @@ from fastmoments.kernels import decorrelation, forms, mixtures, spectra
 from fastmoments.maps import batch_norm
 from fastmoments.maps.activation import activate
 from fastmoments.maps.convolution import convolve
-from fastmoments.nets.layers import Conv, Gaussian, ReLU
+from fastmoments.nets.activations import ReLU
+from fastmoments.nets.linear import Conv, Gaussian
 
 
 @pytest.mark.parametrize("padding", ["periodic", "zeros", "symmetric"])

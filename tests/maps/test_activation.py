@@ -11,7 +11,7 @@ from states import assert_consistent, in_full, seeds, sizes, state
 
 from fastmoments.covariances.storage import Covariance, NoiseCovariance
 from fastmoments.maps.activation import activate
-from fastmoments.nets.layers import Abs, LeakyReLU, ReLU
+from fastmoments.nets.activations import Abs, LeakyReLU, ReLU
 
 ACTIVATIONS = [ReLU(), LeakyReLU(), LeakyReLU(0.3), LeakyReLU(2.0), Abs()]
 activations = st.sampled_from(ACTIVATIONS)

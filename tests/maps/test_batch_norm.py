@@ -11,7 +11,7 @@ from states import assert_consistent, in_full, seeds, state
 
 from fastmoments.covariances.storage import Covariance, NoiseCovariance
 from fastmoments.maps import batch_norm
-from fastmoments.nets.layers import ReLU
+from fastmoments.nets.activations import ReLU
 
 
 @given(

@@ -12,8 +12,9 @@ from states import assert_consistent, in_full, noise_in_full, seeds, state
 
 from fastmoments.covariances.storage import NoiseCovariance
 from fastmoments.maps.convolution import convolve, first_convolution
+from fastmoments.nets.activations import ReLU
 from fastmoments.nets.geometry import PADDINGS
-from fastmoments.nets.layers import Conv, Gaussian, ReLU
+from fastmoments.nets.linear import Conv, Gaussian
 
 
 def profiles(size):

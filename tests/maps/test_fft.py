@@ -10,7 +10,7 @@ from hypothesis import assume, given, settings
 
 from fastmoments.maps import fft
 from fastmoments.nets.geometry import PADDINGS
-from fastmoments.nets.layers import Conv, Gaussian
+from fastmoments.nets.linear import Conv, Gaussian
 
 convs = st.builds(
     Conv,

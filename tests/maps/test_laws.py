@@ -7,8 +7,10 @@ from hypothesis import strategies as st
 from fastmoments.maps import laws
 from fastmoments.maps.laws import DATA, GAUSSIAN, MIXED, NORMALISED, RECTIFIED, law_after, law_after_stack
 from fastmoments.nets import families
-from fastmoments.nets.layers import BatchNorm, Conv, LeakyReLU, ReLU
+from fastmoments.nets.activations import LeakyReLU, ReLU
+from fastmoments.nets.linear import Conv
 from fastmoments.nets.network import Network, Residual
+from fastmoments.nets.norms import BatchNorm
 
 LAWS = (DATA, GAUSSIAN, NORMALISED, RECTIFIED, MIXED)
 CONV, NORM, RELU, BENT = Conv(), BatchNorm(), ReLU(), LeakyReLU(0.1)

@@ -10,7 +10,7 @@ from states import state
 
 from fastmoments.covariances.storage import Covariance, NoiseCovariance
 from fastmoments.maps.batch_norm import normalise
-from fastmoments.nets.layers import Abs, LeakyReLU, ReLU
+from fastmoments.nets.activations import Abs, LeakyReLU, ReLU
 
 CHANNELS = 100_000
 

@@ -10,7 +10,7 @@ from fastmoments.engines.infinite_width.walk import InfiniteWidthWalk
 from fastmoments.engines.sampled.walk import SampledRun
 from fastmoments.images.sources import load_images, normalise
 from fastmoments.maps.overlap import MAX_FEATURES, Overlap
-from fastmoments.nets.layers import Conv, Gaussian
+from fastmoments.nets.linear import Conv, Gaussian
 
 
 def explicit(images, convs, p):

@@ -7,7 +7,7 @@ from hypothesis import assume, given
 
 from fastmoments.maps.taps import memory_of_workers, tap_tables
 from fastmoments.nets.geometry import PADDINGS
-from fastmoments.nets.layers import Conv
+from fastmoments.nets.linear import Conv
 
 convs = st.builds(
     Conv,

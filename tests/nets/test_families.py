@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 
 from fastmoments.nets import families
-from fastmoments.nets.layers import BatchNorm, Conv, Gaussian, ReLU
+from fastmoments.nets.activations import ReLU
+from fastmoments.nets.linear import Conv, Gaussian
+from fastmoments.nets.norms import BatchNorm
 
 
 def test_presets():

@@ -7,7 +7,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from fastmoments.nets.geometry import PADDINGS, padded_index
-from fastmoments.nets.layers import Conv
+from fastmoments.nets.linear import Conv
 
 convs = st.builds(
     Conv,

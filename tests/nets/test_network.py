@@ -6,8 +6,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fastmoments.nets import families
-from fastmoments.nets.layers import BatchNorm, Conv, ReLU
+from fastmoments.nets.activations import ReLU
+from fastmoments.nets.linear import Conv
 from fastmoments.nets.network import Network, Residual, output_grid, unrolled, walk
+from fastmoments.nets.norms import BatchNorm
 
 CONV, RELU, NORM = Conv(), ReLU(), BatchNorm()
 LAYERS = st.recursive(

@@ -2,9 +2,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fastmoments.nets.activations import ReLU
 from fastmoments.nets.geometry import PADDINGS
-from fastmoments.nets.layers import NOISES, BatchNorm, Conv, Gaussian, ReLU
+from fastmoments.nets.linear import Conv, Gaussian
 from fastmoments.nets.network import Network, Residual
+from fastmoments.nets.norms import NOISES, BatchNorm
 from fastmoments.nets.toml import load_network, network_from_dict
 
 positive = st.floats(1e-6, 1e6, allow_nan=False)
@@ -90,7 +92,7 @@ WRONG = [
     ("[[layers]]\nkernel_size = 3", ("layers[1] needs a type", "repeat and layers")),
     ("[[layers]]\ntype = 'BatchNrom'", ("layers[1]", "not 'BatchNrom' (did you mean 'BatchNorm'?)")),
     ("[[layers]]\ntype = 'relu'", ("did you mean 'ReLU'?",)),
-    ("[[layers]]\ntype = ['Conv']", ("type must be one of Conv, ReLU",)),
+    ("[[layers]]\ntype = ['Conv']", ("type must be one of Abs, BatchNorm, Conv",)),
     ("[[layers]]\ntype = 'ReLU'\n[[layers]]\ntype = 'Conv'\nkernal_size = 3",
      ("layers[2] (Conv)", "'kernal_size'", "did you mean 'kernel_size'?")),
     ("[[layers]]\ntype = 'Conv'\nkernel_size = 3.0", ("layers[1]", "kernel_size must be", "3.0")),

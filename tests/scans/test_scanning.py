@@ -7,8 +7,10 @@ import fastmoments as fm
 from fastmoments.images import sources as data
 from fastmoments.kernels.threads import workers
 from fastmoments.nets import families
-from fastmoments.nets.layers import BatchNorm, Conv, Gaussian, ReLU
+from fastmoments.nets.activations import ReLU
+from fastmoments.nets.linear import Conv, Gaussian
 from fastmoments.nets.network import Network, Residual
+from fastmoments.nets.norms import BatchNorm
 from fastmoments.scans.engines import engine_from
 from fastmoments.scans.files import load_scan
 from fastmoments.scans.scanning import kernel, limited_threads, scan

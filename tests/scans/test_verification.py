@@ -4,8 +4,9 @@ import math
 import numpy as np
 import pytest
 
+import fastmoments as fm
 from fastmoments.images import sources as data
-from fastmoments.nets import families, geometry, layers, network
+from fastmoments.nets import families, geometry
 from fastmoments.scans import verification
 from fastmoments.scans.verification import LEVEL, extrapolate, verify
 
@@ -66,45 +67,45 @@ def test_families_agree_with_simulations(family):
     assert all(row.standard_error < 0.2 for row in result.rows)
 
 
-@pytest.mark.parametrize("activation", [layers.LeakyReLU(0.2), layers.Abs()])
-@pytest.mark.parametrize("norm", [(), (layers.BatchNorm(),)])
+@pytest.mark.parametrize("activation", [fm.LeakyReLU(0.2), fm.Abs()])
+@pytest.mark.parametrize("norm", [(), (fm.BatchNorm(),)])
 def test_other_activations_agree_with_simulations(activation, norm):
-    result = small(network.Network((layers.Conv(), *norm, activation) * 3))
+    result = small(fm.Network((fm.Conv(), *norm, activation) * 3))
     assert result.agrees, [(row.moment, row.loc, row.depth, row.z) for row in result.rows]
 
 
 @pytest.mark.parametrize(
     "stack",
     [
-        (layers.Conv(), layers.BatchNorm(gamma=0.5), layers.ReLU()),
-        (network.Residual([layers.Conv(), layers.BatchNorm(gamma=0.25)]), layers.Conv()),
+        (fm.Conv(), fm.BatchNorm(gamma=0.5), fm.ReLU()),
+        (fm.Residual([fm.Conv(), fm.BatchNorm(gamma=0.25)]), fm.Conv()),
     ],
 )
 def test_a_gamma_agrees_with_simulations(stack):
-    result = small(network.Network(stack * 2, stem=[layers.Conv()]))
+    result = small(fm.Network(stack * 2, stem=[fm.Conv()]))
     assert result.agrees, [(row.moment, row.loc, row.depth, row.z) for row in result.rows]
 
 
 def test_a_pad_agrees_with_simulations():
     """Stages as PyTorch's: 8 x 8 positions, 4 x 4, 2 x 2, with a valid convolution in between."""
-    half = layers.Conv(stride=2, padding="zeros", pad=1)
-    shortcut = layers.Conv(1, layers.Gaussian(1.0), stride=2, pad=0)
-    unit = network.Residual([layers.BatchNorm(), layers.ReLU(), half], [shortcut])
-    stack = (layers.Conv(padding="zeros", pad=0), unit, layers.BatchNorm(), layers.ReLU())
-    net = network.Network(stack, stem=[layers.Conv(4, padding="zeros", pad=2)])
+    half = fm.Conv(stride=2, padding="zeros", pad=1)
+    shortcut = fm.Conv(1, fm.Gaussian(1.0), stride=2, pad=0)
+    unit = fm.Residual([fm.BatchNorm(), fm.ReLU(), half], [shortcut])
+    stack = (fm.Conv(padding="zeros", pad=0), unit, fm.BatchNorm(), fm.ReLU())
+    net = fm.Network(stack, stem=[fm.Conv(4, padding="zeros", pad=2)])
     assert net.output_grid((8, 8)) == (4, 4)
     result = small(net)
     assert result.agrees, [(row.moment, row.loc, row.depth, row.z) for row in result.rows]
 
 
-DOWN, SAME = (layers.Conv(3, stride=stride, padding="zeros") for stride in (2, 1))
-NORMED = [layers.BatchNorm(), layers.ReLU()]
+DOWN, SAME = (fm.Conv(3, stride=stride, padding="zeros") for stride in (2, 1))
+NORMED = [fm.BatchNorm(), fm.ReLU()]
 STAGES = {
-    "plain": [SAME, layers.ReLU(), DOWN, layers.ReLU()] * 2,
+    "plain": [SAME, fm.ReLU(), DOWN, fm.ReLU()] * 2,
     "batch norm": [SAME, *NORMED, DOWN, *NORMED] * 2,
     "residual": [
-        network.Residual([*NORMED, SAME, *NORMED, SAME]),
-        network.Residual([*NORMED, DOWN, *NORMED, SAME], shortcut=[layers.Conv(1, stride=2)]),
+        fm.Residual([*NORMED, SAME, *NORMED, SAME]),
+        fm.Residual([*NORMED, DOWN, *NORMED, SAME], shortcut=[fm.Conv(1, stride=2)]),
         *NORMED,
     ],
 }
@@ -116,7 +117,7 @@ def test_nets_in_stages_agree_with_simulations(name):
     """One image is larger than the others: one leading eigenvalue, whose mean is near a line in 1 / N."""
     scales = np.array([3.0, 1.0, 1.0, 1.0])[:, None, None, None]
     images = data.load_images(IMAGES.array * scales, None)
-    net = network.Network(STAGES[name], stem=[layers.Conv(3, layers.Gaussian(gain=1.0), padding="zeros")])
+    net = fm.Network(STAGES[name], stem=[fm.Conv(3, fm.Gaussian(gain=1.0), padding="zeros")])
     result = verify(net, images, widths=(48, 96, 192), nets=24, moments=OF_STAGES, threads=1)
     z = np.array([row.z for row in result.rows])
     assert {row.moment for row in result.rows} == set(OF_STAGES)
@@ -153,8 +154,8 @@ def test_a_wrong_formula_is_found(monkeypatch, moment):
 
 
 def test_a_missing_gain_is_found():
-    conv = layers.Conv(weights=layers.Gaussian(gain=1.9))
-    right, wrong = (network.Network((c, layers.ReLU()) * 2) for c in (layers.Conv(), conv))
+    conv = fm.Conv(weights=fm.Gaussian(gain=1.9))
+    right, wrong = (fm.Network((c, fm.ReLU()) * 2) for c in (fm.Conv(), conv))
     assert small(right).agrees
     simulate = verification.scan
 
@@ -273,10 +274,8 @@ PROFILE = [[1.0, 2.0, 1.0], [0.0, 4.0, 0.5], [1.0, 0.3, 0.0]]
 def test_scales_and_profiles_agree_with_sampling(draw, monkeypatch):
     """A scaled residual branch and weighted taps, wherever the infinite-width engine knows them."""
     monkeypatch.setitem(verification.scan.__kwdefaults__, "draw", draw)
-    conv = layers.Conv(3, weights=layers.Gaussian(tap_variances=PROFILE), padding="zeros")
-    unit = network.Residual([layers.BatchNorm(), layers.ReLU(), conv], scale=0.6)
-    stem = layers.Conv(
-        3, weights=layers.Gaussian(gain=1.0, tap_variances=PROFILE), stride=2, padding="symmetric"
-    )
+    conv = fm.Conv(3, weights=fm.Gaussian(tap_variances=PROFILE), padding="zeros")
+    unit = fm.Residual([fm.BatchNorm(), fm.ReLU(), conv], scale=0.6)
+    stem = fm.Conv(3, weights=fm.Gaussian(gain=1.0, tap_variances=PROFILE), stride=2, padding="symmetric")
     images = data.load_images("synthetic:8x8x3", 3, seed=0)
-    assert verify(network.Network([unit] * 3, stem=[stem]), images, widths=(64, 128, 256), nets=40).agrees
+    assert verify(fm.Network([unit] * 3, stem=[stem]), images, widths=(64, 128, 256), nets=40).agrees

@@ -15,8 +15,11 @@ import numpy as np
 from ...covariances.scales import log_mean
 from ...covariances.storage import NoiseCovariance
 from ...maps.convolution import convolve_diagonal
-from ...nets.layers import BatchNorm, Conv, Layer, ReLU
+from ...nets.activations import ReLU
+from ...nets.layers import Layer
+from ...nets.linear import Conv
 from ...nets.network import Network, Place, Residual
+from ...nets.norms import BatchNorm
 from ..infinite_width.state import State
 from ..infinite_width.walk import RESOLUTION
 from ..protocol import Checkpoints, Passage, Station, Wanted, input_log_variances, log_chi

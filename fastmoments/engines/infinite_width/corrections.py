@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 
 from ...maps import batch_norm
-from ...nets.layers import BatchNorm, Conv
+from ...nets.linear import Conv
+from ...nets.norms import BatchNorm
 from .state import State
 
 

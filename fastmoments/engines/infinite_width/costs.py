@@ -11,8 +11,11 @@ from functools import singledispatch
 import numpy as np
 
 from ...covariances.storage import tile_size
-from ...nets.layers import Activation, BatchNorm, Conv, Layer
+from ...nets.activations import Activation
+from ...nets.layers import Layer
+from ...nets.linear import Conv
 from ...nets.network import Network, Residual, output_grid, unrolled
+from ...nets.norms import BatchNorm
 from ..protocol import PROCESS, Plan, Shape
 
 # One thread, in copies of the stored covariance (`python -m bench.layer`): a convolution and each of its taps

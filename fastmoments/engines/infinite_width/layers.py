@@ -15,8 +15,11 @@ from ...maps.activation import activate
 from ...maps.convolution import convolve, first_convolution
 from ...maps.laws import GAUSSIAN, RECTIFIED, law_after, merged
 from ...maps.merge import merge
-from ...nets.layers import BatchNorm, Conv, Layer, PiecewiseLinear
+from ...nets.activations import PiecewiseLinear
+from ...nets.layers import Layer
+from ...nets.linear import Conv
 from ...nets.network import Place, Residual, unrolled
+from ...nets.norms import BatchNorm
 from ..protocol import Station, Wanted
 from .corrections import Corrections
 from .state import State

@@ -21,8 +21,9 @@ from ...kernels.threads import workers
 from ...maps.laws import between_units, check, law_after
 from ...maps.moving_statistics import MOST_POINTS
 from ...maps.overlap import Overlap
-from ...nets.layers import Activation, BatchNorm
+from ...nets.activations import Activation
 from ...nets.network import Network, Place, Residual, unrolled
+from ...nets.norms import BatchNorm
 from ..protocol import Checkpoints, Station, Wanted, input_log_variances, log_chi
 from .corrections import Corrections
 from .costs import account

@@ -16,8 +16,11 @@ from scipy.linalg import eigh
 
 from ...covariances.scales import log
 from ...maps.taps import seen_by_taps
-from ...nets.layers import BatchNorm, Conv, Layer, PiecewiseLinear
+from ...nets.activations import PiecewiseLinear
+from ...nets.layers import Layer
+from ...nets.linear import Conv
 from ...nets.network import Place, Residual
+from ...nets.norms import BatchNorm
 
 #: Share of the mean square below which a variance is float32 rounding: the channel is constant; so it is with
 #: what is left of noise.

@@ -21,8 +21,10 @@ from fastmoments.engines.finite_width.run import (
 )  # fmt: skip
 from fastmoments.engines.finite_width.shared.lognormal import Lognormal
 from fastmoments.engines.protocol import Passage
-from fastmoments.nets.layers import BatchNorm, Conv, Gaussian, ReLU
+from fastmoments.nets.activations import ReLU
+from fastmoments.nets.linear import Conv, Gaussian
 from fastmoments.nets.network import Network, Residual
+from fastmoments.nets.norms import BatchNorm
 
 FAMILIES = ("vanilla", "residual", "bn_ff", "bn_res")
 

@@ -8,7 +8,7 @@ import fastmoments as fm
 from fastmoments.covariances.storage import DTYPES, Covariance
 from fastmoments.engines.infinite_width.costs import MOVING, SECONDS_PER_PRODUCT, account, memory, seconds
 from fastmoments.engines.protocol import Plan
-from fastmoments.nets.layers import Conv
+from fastmoments.nets.linear import Conv
 from fastmoments.nets.network import Residual
 
 NETS = {

@@ -6,8 +6,10 @@ from numpy.testing import assert_allclose
 
 import fastmoments as fm
 from fastmoments.engines.infinite_width.layers import At, inside
-from fastmoments.nets.layers import Abs, BatchNorm, Conv, LeakyReLU, ReLU
+from fastmoments.nets.activations import Abs, LeakyReLU, ReLU
+from fastmoments.nets.linear import Conv
 from fastmoments.nets.network import Network, Residual
+from fastmoments.nets.norms import BatchNorm
 
 IMAGES = fm.load_images("synthetic:8x8x3", 5, seed=0)
 

@@ -15,9 +15,11 @@ import fastmoments as fm
 from fastmoments.engines.infinite_width.walk import InfiniteWidthWalk
 from fastmoments.engines.protocol import recorded_depths
 from fastmoments.kernels.threads import limited
+from fastmoments.nets.activations import ReLU
 from fastmoments.nets.geometry import PADDINGS
-from fastmoments.nets.layers import BatchNorm, Conv, Gaussian, ReLU
+from fastmoments.nets.linear import Conv, Gaussian
 from fastmoments.nets.network import LOCS, Network, Residual
+from fastmoments.nets.norms import BatchNorm
 
 FAMILIES = list(fm.FAMILIES)
 

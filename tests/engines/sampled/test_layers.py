@@ -12,7 +12,8 @@ from simulated import SQUARE, naive_convolve
 
 from fastmoments.engines.sampled import layers as sampling
 from fastmoments.engines.sampled.layers import Draw, Flow, convolve, forward
-from fastmoments.nets.layers import BatchNorm, Conv, Gaussian
+from fastmoments.nets.linear import Conv, Gaussian
+from fastmoments.nets.norms import BatchNorm
 
 CONVS = st.builds(
     Conv,

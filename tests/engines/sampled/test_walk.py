@@ -12,8 +12,10 @@ from fastmoments.engines.protocol import ENGINE_MOMENTS, recorded_depths
 from fastmoments.engines.sampled import layers as sampling
 from fastmoments.engines.sampled.walk import SampledRun
 from fastmoments.nets import families
-from fastmoments.nets.layers import BatchNorm, Conv, Gaussian, ReLU
+from fastmoments.nets.activations import ReLU
+from fastmoments.nets.linear import Conv, Gaussian
 from fastmoments.nets.network import LOCS, Network, Residual
+from fastmoments.nets.norms import BatchNorm
 
 
 def run(network, images, every=1, **options):

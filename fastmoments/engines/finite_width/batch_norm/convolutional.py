@@ -25,8 +25,9 @@ import numpy as np
 
 from ....covariances.storage import Covariance, block_index, pairs
 from ....maps.batch_norm import Normalised
-from ....nets.layers import BatchNorm, Conv
+from ....nets.linear import Conv
 from ....nets.network import Network
+from ....nets.norms import BatchNorm
 from ...infinite_width.corrections import Corrections
 from ...infinite_width.state import State
 from ...infinite_width.walk import InfiniteWidthWalk

@@ -21,8 +21,9 @@ from dataclasses import replace
 
 import numpy as np
 
-from ....nets.layers import BatchNorm, Layer
+from ....nets.layers import Layer
 from ....nets.network import Network
+from ....nets.norms import BatchNorm
 from ..closures import CLOSURES, Closures
 from ..shared.lognormal import Laws, Lognormal, Step
 from ..shared.marchenko_pastur import sampled_spectrum

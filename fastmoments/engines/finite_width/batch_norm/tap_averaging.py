@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ....nets.layers import Conv
+from ....nets.linear import Conv
 
 
 class TapAveraging:

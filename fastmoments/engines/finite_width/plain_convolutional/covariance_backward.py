@@ -26,7 +26,8 @@ from scipy.linalg import eigh
 from ....covariances.storage import Covariance, NoiseCovariance
 from ....maps.activation import activate
 from ....maps.convolution import convolve
-from ....nets.layers import Conv, ReLU
+from ....nets.activations import ReLU
+from ....nets.linear import Conv
 from ..plain.functionals import rank_gradient
 from ..shared.depth_interpolation import LayerSum
 from ..shared.hermite_forms import (

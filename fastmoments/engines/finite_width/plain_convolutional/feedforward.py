@@ -35,7 +35,8 @@ import numpy as np
 from ....covariances.storage import NoiseCovariance
 from ....maps.activation import activate
 from ....maps.convolution import convolve, convolve_diagonal, first_convolution
-from ....nets.layers import Conv, ReLU
+from ....nets.activations import ReLU
+from ....nets.linear import Conv
 from ....nets.network import Network
 from ...infinite_width.walk import InfiniteWidthWalk
 from ..closures import CLOSURES, Closures

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from ....nets.layers import Conv, Layer
+from ....nets.layers import Layer
+from ....nets.linear import Conv
 from ....nets.network import Network, Residual
 
 

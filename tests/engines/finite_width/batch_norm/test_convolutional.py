@@ -5,7 +5,9 @@ import pytest
 from numpy.testing import assert_allclose
 
 import fastmoments as fm
-from fastmoments.nets.layers import BatchNorm, Conv, ReLU
+from fastmoments.nets.activations import ReLU
+from fastmoments.nets.linear import Conv
+from fastmoments.nets.norms import BatchNorm
 
 FAMILIES = ("bn_ff", "bn_res")
 

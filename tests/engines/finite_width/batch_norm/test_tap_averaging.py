@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from numpy.testing import assert_allclose
 
 from fastmoments.engines.finite_width.batch_norm.tap_averaging import TapAveraging
-from fastmoments.nets.layers import Conv, Gaussian
+from fastmoments.nets.linear import Conv, Gaussian
 
 seeds = st.integers(0, 2**32 - 1)
 

@@ -8,7 +8,7 @@ import pytest
 from numpy.testing import assert_allclose
 
 from fastmoments.engines.finite_width.plain_convolutional import covariance_backward as convolutional_backward
-from fastmoments.nets.layers import Conv, Gaussian
+from fastmoments.nets.linear import Conv, Gaussian
 
 
 @pytest.mark.parametrize("padding", ["periodic", "zeros", "symmetric"])

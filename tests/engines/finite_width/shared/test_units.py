@@ -1,9 +1,11 @@
 """What is read off a net."""
 
 from fastmoments.engines.finite_width.shared.units import convolutions, layers_of, residual_of, stem_of
+from fastmoments.nets.activations import ReLU
 from fastmoments.nets.families import bn_ff, bn_res
-from fastmoments.nets.layers import BatchNorm, Conv, ReLU
+from fastmoments.nets.linear import Conv
 from fastmoments.nets.network import Residual
+from fastmoments.nets.norms import BatchNorm
 
 
 def test_a_unit_with_a_skip_is_its_branch():

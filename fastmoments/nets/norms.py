@@ -1,0 +1,44 @@
+"""Normalisations of a signal."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ..validation import finite, one_of
+from .layers import Layer
+
+#: What the noise sees of the batch's statistics (`BatchNorm`).
+NOISES = ("frozen", "through")
+
+
+@dataclass(frozen=True)
+class BatchNorm(Layer):
+    """Batch norm over images and positions of a channel: gamma (y - mean) / sqrt(q + epsilon) + beta.
+
+    Parameters
+    ----------
+    epsilon : float
+        Added to the batch variance q.
+    gamma, beta : float
+        Scale and shift of all channels, as they are set at initialisation.
+    noise : {"frozen", "through"}
+        Whether mean and variance of the batch are constants for the noise, or move with it.
+
+    Raises
+    ------
+    ValueError
+        If a parameter is outside its range.
+    """
+
+    epsilon: float = 1e-3
+    gamma: float = 1.0
+    beta: float = 0.0
+    noise: str = NOISES[0]
+
+    loc = "norm"
+
+    def __post_init__(self) -> None:
+        finite("BatchNorm: epsilon", self.epsilon, positive=False)
+        finite("BatchNorm: gamma", self.gamma, positive=True)
+        finite("BatchNorm: beta", self.beta, positive=None)
+        one_of("BatchNorm: noise", self.noise, NOISES)
