@@ -15,9 +15,19 @@ if TYPE_CHECKING:  # the same names for whoever reads types; a test compares
     from .engines.sampled.engine import Sampled as Sampled
     from .images.sources import Images as Images
     from .images.sources import load_images as load_images
+    from .nets.activations import ELU as ELU
+    from .nets.activations import GELU as GELU
     from .nets.activations import Abs as Abs
+    from .nets.activations import Activation as Activation
+    from .nets.activations import Erf as Erf
+    from .nets.activations import HardSwish as HardSwish
     from .nets.activations import LeakyReLU as LeakyReLU
+    from .nets.activations import Mish as Mish
     from .nets.activations import ReLU as ReLU
+    from .nets.activations import SiLU as SiLU
+    from .nets.activations import Sin as Sin
+    from .nets.activations import Softplus as Softplus
+    from .nets.activations import Tanh as Tanh
     from .nets.families import FAMILIES as FAMILIES
     from .nets.families import bn_ff as bn_ff
     from .nets.families import bn_res as bn_res
@@ -50,7 +60,10 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "nets.linear": ("Conv", "Gaussian"),
-    "nets.activations": ("ReLU", "LeakyReLU", "Abs"),
+    "nets.activations": (
+        *("ReLU", "LeakyReLU", "Abs", "Erf", "Sin", "Tanh", "GELU", "SiLU", "ELU", "Softplus"),
+        *("HardSwish", "Mish", "Activation"),
+    ),
     "nets.norms": ("BatchNorm",),
     "nets.network": ("Residual", "Network"),
     "nets.families": ("vanilla", "residual", "bn_ff", "bn_res", "FAMILIES"),

@@ -4,20 +4,23 @@ from __future__ import annotations
 
 from functools import singledispatch
 
-from ..nets.activations import PiecewiseLinear
+from ..nets.activations import Nonlinearity, PiecewiseLinear
 from ..nets.layers import Layer
 from ..nets.linear import Conv
 from ..nets.network import Network, Residual, unrolled
 from ..nets.norms import BatchNorm
+from .hermite import largest_mean_slope
 
 #: Largest square of E phi' of an activation in a net with batch norm: the share that is left of what signal
 #: and noise have in common (`overlap`), and no longer followed. That of a ReLU, 0.25, costs up to 0.02 of
 #: log mu2 of the noise (grey images, 3 x 3 taps), 0.4 up to 0.06.
 MOST_PASSED = 0.4
 
-#: The images; channels that are Gaussian; batch-normalised Gaussians; what an activation makes of them; known
-#: by its second moments only.
-DATA, GAUSSIAN, NORMALISED, RECTIFIED, MIXED = "images", "gaussian", "normalised", "rectified", "mixed"
+#: The images; channels that are Gaussian; batch-normalised Gaussians; what a piecewise linear activation
+#: makes of them, or another one; known by its second moments only.
+DATA, GAUSSIAN, NORMALISED, RECTIFIED, ACTIVATED, MIXED = (
+    "images", "gaussian", "normalised", "rectified", "activated", "mixed",
+)  # fmt: skip
 
 
 @singledispatch
@@ -63,11 +66,21 @@ def _(layer: PiecewiseLinear, law: str) -> str:
 
 
 @law_after.register
+def _(layer: Nonlinearity, law: str) -> str:
+    if law != GAUSSIAN:
+        raise ValueError(
+            f"{type(layer).__name__} of a signal that is not Gaussian ({law}) is not covered at infinite "
+            "width; put a Conv before it."
+        )
+    return ACTIVATED
+
+
+@law_after.register
 def _(layer: Residual, law: str) -> str:
     shortcut, branch = (law_after_stack(stack, law) for stack in (layer.shortcut, layer.branch))
-    if branch == RECTIFIED:
+    if branch in (RECTIFIED, ACTIVATED):
         raise ValueError(
-            "Residual: the branch ends in a ReLU, which correlates it with the shortcut; "
+            "Residual: the branch ends in an activation, which correlates it with the shortcut; "
             "end it in a Conv, or a Conv and a BatchNorm."
         )
     return merged(shortcut, branch)
@@ -99,10 +112,11 @@ def check(network: Network) -> None:
         In one sentence: what is not covered, and what would be.
     """
     for layer in network.distinct if network.has(BatchNorm) else ():
-        if isinstance(layer, PiecewiseLinear) and layer.mean_slope**2 > MOST_PASSED:
+        slope = largest_mean_slope(layer) if isinstance(layer, Nonlinearity) else 0.0
+        if slope**2 > MOST_PASSED:
             raise ValueError(
-                f"{type(layer).__name__} with slopes {layer.slopes} keeps signal and noise correlated, which "
-                'is not covered in nets with BatchNorm; use a smaller negative slope, or method="sampled".'
+                f"{layer} keeps signal and noise correlated (E phi' is up to {slope:.2f}), which "
+                'is not covered in nets with BatchNorm; use a ReLU, or method="sampled".'
             )
     if len({layer.noise for layer in network.distinct if isinstance(layer, BatchNorm)}) > 1:
         raise ValueError(

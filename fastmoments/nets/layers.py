@@ -73,4 +73,6 @@ def _changed(described: object) -> dict:
 def _plain(value: object) -> object:
     if isinstance(value, Layer):
         return describe(value)
+    if callable(value):  # of an activation of one's own
+        return str(getattr(value, "__name__", type(value).__name__))
     return [_plain(each) for each in value] if isinstance(value, tuple) else value

@@ -11,7 +11,7 @@ from functools import singledispatch
 import numpy as np
 
 from ...covariances.storage import tile_size
-from ...nets.activations import Activation
+from ...nets.activations import Nonlinearity, PiecewiseLinear
 from ...nets.layers import Layer
 from ...nets.linear import Conv
 from ...nets.network import Network, Residual, output_grid, unrolled
@@ -20,7 +20,7 @@ from ..protocol import PROCESS, Plan, Shape
 
 # One thread, in copies of the stored covariance (`python -m bench.layer`): a convolution and each of its taps
 # along a side, the others; an effective rank. Two threads do 1.8 times as much.
-CONVOLUTION, TAP, RECTIFY, NORMALISE, COPY, MERGE, RANK = 1.3, 0.35, 1.3, 16.0, 1.0, 1.5, 2.5
+CONVOLUTION, TAP, RECTIFY, EXPAND, NORMALISE, COPY, MERGE, RANK = 1.3, 0.35, 1.3, 30.0, 16.0, 1.0, 1.5, 2.5
 SPEED_UP = 0.85  # exponent of the number of threads
 LAYER_SECONDS = 1e-3  # what a layer takes however small it is
 # Noise that moves statistics: matrices of all points that stand at once, and time of a layer by points cubed.
@@ -63,7 +63,7 @@ class Account:
             self.grid = layer.output_grid(grid)
             fresh = before if self.grid != grid else 0
             self.peak = max(self.peak, self.stored + fresh + self.held)
-            if isinstance(layer, Activation):
+            if isinstance(layer, Nonlinearity):
                 self.noise = max(self.noise, self.images * (self.grid[0] * self.grid[1]) ** 2)
             if isinstance(layer, BatchNorm) and layer.noise == "through":
                 points = self.images * self.grid[0] * self.grid[1]
@@ -96,7 +96,12 @@ def _(layer: Conv) -> float:
 
 
 @copies.register
-def _(layer: Activation) -> float:
+def _(layer: Nonlinearity) -> float:
+    return EXPAND
+
+
+@copies.register
+def _(layer: PiecewiseLinear) -> float:
     return RECTIFY
 
 

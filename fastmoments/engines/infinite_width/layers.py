@@ -15,7 +15,8 @@ from ...maps.activation import activate
 from ...maps.convolution import convolve, first_convolution
 from ...maps.laws import GAUSSIAN, RECTIFIED, law_after, merged
 from ...maps.merge import merge
-from ...nets.activations import PiecewiseLinear
+from ...maps.smooth_activation import activate as activate_smoothly
+from ...nets.activations import Nonlinearity, PiecewiseLinear
 from ...nets.layers import Layer
 from ...nets.linear import Conv
 from ...nets.network import Place, Residual, unrolled
@@ -124,6 +125,20 @@ def _(
     if before != RECTIFIED:
         state.known = activate(state.covariance, state.noise, layer)
     state.overlap = None
+    place = walk.wanted.place(at.path)
+    if place is not None:
+        yield walk.station(state, place)
+    return False
+
+
+@carry.register(Nonlinearity)
+def _(
+    layer: Nonlinearity, walk: Walk, state: State, at: At, follows: At | None
+) -> Generator[Station, None, bool]:
+    state.law = law_after(layer, state.law)
+    state.known, error = activate_smoothly(state.covariance, state.noise, layer)
+    state.overlap = None
+    walk.error = max(walk.error, error)
     place = walk.wanted.place(at.path)
     if place is not None:
         yield walk.station(state, place)

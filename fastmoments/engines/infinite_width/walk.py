@@ -21,7 +21,7 @@ from ...kernels.threads import workers
 from ...maps.laws import between_units, check, law_after
 from ...maps.moving_statistics import MOST_POINTS
 from ...maps.overlap import Overlap
-from ...nets.activations import Activation
+from ...nets.activations import Nonlinearity
 from ...nets.network import Network, Place, Residual, unrolled
 from ...nets.norms import BatchNorm
 from ..protocol import Checkpoints, Station, Wanted, input_log_variances, log_chi
@@ -183,7 +183,7 @@ class InfiniteWidthWalk:
         while index < len(stack):
             at = stack[index]
             follows = stack[index + 1] if index + 1 < len(stack) else None
-            if follows is not None and not isinstance(follows.layer, Activation):
+            if follows is not None and not isinstance(follows.layer, Nonlinearity):
                 follows = None
             activated = yield from carry(at.layer, self, state, at, follows)
             if activated and follows is not None:

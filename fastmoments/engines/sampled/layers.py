@@ -16,7 +16,7 @@ from scipy.linalg import eigh
 
 from ...covariances.scales import log
 from ...maps.taps import seen_by_taps
-from ...nets.activations import PiecewiseLinear
+from ...nets.activations import Nonlinearity, PiecewiseLinear
 from ...nets.layers import Layer
 from ...nets.linear import Conv
 from ...nets.network import Place, Residual
@@ -129,6 +129,22 @@ def forward(layer: Layer, flow: Flow, draw: Draw, inside: Inside) -> Iterator[tu
 def _(layer: PiecewiseLinear, flow: Flow, draw: Draw, inside: Inside) -> None:
     above, below = layer.slopes
     flow.pair *= np.where(flow.pair[0] > 0, np.float32(above), np.float32(below))
+
+
+@forward.register
+def _(layer: Nonlinearity, flow: Flow, draw: Draw, inside: Inside) -> None:
+    if flow.log_scale[0] > 0.5 * math.log(np.finfo(np.float64).max):
+        raise ArithmeticError(
+            f"{type(layer).__name__} of a signal of size exp({flow.log_scale[0]:.0f}) is out of the range of "
+            "numbers; use a gain that keeps the signal's size."
+        )
+    signal = flow.pair[0].astype(np.float64) * math.exp(flow.log_scale[0])
+    flow.pair[1] *= layer.slope(signal).astype(np.float32)
+    value = layer.value(signal)
+    exponent = math.frexp(np.abs(value).max())[1]
+    flow.pair[0] = np.ldexp(value, -exponent)
+    flow.log_scale[0] = exponent * math.log(2.0)
+    flow.rescale()
 
 
 @forward.register
