@@ -18,11 +18,17 @@ if TYPE_CHECKING:  # the same names for whoever reads types; a test compares
     from .nets.activations import Abs as Abs
     from .nets.activations import LeakyReLU as LeakyReLU
     from .nets.activations import ReLU as ReLU
+    from .nets.dense import Dense as Dense
     from .nets.families import FAMILIES as FAMILIES
     from .nets.families import bn_ff as bn_ff
     from .nets.families import bn_res as bn_res
     from .nets.families import residual as residual
     from .nets.families import vanilla as vanilla
+    from .nets.fixed import AvgPool as AvgPool
+    from .nets.fixed import Dropout as Dropout
+    from .nets.fixed import Flatten as Flatten
+    from .nets.fixed import GlobalAvgPool as GlobalAvgPool
+    from .nets.fixed import Scale as Scale
     from .nets.linear import Conv as Conv
     from .nets.linear import Gaussian as Gaussian
     from .nets.network import Network as Network
@@ -50,6 +56,8 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "nets.linear": ("Conv", "Gaussian"),
+    "nets.dense": ("Dense",),
+    "nets.fixed": ("AvgPool", "GlobalAvgPool", "Flatten", "Scale", "Dropout"),
     "nets.activations": ("ReLU", "LeakyReLU", "Abs"),
     "nets.norms": ("BatchNorm",),
     "nets.network": ("Residual", "Network"),

@@ -5,10 +5,13 @@ from __future__ import annotations
 from functools import singledispatch
 
 from ..nets.activations import PiecewiseLinear
+from ..nets.dense import Dense
+from ..nets.fixed import Fixed, Flatten
 from ..nets.layers import Layer
 from ..nets.linear import Conv
 from ..nets.network import Network, Residual, unrolled
 from ..nets.norms import BatchNorm
+from .freshness import culprit, fresh_behind
 
 #: Largest square of E phi' of an activation in a net with batch norm: the share that is left of what signal
 #: and noise have in common (`overlap`), and no longer followed. That of a ReLU, 0.25, costs up to 0.02 of
@@ -34,9 +37,21 @@ def law_after(layer: Layer, law: str) -> str:
     raise TypeError(f"{type(layer).__name__} has no map at infinite width.")
 
 
-@law_after.register
-def _(layer: Conv, law: str) -> str:
+@law_after.register(Conv)
+@law_after.register(Dense)
+def _(layer: Conv | Dense, law: str) -> str:
     return GAUSSIAN
+
+
+@law_after.register
+def _(layer: Fixed, law: str) -> str:
+    return law if law in (DATA, GAUSSIAN) else MIXED
+
+
+@law_after.register
+def _(layer: Flatten, law: str) -> str:
+    # Gaussians of different positions, whose variances differ, are not one.
+    return DATA if law == DATA else MIXED
 
 
 @law_after.register
@@ -65,10 +80,10 @@ def _(layer: PiecewiseLinear, law: str) -> str:
 @law_after.register
 def _(layer: Residual, law: str) -> str:
     shortcut, branch = (law_after_stack(stack, law) for stack in (layer.shortcut, layer.branch))
-    if branch == RECTIFIED:
+    if not (fresh_behind(layer.branch) or fresh_behind(layer.shortcut)):
         raise ValueError(
-            "Residual: the branch ends in a ReLU, which correlates it with the shortcut; "
-            "end it in a Conv, or a Conv and a BatchNorm."
+            f"Residual: the branch ends in {culprit(layer.branch)} without fresh weights behind it, which "
+            "correlates it with the shortcut; end it in a Conv, or a Conv and a BatchNorm."
         )
     return merged(shortcut, branch)
 

@@ -21,7 +21,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ..nets.fixed import Averaging, AvgPool
 from ..nets.linear import Conv
+from .averaging import average_images
 from .convolution import patches
 
 #: Features beyond which the overlap is too small to be worth following.
@@ -56,6 +58,18 @@ class Overlap:
             patches(self.features, conv, conv.weights.gain / conv.kernel_size**2 * conv.tap_weights),
             patches(self.sources, conv),
         )
+
+    def averaged(self, layer: Averaging) -> Overlap | None:
+        """The overlap behind means over windows, which take signal and noise each by themselves.
+
+        None when it is not followed any further: where the windows are many, or differ in their weights.
+        """
+        if not isinstance(layer, AvgPool) or layer.pad is None:
+            return None
+        if self.features.shape[-1] * layer.size**2 > MAX_FEATURES:
+            return None
+        features = average_images(self.features, layer) / layer.size**2
+        return Overlap(np.tile(features, layer.size**2), patches(self.sources, layer.window))
 
     def shares(self, vectors: np.ndarray) -> tuple[np.ndarray, float]:
         """Theta_k of orthonormal vectors (points, r), shape (r,), and the sum of Theta over all modes."""

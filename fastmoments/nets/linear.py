@@ -89,6 +89,7 @@ class Conv(Layer):
     pad: int | None = None
 
     loc = "conv"
+    weighted = True
     flat = MappingProxyType({"weights": Gaussian})
 
     def __post_init__(self) -> None:

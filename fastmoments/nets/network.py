@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import NamedTuple
 
 from ..validation import finite
-from . import activations, linear, norms  # noqa: F401  # so that `Layer.TYPES` holds every kind
+from . import activations, dense, fixed, linear, norms  # noqa: F401  # so that `Layer.TYPES` holds every kind
 from .layers import Layer, describe, joined
 from .linear import Conv
 from .norms import BatchNorm
@@ -60,7 +60,7 @@ class Residual(Layer):
         finite("Residual: scale", self.scale, positive=False)
         object.__setattr__(self, "branch", _stack("Residual: branch", self.branch))
         object.__setattr__(self, "shortcut", _stack("Residual: shortcut", self.shortcut))
-        if not any(isinstance(layer, Conv) for _, layer in walk(self.branch)):
+        if not any(layer.weighted for _, layer in walk(self.branch)):
             raise ValueError("Residual: the branch needs a Conv, or it would have no weights of its own.")
 
     def output_grid(self, grid: tuple[int, int]) -> tuple[int, int]:
@@ -89,10 +89,10 @@ class Place(NamedTuple):
 class Network(Layer):
     """A stack of layers, cut into units of depth; it may stand inside another one, as a stage.
 
-    Depth counts units: one begins at every `Residual` and, in a flat stack, at every `Conv`. What follows
-    belongs to the unit it follows, such as a ReLU behind a merge; layers before the first Conv belong to the
-    first unit. The stem stands before depth 1. Of a network inside another the layers count as if they stood
-    there themselves.
+    Depth counts units: one begins at every `Residual` and, in a flat stack, at every `Conv` or `Dense`. What
+    follows belongs to the unit it follows, such as a ReLU behind a merge; layers before the first of them
+    belong to the first unit. The stem stands before depth 1. Of a network inside another the layers count as
+    if they stood there themselves.
 
     Parameters
     ----------
@@ -126,7 +126,7 @@ class Network(Layer):
         units: list[list[tuple[str, Layer]]] = []
         begun = False  # whether the last unit has its Conv or its Residual
         for path, layer in unrolled(self.layers, "", "layers"):
-            begins = isinstance(layer, (Conv, Residual))
+            begins = layer.weighted or isinstance(layer, Residual)
             if not units or (begins and (begun or isinstance(layer, Residual))):
                 units.append([])
             begun = begun or begins
@@ -186,7 +186,7 @@ class Network(Layer):
     @cached_property
     def fully_connected(self) -> bool:
         """Whether no layer mixes positions, so that images are flattened to one position."""
-        return all(conv.pointwise for conv in self.convolutions())
+        return all(layer.pointwise for layer in self.distinct)
 
     @cached_property
     def distinct(self) -> tuple[Layer, ...]:

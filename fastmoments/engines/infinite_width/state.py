@@ -91,7 +91,8 @@ def image_marginals(images: np.ndarray, noise: NoiseCovariance) -> Marginals:
     channels = flat.shape[1]
     diagonal = np.einsum("pc,pc->p", flat, flat) / channels
     row_sums = flat @ flat.sum(0) / channels
-    return Marginals(0.0, diagonal, row_sums, log(noise.mean_variance()), image_moments(images))
+    log_noise = noise.log_scale + log(noise.mean_variance())
+    return Marginals(0.0, diagonal, row_sums, log_noise, image_moments(images))
 
 
 def image_moments(images: np.ndarray) -> dict[str, float]:

@@ -25,6 +25,7 @@ from ...nets.activations import Activation
 from ...nets.network import Network, Place, Residual, unrolled
 from ...nets.norms import BatchNorm
 from ..protocol import Checkpoints, Station, Wanted, input_log_variances, log_chi
+from . import linear  # noqa: F401  # registers its layers
 from .corrections import Corrections
 from .costs import account
 from .layers import At, carry
