@@ -29,6 +29,8 @@ if TYPE_CHECKING:  # the same names for whoever reads types; a test compares
     from .nets.fixed import Flatten as Flatten
     from .nets.fixed import GlobalAvgPool as GlobalAvgPool
     from .nets.fixed import Scale as Scale
+    from .nets.layer_norm import GroupNorm as GroupNorm
+    from .nets.layer_norm import LayerNorm as LayerNorm
     from .nets.linear import Conv as Conv
     from .nets.linear import Gaussian as Gaussian
     from .nets.network import Network as Network
@@ -60,6 +62,7 @@ _HOMES = {
     "nets.fixed": ("AvgPool", "GlobalAvgPool", "Flatten", "Scale", "Dropout"),
     "nets.activations": ("ReLU", "LeakyReLU", "Abs"),
     "nets.norms": ("BatchNorm",),
+    "nets.layer_norm": ("LayerNorm", "GroupNorm"),
     "nets.network": ("Residual", "Network"),
     "nets.families": ("vanilla", "residual", "bn_ff", "bn_res", "FAMILIES"),
     "images.sources": ("load_images", "Images"),

@@ -195,3 +195,14 @@ def flatten(full):
     """K'_ij = mean over positions of K_(i,a),(j,a), shape (n, 1, 1, n, 1, 1)."""
     n, h, w = full.shape[:3]
     return np.einsum("iabjab->ij", full).reshape(n, 1, 1, n, 1, 1) / (h * w)
+
+
+def channel_norm(matrix, mean, images, epsilon, image):
+    """E of the product of (y - m) / sqrt(v + epsilon), m and v over channels, or over positions as well."""
+    mean_squares = np.diag(matrix)
+    m, square = mean, mean_squares
+    if image:
+        m, square = (np.repeat(x.reshape(images, -1).mean(1), len(x) // images) for x in (mean, square))
+    product = matrix - np.outer(mean, m) - np.outer(m, mean) + np.outer(m, m)
+    deviation = np.sqrt(square - m**2 + epsilon)
+    return product / np.outer(deviation, deviation), deviation

@@ -11,6 +11,7 @@ from functools import singledispatch
 
 from ..nets.dense import Dense
 from ..nets.fixed import Fixed
+from ..nets.layer_norm import ChannelNorm
 from ..nets.layers import Layer
 from ..nets.linear import Conv
 from ..nets.network import Residual, unrolled
@@ -31,7 +32,8 @@ def _(layer: Conv | Dense, fresh: bool) -> bool:
 
 @fresh_after.register(Fixed)
 @fresh_after.register(BatchNorm)
-def _(layer: Fixed | BatchNorm, fresh: bool) -> bool:
+@fresh_after.register(ChannelNorm)
+def _(layer: Fixed | BatchNorm | ChannelNorm, fresh: bool) -> bool:
     return fresh
 
 

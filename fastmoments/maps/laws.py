@@ -7,6 +7,7 @@ from functools import singledispatch
 from ..nets.activations import PiecewiseLinear
 from ..nets.dense import Dense
 from ..nets.fixed import Fixed, Flatten
+from ..nets.layer_norm import ChannelNorm
 from ..nets.layers import Layer
 from ..nets.linear import Conv
 from ..nets.network import Network, Residual, unrolled
@@ -55,14 +56,26 @@ def _(layer: Flatten, law: str) -> str:
 
 
 @law_after.register
+def _(layer: ChannelNorm, law: str) -> str:
+    if law in (DATA, MIXED):
+        raise ValueError(
+            f"{type(layer).__name__} of a signal whose mean over channels is not known ({law}) is not "
+            "covered at infinite width; put a Conv right before it."
+        )
+    return GAUSSIAN if law == GAUSSIAN else MIXED
+
+
+@law_after.register
 def _(layer: BatchNorm, law: str) -> str:
-    if law != GAUSSIAN:
+    if law != GAUSSIAN and (layer.statistics == "batch" or law == DATA):
         raise ValueError(
             f"BatchNorm of a signal that is not Gaussian ({law}) is not covered at infinite width; "
             "put a Conv, or a merge of branches that end in a Conv, right before it."
         )
     if layer.beta:
         raise ValueError('BatchNorm with a beta is not covered at infinite width; use method="sampled".')
+    if layer.statistics == "population":
+        return law if law == GAUSSIAN else MIXED
     return NORMALISED
 
 

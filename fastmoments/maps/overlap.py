@@ -87,6 +87,31 @@ class Overlap:
         together /= sources.shape[0]
         return np.einsum("kf,kf->k", seen @ together, seen), float(np.sum((centred @ together) * centred))
 
+    def along(self, signal: np.ndarray, square: np.ndarray) -> np.ndarray:
+        """What a norm over channels takes off the noise's covariance along the signal, shape (n, P, P).
+
+        Of every point dy_p - y_p C_pp / square_p is left, in absolute units:
+        C_qp C_qq / square_q + C_pq C_pp / square_p - K_pq C_pp C_qq / (square_p square_q) is taken off D_pq.
+
+        Parameters
+        ----------
+        signal : ndarray, shape (n, P, P)
+            K within each image.
+        square : ndarray, shape (n, P)
+            What the norm divides the square by: variance over channels, and epsilon.
+        """
+        count, features = signal.shape[1], self.features.shape[-1]
+        sources = self.sources.reshape(count, features)
+        taken = np.empty(signal.shape)
+        for i, own in enumerate(self.features.reshape(-1, count, features)):
+            # C_pp by the noise variables, of which number 0 is none.
+            at = np.zeros((count, int(sources.max()) + 1))
+            np.add.at(at, (np.arange(count)[:, None], sources), own)
+            at[:, 0] = 0.0
+            mixed = np.stack([at[q][sources] @ own[q] for q in range(count)], axis=1) / square[i]
+            taken[i] = mixed + mixed.T - signal[i] * (at @ at.T) / np.outer(square[i], square[i])
+        return taken
+
     @staticmethod
     def _distinct(sources: np.ndarray) -> bool:
         ordered = np.sort(sources, axis=1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -62,6 +63,12 @@ class PiecewiseLinear(Activation, abstract=True):
         """E phi(z)^2 = E phi'(z)^2 = (a^2 + b^2) / 2."""
         above, below = self.slopes
         return 0.5 * (above * above + below * below)
+
+    @property
+    def mean_share(self) -> float:
+        """E phi(z) relative to the root of E phi(z)^2."""
+        above, below = self.slopes
+        return (above - below) / math.sqrt(2.0 * math.pi * self.second_moment) if above or below else 0.0
 
     @property
     def absolute_moment(self) -> float:

@@ -103,7 +103,7 @@ def _(layer: Activation) -> float:
 
 @copies.register
 def _(layer: BatchNorm) -> float:
-    return NORMALISE
+    return NORMALISE if layer.statistics == "batch" else 2.0
 
 
 def account(network: Network, shape: Shape, dtype: str) -> Account:
