@@ -48,3 +48,7 @@ class Dense(Layer):
     def convolution(self) -> Conv:
         """The 1 x 1 convolution that it is."""
         return Conv(1, self.weights, channels=self.channels)
+
+    def output_channels(self, channels: int, grid: tuple[int, int], width: int) -> int:
+        """Its own number of channels, or `width`."""
+        return self.channels or width

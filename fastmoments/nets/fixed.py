@@ -120,6 +120,10 @@ class Flatten(Fixed):
         """One position."""
         return 1, 1
 
+    def output_channels(self, channels: int, grid: tuple[int, int], width: int) -> int:
+        """All channels of all positions."""
+        return channels * grid[0] * grid[1]
+
 
 @dataclass(frozen=True)
 class Scale(Fixed):

@@ -57,6 +57,10 @@ class Layer:
         """Positions (height, width) behind it, of `grid` before it."""
         return grid
 
+    def output_channels(self, channels: int, grid: tuple[int, int], width: int) -> int:
+        """Channels behind it, of so many before it at `grid` positions; `width` where it does not say."""
+        return channels
+
 
 def joined(path: str, stack: str, index: int) -> str:
     """Path of a layer inside another: ``layers.3`` and its ``branch``, 1 make ``layers.3.branch.1``."""

@@ -140,6 +140,10 @@ class Conv(Layer):
         """Positions (height, width) behind it, of `grid` before it."""
         return self.output_size(grid[0]), self.output_size(grid[1])
 
+    def output_channels(self, channels: int, grid: tuple[int, int], width: int) -> int:
+        """Its own number of channels, or `width`."""
+        return self.channels or width
+
     def output_size(self, size: int) -> int:
         """Positions along one side after the convolution, of `size` before it."""
         return geometry.output_size(size, self.kernel_size, self.stride, self.dilation, self.pad)

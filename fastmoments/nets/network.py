@@ -67,6 +67,10 @@ class Residual(Layer):
         """Positions (height, width) behind it, of `grid` before it."""
         return output_grid(self.branch, grid)
 
+    def output_channels(self, channels: int, grid: tuple[int, int], width: int) -> int:
+        """Channels behind its branch."""
+        return output_channels(self.branch, channels, grid, width)
+
 
 class Place(NamedTuple):
     """Where a station can be taken: behind a layer.
@@ -119,6 +123,10 @@ class Network(Layer):
     def output_grid(self, grid: tuple[int, int]) -> tuple[int, int]:
         """Positions (height, width) behind it, of `grid` before it."""
         return output_grid((*self.stem, *self.layers), grid)
+
+    def output_channels(self, channels: int, grid: tuple[int, int], width: int) -> int:
+        """Channels behind it."""
+        return output_channels((*self.stem, *self.layers), channels, grid, width)
 
     @cached_property
     def _units(self) -> tuple[tuple[tuple[str, Layer], ...], ...]:
@@ -259,6 +267,14 @@ def output_grid(layers: Iterable[Layer], grid: tuple[int, int]) -> tuple[int, in
     for layer in layers:
         grid = layer.output_grid(grid)
     return grid
+
+
+def output_channels(layers: Iterable[Layer], channels: int, grid: tuple[int, int], width: int) -> int:
+    """Channels behind a stack of layers, `width` behind those that do not say."""
+    for layer in layers:
+        channels = layer.output_channels(channels, grid, width)
+        grid = layer.output_grid(grid)
+    return channels
 
 
 def _run_lengths(tables: list[dict]) -> list[dict]:
