@@ -33,9 +33,39 @@ def layer(net):
     return stax.serial(stax.FanOut(2), stax.parallel(stax.Identity(), branch), stax.FanInSum())
 
 
+def zeros():
+    """He's 3x3 convolution with zero padding."""
+    return stax.Conv(1, (3, 3), padding="SAME", W_std=2.0**0.5)
+
+
+def dense():
+    """Of gain 1 and bias variance 0.25."""
+    return stax.Dense(1, W_std=1.0, b_std=0.5)
+
+
+def same(size, strides):
+    """Windows of what is there, as TensorFlow's "SAME" has them."""
+    return stax.AvgPool((size, size), (strides, strides), padding="SAME", normalize_edges=True)
+
+
+#: The nets of `bench.peers.LAYERS`, of an even number of convolutions each, or one position behind them.
+LAYERS = {
+    "AvgPool": lambda: [zeros(), stax.Relu(), stax.AvgPool((2, 2), (2, 2)), zeros()],
+    "AvgPool, SAME": lambda: [zeros(), stax.Relu(), same(3, 2), zeros()],
+    "GlobalAvgPool": lambda: [zeros(), stax.Relu(), stax.GlobalAvgPool(), dense()],
+    "Flatten": lambda: [zeros(), stax.Relu(), stax.Flatten(), dense(), stax.Relu(), dense()],
+    "LayerNorm": lambda: [zeros(), stax.LayerNorm(axis=(-1,), eps=0.1), stax.Relu(), zeros()],
+    "LayerNorm, image": lambda: [zeros(), stax.LayerNorm(axis=(1, 2, 3), eps=0.1), stax.Relu(), zeros()],
+}
+
+
 def function(net, stack, depth):
     """The compiled kernel of a net; a convolution first, so that what meets the ReLU is Gaussian."""
     if (net, stack, depth) not in FUNCTIONS:
+        if stack == "layers":
+            _, _, kernel = stax.serial(*LAYERS[net]())
+            FUNCTIONS[net, stack, depth] = jax.jit(lambda x: kernel(x, None, get="nngp"))
+            return FUNCTIONS[net, stack, depth]
         if stack == "serial":
             layers = stax.serial(*[layer(net)] * depth)
         else:  # two at a time: every convolution transposes their layout, and a loop must keep it
@@ -57,7 +87,10 @@ def main():
         full = run(images)
         full.block_until_ready()
         seconds = time.perf_counter() - start
-        if task["keep"]:
+        if task["keep"] and task["stack"] == "layers":
+            full = np.asarray(full)
+            np.save(task["keep"], full if full.ndim == 2 else np.transpose(full, (0, 2, 4, 1, 3, 5)))
+        elif task["keep"]:
             # (n, n, h, h, w, w), height and width exchanged by every convolution, as (n, h, w, n, h, w).
             odd = (1 + task["depth"] * CONVOLUTIONS[task["net"]]) % 2
             order = (0, 4, 2, 1, 5, 3) if odd else (0, 2, 4, 1, 3, 5)

@@ -2,10 +2,10 @@
 
 Plain nets (3x3 circular convolution, ReLU) and residual ones without batch norm; both compute the whole
 covariance over images and positions in float64, on two threads. First it is checked that they give the same
-numbers. Steady state is the time at one depth less that at another, by their difference; theirs is compiled
-with `stax.repeat`. What the first call takes beyond a later one is compilation: of `stax.repeat`, which is a
-loop, and of `stax.serial`, which is not. neural-tangents runs in an environment of its own, made at the first
-run in --env.
+numbers, of single layers as well (`LAYERS`). Steady state is the time at one depth less that at another, by
+their difference; theirs is compiled with `stax.repeat`. What the first call takes beyond a later one is
+compilation: of `stax.repeat`, which is a loop, and of `stax.serial`, which is not. neural-tangents runs in an
+environment of its own, made at the first run in --env.
 """
 
 from __future__ import annotations
@@ -49,6 +49,18 @@ class NeuralTangents(Peer):
         return self.ask(net=net, stack=stack, depth=depth, images=path, keep=keep)["seconds"]
 
 
+_ZEROS, _DENSE = Conv(padding="zeros"), fm.Dense(weights=fm.Gaussian(1.0, bias_variance=0.25))
+#: One layer of a kind each, which the peer has as well; compared, not timed.
+LAYERS = {
+    "AvgPool": [_ZEROS, ReLU(), fm.AvgPool(2), _ZEROS],
+    "AvgPool, SAME": [_ZEROS, ReLU(), fm.AvgPool(3, 2, pad=None), _ZEROS],
+    "GlobalAvgPool": [_ZEROS, ReLU(), fm.GlobalAvgPool(), _DENSE],
+    "Flatten": [_ZEROS, ReLU(), fm.Flatten(), _DENSE, ReLU(), _DENSE],
+    "LayerNorm": [_ZEROS, fm.LayerNorm(0.1), ReLU(), _ZEROS],
+    "LayerNorm, image": [_ZEROS, fm.LayerNorm(0.1, over="image"), ReLU(), _ZEROS],
+}
+
+
 def network(net: str, depth: int) -> Network:
     """The net that the peer computes: a convolution, then (ReLU, Conv), or residual units of two of them."""
     layers = (ReLU(), Conv()) if net == "vanilla" else (Residual([ReLU(), Conv(), ReLU(), Conv()]),)
@@ -67,12 +79,13 @@ def ours(net: str, depth: int, images: np.ndarray) -> tuple[float, State]:
 
 
 def same_numbers(peer: NeuralTangents, net: str) -> float:
-    """The largest difference on a small case, relative to the largest entry."""
+    """The largest difference on a small case, relative to the largest entry; of a net, or one of `LAYERS`."""
     images = np.random.default_rng(0).standard_normal((3, 6, 6, 3))
     kept = peer.folder / "kept.npy"
-    peer.seconds(net, "repeat", 4, images, kept)
+    peer.seconds(net, "layers" if net in LAYERS else "repeat", 4, images, kept)
     theirs = np.load(kept)
-    full = InfiniteWidthWalk(network(net, 4), images).final_state().covariance.dense().reshape(theirs.shape)
+    mine = Network(LAYERS[net]) if net in LAYERS else network(net, 4)
+    full = InfiniteWidthWalk(mine, images).final_state().covariance.dense().reshape(theirs.shape)
     return float(np.abs(full - theirs).max() / np.abs(theirs).max())
 
 
@@ -139,19 +152,25 @@ def main() -> None:
         limited_threads(min(2, os.cpu_count())),
         NeuralTangents(environment(given.env, PINS), Path(folder)) as peer,
     ):
-        for net in ("vanilla", "residual"):
-            error = same_numbers(peer, net)
+        differences = {net: same_numbers(peer, net) for net in ("vanilla", "residual", *LAYERS)}
+        for net, error in differences.items():
             if error > 1e-10:
                 raise SystemExit(f"{net}: the covariances differ by {error:.1e}; nothing is compared.")
+        for net in ("vanilla", "residual"):
             for count in map(int, given.counts.split(",")):
                 images = fm.load_images("synthetic:16x16x3", count, seed=0).array
-                rows.append(measured(peer, net, images, depths, given.repeats) | {"difference": error})
+                rows.append(
+                    measured(peer, net, images, depths, given.repeats) | {"difference": differences[net]}
+                )
     columns = {"net": "", "points": "d", "ours": ".4f", "theirs": ".4f", "ratio": ".1f"}
     columns |= {"ours, ns/entry": ".2f", "theirs, ns/entry": ".1f", "compile repeat": ".1f"}
+    table(
+        [{"layer": net, "difference": differences[net]} for net in LAYERS], {"layer": "", "difference": ".1e"}
+    )
     table(rows, columns | {f"compile serial {SERIAL_DEPTH}": ".1f", "difference": ".1e"})
     if given.plot:
         draw(rows, given.plot)
-    deliver(given.json, peers=rows)
+    deliver(given.json, peers=rows, layers={net: differences[net] for net in LAYERS})
 
 
 if __name__ == "__main__":

@@ -28,11 +28,19 @@ if TYPE_CHECKING:  # the same names for whoever reads types; a test compares
     from .nets.activations import Sin as Sin
     from .nets.activations import Softplus as Softplus
     from .nets.activations import Tanh as Tanh
+    from .nets.dense import Dense as Dense
     from .nets.families import FAMILIES as FAMILIES
     from .nets.families import bn_ff as bn_ff
     from .nets.families import bn_res as bn_res
     from .nets.families import residual as residual
     from .nets.families import vanilla as vanilla
+    from .nets.fixed import AvgPool as AvgPool
+    from .nets.fixed import Dropout as Dropout
+    from .nets.fixed import Flatten as Flatten
+    from .nets.fixed import GlobalAvgPool as GlobalAvgPool
+    from .nets.fixed import Scale as Scale
+    from .nets.layer_norm import GroupNorm as GroupNorm
+    from .nets.layer_norm import LayerNorm as LayerNorm
     from .nets.linear import Conv as Conv
     from .nets.linear import Gaussian as Gaussian
     from .nets.network import Network as Network
@@ -64,7 +72,10 @@ _HOMES = {
         *("ReLU", "LeakyReLU", "Abs", "Erf", "Sin", "Tanh", "GELU", "SiLU", "ELU", "Softplus"),
         *("HardSwish", "Mish", "Activation"),
     ),
+    "nets.dense": ("Dense",),
+    "nets.fixed": ("AvgPool", "GlobalAvgPool", "Flatten", "Scale", "Dropout"),
     "nets.norms": ("BatchNorm",),
+    "nets.layer_norm": ("LayerNorm", "GroupNorm"),
     "nets.network": ("Residual", "Network"),
     "nets.families": ("vanilla", "residual", "bn_ff", "bn_res", "FAMILIES"),
     "images.sources": ("load_images", "Images"),

@@ -167,3 +167,42 @@ class BatchNorm:
     def nu1(self):
         root = self.integral(lambda m: np.array([np.mean(np.sqrt(2 / np.pi * np.diag(m)))]), -0.5)[0]
         return root / np.sqrt(np.pi)
+
+
+def averages(pool, size):
+    """Weights of the positions along a side in each window of an AvgPool, window by window."""
+    stride = pool.stride or pool.size
+    if pool.pad is None:
+        count = -(-size // stride)
+        first = -(max((count - 1) * stride + pool.size - size, 0) // 2)
+    else:
+        count, first = (size + 2 * pool.pad - pool.size) // stride + 1, -pool.pad
+    weights = np.zeros((count, size))
+    for window in range(count):
+        seen = [
+            p for p in range(first + window * stride, first + window * stride + pool.size) if 0 <= p < size
+        ]
+        weights[window, seen] = 1.0 / (pool.size if pool.pad is not None else len(seen))
+    return weights
+
+
+def average(full, down, across):
+    """(P K P')_((i,a,b),(j,c,d)): all positions of one window meet all of the other."""
+    return np.einsum("au,bv,iuvjxy,cx,dy->iabjcd", down, across, full, down, across)
+
+
+def flatten(full):
+    """K'_ij = mean over positions of K_(i,a),(j,a), shape (n, 1, 1, n, 1, 1)."""
+    n, h, w = full.shape[:3]
+    return np.einsum("iabjab->ij", full).reshape(n, 1, 1, n, 1, 1) / (h * w)
+
+
+def channel_norm(matrix, mean, images, epsilon, image):
+    """E of the product of (y - m) / sqrt(v + epsilon), m and v over channels, or over positions as well."""
+    mean_squares = np.diag(matrix)
+    m, square = mean, mean_squares
+    if image:
+        m, square = (np.repeat(x.reshape(images, -1).mean(1), len(x) // images) for x in (mean, square))
+    product = matrix - np.outer(mean, m) - np.outer(m, mean) + np.outer(m, m)
+    deviation = np.sqrt(square - m**2 + epsilon)
+    return product / np.outer(deviation, deviation), deviation

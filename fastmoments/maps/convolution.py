@@ -218,7 +218,7 @@ def convolve(
     alone = _one_position(conv, noise.grid)
     pointwise, share = alone or conv.pointwise, share_of_taps(conv) if alone else 1.0
     if noise.grid == (1, 1) and not pointwise:
-        _regroup(signal, (noise.seen, 1, 1))
+        regroup(signal, (noise.seen, 1, 1))
     old_grid = signal.grid
     if pointwise:
         level = noise.mean_variance()
@@ -269,11 +269,17 @@ def convolve(
         if activation is not None:
             known = settle(signal, noise, after, activation)
         if noise.grid == (1, 1):
-            size = tile_size(signal.points)
-            _regroup(signal, (signal.points // size, size, 1))
+            tiled(signal)
     return Marginals(signal.log_scale, before_diagonal, row_sums, log_noise, {}), known
 
 
-def _regroup(signal: Covariance, grid: tuple[int, int, int]) -> None:
+def tiled(signal: Covariance) -> None:
+    """Store images of one position in tiles."""
+    if signal.points == signal.grid[0]:
+        size = tile_size(signal.points)
+        regroup(signal, (signal.points // size, size, 1))
+
+
+def regroup(signal: Covariance, grid: tuple[int, int, int]) -> None:
     """Store blocks of another grid: images of one position stand in tiles, all others by themselves."""
     signal.blocks, signal.grid = cut(signal.unscaled().astype(signal.blocks.dtype), grid[0]), grid

@@ -5,10 +5,14 @@ from __future__ import annotations
 from functools import singledispatch
 
 from ..nets.activations import Nonlinearity, PiecewiseLinear
+from ..nets.dense import Dense
+from ..nets.fixed import Fixed, Flatten
+from ..nets.layer_norm import ChannelNorm
 from ..nets.layers import Layer
 from ..nets.linear import Conv
 from ..nets.network import Network, Residual, unrolled
 from ..nets.norms import BatchNorm
+from .freshness import culprit, fresh_behind
 from .hermite import largest_mean_slope
 
 #: Largest square of E phi' of an activation in a net with batch norm: the share that is left of what signal
@@ -37,20 +41,44 @@ def law_after(layer: Layer, law: str) -> str:
     raise TypeError(f"{type(layer).__name__} has no map at infinite width.")
 
 
-@law_after.register
-def _(layer: Conv, law: str) -> str:
+@law_after.register(Conv)
+@law_after.register(Dense)
+def _(layer: Conv | Dense, law: str) -> str:
     return GAUSSIAN
 
 
 @law_after.register
+def _(layer: Fixed, law: str) -> str:
+    return law if law in (DATA, GAUSSIAN) else MIXED
+
+
+@law_after.register
+def _(layer: Flatten, law: str) -> str:
+    # Gaussians of different positions, whose variances differ, are not one.
+    return DATA if law == DATA else MIXED
+
+
+@law_after.register
+def _(layer: ChannelNorm, law: str) -> str:
+    if law in (DATA, MIXED):
+        raise ValueError(
+            f"{type(layer).__name__} of a signal whose mean over channels is not known ({law}) is not "
+            "covered at infinite width; put a Conv right before it."
+        )
+    return GAUSSIAN if law == GAUSSIAN else MIXED
+
+
+@law_after.register
 def _(layer: BatchNorm, law: str) -> str:
-    if law != GAUSSIAN:
+    if law != GAUSSIAN and (layer.statistics == "batch" or law == DATA):
         raise ValueError(
             f"BatchNorm of a signal that is not Gaussian ({law}) is not covered at infinite width; "
             "put a Conv, or a merge of branches that end in a Conv, right before it."
         )
     if layer.beta:
         raise ValueError('BatchNorm with a beta is not covered at infinite width; use method="sampled".')
+    if layer.statistics == "population":
+        return law if law == GAUSSIAN else MIXED
     return NORMALISED
 
 
@@ -78,10 +106,10 @@ def _(layer: Nonlinearity, law: str) -> str:
 @law_after.register
 def _(layer: Residual, law: str) -> str:
     shortcut, branch = (law_after_stack(stack, law) for stack in (layer.shortcut, layer.branch))
-    if branch in (RECTIFIED, ACTIVATED):
+    if not (fresh_behind(layer.branch) or fresh_behind(layer.shortcut)):
         raise ValueError(
-            "Residual: the branch ends in an activation, which correlates it with the shortcut; "
-            "end it in a Conv, or a Conv and a BatchNorm."
+            f"Residual: the branch ends in {culprit(layer.branch)} without fresh weights behind it, which "
+            "correlates it with the shortcut; end it in a Conv, or a Conv and a BatchNorm."
         )
     return merged(shortcut, branch)
 

@@ -21,7 +21,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ..nets.fixed import Averaging, AvgPool
 from ..nets.linear import Conv
+from .averaging import average_images
 from .convolution import patches
 
 #: Features beyond which the overlap is too small to be worth following.
@@ -57,6 +59,18 @@ class Overlap:
             patches(self.sources, conv),
         )
 
+    def averaged(self, layer: Averaging) -> Overlap | None:
+        """The overlap behind means over windows, which take signal and noise each by themselves.
+
+        None when it is not followed any further: where the windows are many, or differ in their weights.
+        """
+        if not isinstance(layer, AvgPool) or layer.pad is None:
+            return None
+        if self.features.shape[-1] * layer.size**2 > MAX_FEATURES:
+            return None
+        features = average_images(self.features, layer) / layer.size**2
+        return Overlap(np.tile(features, layer.size**2), patches(self.sources, layer.window))
+
     def shares(self, vectors: np.ndarray) -> tuple[np.ndarray, float]:
         """Theta_k of orthonormal vectors (points, r), shape (r,), and the sum of Theta over all modes."""
         flat = self.features.reshape(-1, self.features.shape[-1])
@@ -72,6 +86,31 @@ class Overlap:
             together += (row[:, None] == row) & (row > 0)
         together /= sources.shape[0]
         return np.einsum("kf,kf->k", seen @ together, seen), float(np.sum((centred @ together) * centred))
+
+    def along(self, signal: np.ndarray, square: np.ndarray) -> np.ndarray:
+        """What a norm over channels takes off the noise's covariance along the signal, shape (n, P, P).
+
+        Of every point dy_p - y_p C_pp / square_p is left, in absolute units:
+        C_qp C_qq / square_q + C_pq C_pp / square_p - K_pq C_pp C_qq / (square_p square_q) is taken off D_pq.
+
+        Parameters
+        ----------
+        signal : ndarray, shape (n, P, P)
+            K within each image.
+        square : ndarray, shape (n, P)
+            What the norm divides the square by: variance over channels, and epsilon.
+        """
+        count, features = signal.shape[1], self.features.shape[-1]
+        sources = self.sources.reshape(count, features)
+        taken = np.empty(signal.shape)
+        for i, own in enumerate(self.features.reshape(-1, count, features)):
+            # C_pp by the noise variables, of which number 0 is none.
+            at = np.zeros((count, int(sources.max()) + 1))
+            np.add.at(at, (np.arange(count)[:, None], sources), own)
+            at[:, 0] = 0.0
+            mixed = np.stack([at[q][sources] @ own[q] for q in range(count)], axis=1) / square[i]
+            taken[i] = mixed + mixed.T - signal[i] * (at @ at.T) / np.outer(square[i], square[i])
+        return taken
 
     @staticmethod
     def _distinct(sources: np.ndarray) -> bool:

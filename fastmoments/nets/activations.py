@@ -91,6 +91,12 @@ class PiecewiseLinear(Nonlinearity, abstract=True):
         return 0.5 * (above * above + below * below)
 
     @property
+    def mean_share(self) -> float:
+        """E phi(z) relative to the root of E phi(z)^2."""
+        above, below = self.slopes
+        return (above - below) / math.sqrt(2.0 * math.pi * self.second_moment) if above or below else 0.0
+
+    @property
     def absolute_moment(self) -> float:
         """E |phi(z)| relative to E |z|: (abs(a) + abs(b)) / 2."""
         above, below = self.slopes

@@ -25,6 +25,8 @@ class Layer:
         Fields that hold layers, in the order in which the signal meets them.
     flat : mapping of str to type
         Fields whose own fields stand beside them in a table.
+    weighted : bool
+        Whether it has fresh weights between all its channels, behind which they are Gaussian.
     TYPES : dict of str to type
         Every kind of layer by its name, as specifications give it.
     """
@@ -32,6 +34,7 @@ class Layer:
     loc: ClassVar[str] = ""
     stacks: ClassVar[tuple[str, ...]] = ()
     flat: ClassVar[Mapping[str, type]] = MappingProxyType({})
+    weighted: ClassVar[bool] = False
     TYPES: ClassVar[dict[str, type[Layer]]] = {}
 
     def __init_subclass__(cls, *, abstract: bool = False, **options: Any) -> None:
@@ -45,9 +48,18 @@ class Layer:
             for index, layer in enumerate(getattr(self, stack)):
                 yield joined(path, stack, index), layer
 
+    @property
+    def pointwise(self) -> bool:
+        """Whether every position behind it sees exactly its own before it."""
+        return True
+
     def output_grid(self, grid: tuple[int, int]) -> tuple[int, int]:
         """Positions (height, width) behind it, of `grid` before it."""
         return grid
+
+    def output_channels(self, channels: int, grid: tuple[int, int], width: int) -> int:
+        """Channels behind it, of so many before it at `grid` positions; `width` where it does not say."""
+        return channels
 
 
 def joined(path: str, stack: str, index: int) -> str:

@@ -89,6 +89,7 @@ class Conv(Layer):
     pad: int | None = None
 
     loc = "conv"
+    weighted = True
     flat = MappingProxyType({"weights": Gaussian})
 
     def __post_init__(self) -> None:
@@ -138,6 +139,10 @@ class Conv(Layer):
     def output_grid(self, grid: tuple[int, int]) -> tuple[int, int]:
         """Positions (height, width) behind it, of `grid` before it."""
         return self.output_size(grid[0]), self.output_size(grid[1])
+
+    def output_channels(self, channels: int, grid: tuple[int, int], width: int) -> int:
+        """Its own number of channels, or `width`."""
+        return self.channels or width
 
     def output_size(self, size: int) -> int:
         """Positions along one side after the convolution, of `size` before it."""

@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import NamedTuple
 
 from ..validation import finite
-from . import activations, linear, norms  # noqa: F401  # so that `Layer.TYPES` holds every kind
+from . import activations, dense, fixed, layer_norm, linear, norms  # noqa: F401  # so that `Layer.TYPES` holds every kind
 from .layers import Layer, describe, joined
 from .linear import Conv
 from .norms import BatchNorm
@@ -60,12 +60,16 @@ class Residual(Layer):
         finite("Residual: scale", self.scale, positive=False)
         object.__setattr__(self, "branch", _stack("Residual: branch", self.branch))
         object.__setattr__(self, "shortcut", _stack("Residual: shortcut", self.shortcut))
-        if not any(isinstance(layer, Conv) for _, layer in walk(self.branch)):
+        if not any(layer.weighted for _, layer in walk(self.branch)):
             raise ValueError("Residual: the branch needs a Conv, or it would have no weights of its own.")
 
     def output_grid(self, grid: tuple[int, int]) -> tuple[int, int]:
         """Positions (height, width) behind it, of `grid` before it."""
         return output_grid(self.branch, grid)
+
+    def output_channels(self, channels: int, grid: tuple[int, int], width: int) -> int:
+        """Channels behind its branch."""
+        return output_channels(self.branch, channels, grid, width)
 
 
 class Place(NamedTuple):
@@ -89,10 +93,10 @@ class Place(NamedTuple):
 class Network(Layer):
     """A stack of layers, cut into units of depth; it may stand inside another one, as a stage.
 
-    Depth counts units: one begins at every `Residual` and, in a flat stack, at every `Conv`. What follows
-    belongs to the unit it follows, such as a ReLU behind a merge; layers before the first Conv belong to the
-    first unit. The stem stands before depth 1. Of a network inside another the layers count as if they stood
-    there themselves.
+    Depth counts units: one begins at every `Residual` and, in a flat stack, at every `Conv` or `Dense`. What
+    follows belongs to the unit it follows, such as a ReLU behind a merge; layers before the first of them
+    belong to the first unit. The stem stands before depth 1. Of a network inside another the layers count as
+    if they stood there themselves.
 
     Parameters
     ----------
@@ -120,13 +124,17 @@ class Network(Layer):
         """Positions (height, width) behind it, of `grid` before it."""
         return output_grid((*self.stem, *self.layers), grid)
 
+    def output_channels(self, channels: int, grid: tuple[int, int], width: int) -> int:
+        """Channels behind it."""
+        return output_channels((*self.stem, *self.layers), channels, grid, width)
+
     @cached_property
     def _units(self) -> tuple[tuple[tuple[str, Layer], ...], ...]:
         """The layers with their paths, grouped by depth."""
         units: list[list[tuple[str, Layer]]] = []
         begun = False  # whether the last unit has its Conv or its Residual
         for path, layer in unrolled(self.layers, "", "layers"):
-            begins = isinstance(layer, (Conv, Residual))
+            begins = layer.weighted or isinstance(layer, Residual)
             if not units or (begins and (begun or isinstance(layer, Residual))):
                 units.append([])
             begun = begun or begins
@@ -186,7 +194,7 @@ class Network(Layer):
     @cached_property
     def fully_connected(self) -> bool:
         """Whether no layer mixes positions, so that images are flattened to one position."""
-        return all(conv.pointwise for conv in self.convolutions())
+        return all(layer.pointwise for layer in self.distinct)
 
     @cached_property
     def distinct(self) -> tuple[Layer, ...]:
@@ -259,6 +267,14 @@ def output_grid(layers: Iterable[Layer], grid: tuple[int, int]) -> tuple[int, in
     for layer in layers:
         grid = layer.output_grid(grid)
     return grid
+
+
+def output_channels(layers: Iterable[Layer], channels: int, grid: tuple[int, int], width: int) -> int:
+    """Channels behind a stack of layers, `width` behind those that do not say."""
+    for layer in layers:
+        channels = layer.output_channels(channels, grid, width)
+        grid = layer.output_grid(grid)
+    return channels
 
 
 def _run_lengths(tables: list[dict]) -> list[dict]:

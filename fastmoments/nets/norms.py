@@ -9,6 +9,8 @@ from .layers import Layer
 
 #: What the noise sees of the batch's statistics (`BatchNorm`).
 NOISES = ("frozen", "through")
+#: Which deviation it divides by.
+STATISTICS = ("batch", "population")
 
 
 @dataclass(frozen=True)
@@ -23,6 +25,10 @@ class BatchNorm(Layer):
         Scale and shift of all channels, as they are set at initialisation.
     noise : {"frozen", "through"}
         Whether mean and variance of the batch are constants for the noise, or move with it.
+    statistics : {"batch", "population"}
+        Whether every channel is divided by its own deviation over the batch, or all by the same: the root of
+        the mean variance of infinitely many channels, to which those of a large and varied batch tend. A
+        simulated net takes the mean over its channels. The mean over the batch is taken off in either case.
 
     Raises
     ------
@@ -34,6 +40,7 @@ class BatchNorm(Layer):
     gamma: float = 1.0
     beta: float = 0.0
     noise: str = NOISES[0]
+    statistics: str = STATISTICS[0]
 
     loc = "norm"
 
@@ -42,3 +49,6 @@ class BatchNorm(Layer):
         finite("BatchNorm: gamma", self.gamma, positive=True)
         finite("BatchNorm: beta", self.beta, positive=None)
         one_of("BatchNorm: noise", self.noise, NOISES)
+        one_of("BatchNorm: statistics", self.statistics, STATISTICS)
+        if (self.noise, self.statistics) == ("through", "population"):
+            raise ValueError('BatchNorm: noise="through" moves statistics="batch", and no others.')

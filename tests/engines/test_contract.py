@@ -23,6 +23,9 @@ ENGINES = [fm.InfiniteWidth(), fm.FiniteWidth(64), fm.Sampled(16, 2)]
 #: What a layer cannot do without.
 NEEDED = {"Residual": {"branch": (fm.Conv(),)}, "Network": {"layers": (fm.Conv(),)}}
 
+#: Positions behind a layer of 7 x 5 before it, where they are not as many.
+GRIDS = {"AvgPool": (3, 2), "GlobalAvgPool": (1, 1), "Flatten": (1, 1)}
+
 
 def an_example(kind):
     return Layer.TYPES[kind](**NEEDED.get(kind, {}))
@@ -126,7 +129,7 @@ def test_what_a_layer_is_made_of(kind):
     layer = an_example(kind)
     assert is_dataclass(layer) and hash(layer) == hash(an_example(kind))
     assert layer.loc in ("", *LOCS)
-    assert layer.output_grid((7, 5)) == (7, 5)
+    assert layer.output_grid((7, 5)) == GRIDS.get(kind, (7, 5))
     assert network_from_dict({"layers": [describe(layer)]}).layers == (layer,)
     for rule in (law_after, carry, forward):
         assert rule.dispatch(type(layer)) is not rule.dispatch(object) or kind == "Network"

@@ -8,18 +8,27 @@ from fastmoments.maps import laws
 from fastmoments.maps.laws import DATA, GAUSSIAN, MIXED, NORMALISED, RECTIFIED, law_after, law_after_stack
 from fastmoments.nets import families
 from fastmoments.nets.activations import LeakyReLU, ReLU
+from fastmoments.nets.dense import Dense
+from fastmoments.nets.fixed import AvgPool, Flatten
+from fastmoments.nets.layer_norm import LayerNorm
 from fastmoments.nets.linear import Conv
 from fastmoments.nets.network import Network, Residual
 from fastmoments.nets.norms import BatchNorm
 
 LAWS = (DATA, GAUSSIAN, NORMALISED, RECTIFIED, MIXED)
 CONV, NORM, RELU, BENT = Conv(), BatchNorm(), ReLU(), LeakyReLU(0.1)
+POPULATION = BatchNorm(statistics="population")
 
 #: The law behind a layer by the law before it; what is not here is refused.
 RULES = {
     CONV: dict.fromkeys(LAWS, GAUSSIAN),
     NORM: {GAUSSIAN: NORMALISED},
     RELU: {GAUSSIAN: RECTIFIED, NORMALISED: RECTIFIED, RECTIFIED: RECTIFIED},
+    LayerNorm(): {GAUSSIAN: GAUSSIAN, NORMALISED: MIXED, RECTIFIED: MIXED},
+    POPULATION: {GAUSSIAN: GAUSSIAN, NORMALISED: MIXED, RECTIFIED: MIXED, MIXED: MIXED},
+    Dense(): dict.fromkeys(LAWS, GAUSSIAN),
+    AvgPool(): {DATA: DATA, GAUSSIAN: GAUSSIAN, NORMALISED: MIXED, RECTIFIED: MIXED, MIXED: MIXED},
+    Flatten(): {DATA: DATA, GAUSSIAN: MIXED, NORMALISED: MIXED, RECTIFIED: MIXED, MIXED: MIXED},
     BENT: {GAUSSIAN: RECTIFIED, NORMALISED: RECTIFIED},
 }
 
@@ -30,7 +39,7 @@ def test_the_table_of_laws(layer, before):
     if before in RULES[layer]:
         assert law_after(layer, before) == RULES[layer][before]
     else:
-        with pytest.raises(ValueError, match=f"{type(layer).__name__} of a signal that is .*\\({before}\\)"):
+        with pytest.raises(ValueError, match=f"{type(layer).__name__} of a signal .*\\({before}\\)"):
             law_after(layer, before)
 
 

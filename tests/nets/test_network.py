@@ -7,8 +7,10 @@ from hypothesis import strategies as st
 
 from fastmoments.nets import families
 from fastmoments.nets.activations import ReLU
+from fastmoments.nets.dense import Dense
+from fastmoments.nets.fixed import AvgPool, Flatten
 from fastmoments.nets.linear import Conv
-from fastmoments.nets.network import Network, Residual, output_grid, unrolled, walk
+from fastmoments.nets.network import Network, Residual, output_channels, output_grid, unrolled, walk
 from fastmoments.nets.norms import BatchNorm
 
 CONV, RELU, NORM = Conv(), ReLU(), BatchNorm()
@@ -144,3 +146,13 @@ def test_architecture_folds_a_periodic_stack():
 def test_scales_that_are_none(scale):
     with pytest.raises(ValueError, match="scale must be a finite non-negative number"):
         Residual([Conv()], scale=scale)
+
+
+def test_channels_are_followed_through_a_net():
+    """A layer gives its own number, or the width of the engine; flattened, those of all positions."""
+    unit = Residual([Conv(3, channels=8), ReLU(), Conv(3)])
+    net = Network([unit, AvgPool(2), Flatten(), Dense(10)], stem=[Conv(3, channels=4)])
+    assert net.output_channels(3, (6, 4), 16) == 10
+    assert output_channels(net.stem, 3, (6, 4), 16) == 4
+    assert output_channels([*net.stem, *net.layers[:2]], 3, (6, 4), 16) == 16
+    assert output_channels([*net.stem, *net.layers[:3]], 3, (6, 4), 16) == 16 * 6

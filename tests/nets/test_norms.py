@@ -7,6 +7,11 @@ from fastmoments.nets.norms import BatchNorm
     ("make", "words"),
     [
         (lambda: BatchNorm(float("inf")), "epsilon"),
+        (lambda: BatchNorm(statistics="all"), "BatchNorm: statistics must be one of batch, population"),
+        (
+            lambda: BatchNorm(noise="through", statistics="population"),
+            'moves statistics="batch", and no others',
+        ),
         (lambda: BatchNorm(noise="thru"), "BatchNorm: noise must be one of frozen, through, not 'thru'"),
     ],
 )

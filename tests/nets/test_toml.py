@@ -92,7 +92,7 @@ WRONG = [
     ("[[layers]]\nkernel_size = 3", ("layers[1] needs a type", "repeat and layers")),
     ("[[layers]]\ntype = 'BatchNrom'", ("layers[1]", "not 'BatchNrom' (did you mean 'BatchNorm'?)")),
     ("[[layers]]\ntype = 'relu'", ("did you mean 'ReLU'?",)),
-    ("[[layers]]\ntype = ['Conv']", ("type must be one of Abs, BatchNorm, Conv",)),
+    ("[[layers]]\ntype = ['Conv']", ("type must be one of Abs, ", ", BatchNorm, ", ", Conv, ")),
     ("[[layers]]\ntype = 'ReLU'\n[[layers]]\ntype = 'Conv'\nkernal_size = 3",
      ("layers[2] (Conv)", "'kernal_size'", "did you mean 'kernel_size'?")),
     ("[[layers]]\ntype = 'Conv'\nkernel_size = 3.0", ("layers[1]", "kernel_size must be", "3.0")),

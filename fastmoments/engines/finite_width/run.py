@@ -56,6 +56,8 @@ def kind(network: Network) -> str:
     norms = [layer for layer in network.distinct if isinstance(layer, BatchNorm)]
     if any((norm.gamma, norm.beta) != (1.0, 0.0) for norm in norms):
         raise ValueError('method="finite" covers BatchNorm without gamma and beta; use method="sampled".')
+    if any(norm.statistics != "batch" for norm in norms):
+        raise ValueError('method="finite" covers BatchNorm(statistics="batch"); use it, or "infinite".')
     if any(norm.noise != "frozen" for norm in norms):
         raise ValueError(
             'method="finite" covers BatchNorm(noise="frozen"); use it, or method="infinite" or "sampled".'

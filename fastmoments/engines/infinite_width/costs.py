@@ -12,6 +12,7 @@ import numpy as np
 
 from ...covariances.storage import tile_size
 from ...nets.activations import Nonlinearity, PiecewiseLinear
+from ...nets.fixed import Fixed
 from ...nets.layers import Layer
 from ...nets.linear import Conv
 from ...nets.network import Network, Residual, output_grid, unrolled
@@ -69,7 +70,7 @@ class Account:
                 points = self.images * self.grid[0] * self.grid[1]
                 self.joint = max(self.joint, points)
                 self.products += float(points) ** 3
-            self.copies += copies(layer) * self.stored
+            self.copies += copies(layer) * max(before, self.stored)
             self.layers += 1
 
     def unit(self, unit: Residual) -> None:
@@ -107,19 +108,21 @@ def _(layer: PiecewiseLinear) -> float:
 
 @copies.register
 def _(layer: BatchNorm) -> float:
-    return NORMALISE
+    return NORMALISE if layer.statistics == "batch" else 2.0
 
 
 def account(network: Network, shape: Shape, dtype: str) -> Account:
     """What the layers of a net take, on images of a shape as the engine takes them."""
     images, height, width, _ = shape
     found = Account(images, (height, width), np.dtype(dtype).itemsize)
-    stem = [layer for _, layer in unrolled(network.stem, "", "")]
-    if stem and isinstance(stem[0], Conv):  # the images' own covariance is never formed
+    stem, layers = ([layer for _, layer in unrolled(part, "", "")] for part in (network.stem, network.layers))
+    # The images' own covariance is never formed before such layers.
+    while stem + layers and isinstance((stem + layers)[0], Fixed):
+        found.grid = (stem or layers).pop(0).output_grid(found.grid)
+    if stem and stem[0].weighted:
         found.grid = stem.pop(0).output_grid(found.grid)
     found.peak = found.stored
-    found.pass_through(stem)
-    found.pass_through(network.layers)
+    found.pass_through([*stem, *layers])
     return found
 
 

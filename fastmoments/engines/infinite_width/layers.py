@@ -15,6 +15,7 @@ from ...maps.activation import activate
 from ...maps.convolution import convolve, first_convolution
 from ...maps.laws import GAUSSIAN, RECTIFIED, law_after, merged
 from ...maps.merge import merge
+from ...maps.norms import population_norm
 from ...maps.smooth_activation import activate as activate_smoothly
 from ...nets.activations import Nonlinearity, PiecewiseLinear
 from ...nets.layers import Layer
@@ -117,6 +118,11 @@ def _activation(follows: At | None) -> PiecewiseLinear | None:
     return layer if isinstance(layer, PiecewiseLinear) else None
 
 
+def mean_share_behind(layer: Layer, law: str) -> float | None:
+    """`State.mean_share` behind an activation of a signal of this law."""
+    return layer.mean_share if law == GAUSSIAN and isinstance(layer, PiecewiseLinear) else None
+
+
 @carry.register(PiecewiseLinear)
 def _(
     layer: PiecewiseLinear, walk: Walk, state: State, at: At, follows: At | None
@@ -124,6 +130,7 @@ def _(
     before, state.law = state.law, law_after(layer, state.law)
     if before != RECTIFIED:
         state.known = activate(state.covariance, state.noise, layer)
+        state.mean_share = mean_share_behind(layer, before)
     state.overlap = None
     place = walk.wanted.place(at.path)
     if place is not None:
@@ -174,6 +181,14 @@ def _(
     layer: BatchNorm, walk: Walk, state: State, at: At, follows: At | None
 ) -> Generator[Station, None, bool]:
     place, activation = walk.wanted.place(at.path), _activation(follows)
+    if layer.statistics == "population":
+        state.form(walk.tile, walk.dtype)
+        population_norm(state.covariance, state.noise, layer.epsilon, layer.gamma)
+        state.law, state.overlap = law_after(layer, state.law), None
+        state.known = {} if state.law == GAUSSIAN else {"log_nu1_abs_signal": None, "log_mu4_signal": None}
+        if place is not None:
+            yield walk.station(state, place)
+        return False
     noise_rank: float | None = None
     if place is not None and walk.wanted.ranked(place):
         noise_rank = walk.noise_rank(state.noise, place.loc)

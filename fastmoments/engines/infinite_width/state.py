@@ -20,7 +20,8 @@ class State:
 
     `images` are the images themselves until the first layer has seen them: the covariance at their
     full size is only formed when something needs it. `known` as in `Marginals`.
-    `overlap` is what the first weights made signal and noise share, as long as it is followed.
+    `overlap` is what the first weights made signal and noise share, as long as it is followed. `mean_share`
+    is the mean over channels relative to the root of their mean square, where an activation made it known.
     """
 
     images: np.ndarray | None
@@ -30,6 +31,13 @@ class State:
 
     law: str = DATA
     overlap: Overlap | None = None
+    mean_share: float | None = None
+
+    def __setattr__(self, name: str, value: object) -> None:
+        """Set an attribute; another law forgets the mean."""
+        if name == "law" and getattr(self, "law", None) != value:
+            object.__setattr__(self, "mean_share", None)
+        object.__setattr__(self, name, value)
 
     @property
     def covariance(self) -> Covariance:
@@ -41,7 +49,7 @@ class State:
         """A state of its own memory, for the shortcut of a residual unit; in that of `memory` if it fits."""
         free = (None, None) if memory is None else (memory.covariance.blocks, memory.noise.blocks)
         signal, noise = self.covariance.copy(free[0]), self.noise.copy(free[1])
-        return State(None, signal, noise, dict(self.known), self.law, self.overlap)
+        return State(None, signal, noise, dict(self.known), self.law, self.overlap, self.mean_share)
 
     def taken(self) -> tuple[dict, dict]:
         """Arrays and plain values of the state, the inverse of `State.restored`."""
@@ -55,6 +63,7 @@ class State:
         described = {
             "grid": signal.grid, "log_scales": [signal.log_scale, noise.log_scale],
             "noise_grid": noise.grid, "images": noise.images, "known": self.known, "law": self.law,
+            "mean_share": self.mean_share,
         }  # fmt: skip
         return arrays, described
 
@@ -68,7 +77,8 @@ class State:
         noise_grid = tuple(described["noise_grid"])
         noise = NoiseCovariance(arrays["noise"], described["images"], noise_grid, log_noise_scale)
         overlap = Overlap(arrays["overlap"], arrays["sources"]) if "overlap" in arrays else None
-        return cls(None, signal, noise, described["known"], described["law"], overlap)
+        share = described.get("mean_share")
+        return cls(None, signal, noise, described["known"], described["law"], overlap, share)
 
     def form(self, tile: int | None, dtype: DTypeLike) -> None:
         """Form the covariance of the images, if no layer has done so."""
@@ -91,7 +101,8 @@ def image_marginals(images: np.ndarray, noise: NoiseCovariance) -> Marginals:
     channels = flat.shape[1]
     diagonal = np.einsum("pc,pc->p", flat, flat) / channels
     row_sums = flat @ flat.sum(0) / channels
-    return Marginals(0.0, diagonal, row_sums, log(noise.mean_variance()), image_moments(images))
+    log_noise = noise.log_scale + log(noise.mean_variance())
+    return Marginals(0.0, diagonal, row_sums, log_noise, image_moments(images))
 
 
 def image_moments(images: np.ndarray) -> dict[str, float]:

@@ -22,12 +22,14 @@ from ...maps.laws import between_units, check, law_after
 from ...maps.moving_statistics import MOST_POINTS
 from ...maps.overlap import Overlap
 from ...nets.activations import Nonlinearity
+from ...nets.layer_norm import ChannelNorm
 from ...nets.network import Network, Place, Residual, unrolled
 from ...nets.norms import BatchNorm
 from ..protocol import Checkpoints, Station, Wanted, input_log_variances, log_chi
+from . import linear, norms  # noqa: F401  # register their layers
 from .corrections import Corrections
 from .costs import account
-from .layers import At, carry
+from .layers import At, carry, mean_share_behind
 from .state import State
 
 #: Relative error of a variance by rounding that is worth telling, and that is too much.
@@ -145,7 +147,8 @@ class InfiniteWidthWalk:
         self._vectors = {}
         self.corrections.start()
         noise = NoiseCovariance.white(*self.images.shape[:3])
-        overlap = Overlap.of_images(self.images) if self.network.has(BatchNorm) else None
+        followed = self.network.has(BatchNorm) or self.network.has(ChannelNorm)
+        overlap = Overlap.of_images(self.images) if followed else None
         return State(self.images, None, noise, overlap=overlap)
 
     def _taken(self, state: State) -> tuple[dict, dict]:
@@ -187,7 +190,9 @@ class InfiniteWidthWalk:
                 follows = None
             activated = yield from carry(at.layer, self, state, at, follows)
             if activated and follows is not None:
-                state.law, state.overlap = law_after(follows.layer, state.law), None
+                before, state.overlap = state.law, None
+                state.law = law_after(follows.layer, before)
+                state.mean_share = mean_share_behind(follows.layer, before)
                 place = self.wanted.place(follows.path)
                 if place is not None:
                     yield self.station(state, place)

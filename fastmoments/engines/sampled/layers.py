@@ -152,16 +152,11 @@ def _(layer: BatchNorm, flow: Flow, draw: Draw, inside: Inside) -> None:
     values = flow.points()
     mean, variance = _mean_and_variance(values[0])
     variance[variance <= ROUNDING * np.mean(variance + mean * mean)] = 0.0
-    # All channels are divided by one common scale, which goes into the logarithm, and then by what is left.
-    log_variance, log_epsilon = log(variance.mean()) + 2.0 * flow.log_scale[0], log(layer.epsilon)
-    common = 0.5 * np.logaddexp(log_variance, log_epsilon)
-    if common == -math.inf:
-        flow.pair[...] = 0.0
-        return
-    square = variance * math.exp(2.0 * (flow.log_scale[0] - common)) + math.exp(log_epsilon - 2.0 * common)
-    inverse = np.divide(1.0, np.sqrt(square), out=np.zeros_like(square), where=square > 0)
+    if layer.statistics == "population":
+        variance[:] = variance.mean()
+    inverse, common = inverse_deviations(variance, layer.epsilon, flow.log_scale[0])
     values[0] -= mean.astype(np.float32)
-    values *= inverse.astype(np.float32)
+    values *= inverse
     if layer.noise == "through":
         if layer.epsilon == 0.0 and values.shape[1] == 2:
             raise ValueError(
@@ -198,6 +193,21 @@ def _(layer: Residual, flow: Flow, draw: Draw, inside: Inside) -> Iterator[tuple
     yield from inside("shortcut", skip)
     flow.log_scale += log(layer.scale)
     flow.add(skip)
+
+
+def inverse_deviations(variance: np.ndarray, epsilon: float, log_scale: float) -> tuple[np.ndarray, float]:
+    """1 / sqrt(variance + epsilon) as float32 numbers of order one, times ``exp(-the second)``; 0 for 1 / 0.
+
+    All variances are divided by one common scale, which goes into the logarithm, and then by what is left.
+    They are in units of ``exp(2 log_scale)``.
+    """
+    log_epsilon = log(epsilon)
+    common = 0.5 * float(np.logaddexp(log(float(variance.mean())) + 2.0 * log_scale, log_epsilon))
+    if common == -math.inf:
+        return np.zeros(variance.shape, np.float32), 0.0
+    square = variance * math.exp(2.0 * (log_scale - common)) + math.exp(log_epsilon - 2.0 * common)
+    inverse = np.divide(1.0, np.sqrt(square), out=np.zeros_like(square), where=square > 0)
+    return inverse.astype(np.float32), common
 
 
 def _move_statistics(signal: np.ndarray, noise: np.ndarray, unit: float) -> None:

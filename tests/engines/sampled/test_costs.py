@@ -48,3 +48,14 @@ def test_large_images_count_before_the_stem_makes_them_small():
     """32 x 32 positions of 48 channels are more than a quarter of them of 64."""
     found = without_the_process(fm.vanilla(1), (8, 32, 32, 48), 64)
     assert found > 8 * 3.5 * 8 * 32**2 * 48
+
+
+def test_a_dense_layer_has_weights_from_all_flattened_positions():
+    net = fm.Network([fm.Conv(3), fm.ReLU(), fm.Flatten(), fm.Dense()])
+    images, engine = fm.load_images("synthetic:16x16x3", 2, seed=0), fm.Sampled(96, 1, draw="weights")
+    fm.scan(net, images, engine)
+    tracemalloc.start()
+    fm.scan(net, images, engine)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert 0.85 * peak < without_the_process(net, (2, 16, 16, 3), 96) < 1.25 * peak

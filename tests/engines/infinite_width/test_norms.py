@@ -1,0 +1,91 @@
+"""Norms with a deterministic divisor on a walk at infinite width, against wide random nets."""
+
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose
+
+import fastmoments as fm
+from fastmoments.nets.network import Network, Residual
+
+RELU, CONV, ONE = fm.ReLU(), fm.Conv(padding="zeros"), fm.Gaussian(gain=1.0)
+NORMS = {
+    "layer": fm.LayerNorm(0.1, gamma=1.5),
+    "image": fm.LayerNorm(0.1, over="image"),
+    "group": fm.GroupNorm(4, 0.1),
+    "population": fm.BatchNorm(0.1, statistics="population"),
+}
+IMAGES = fm.load_images("synthetic:8x8x3", 6, seed=0)
+#: With so many channels that what signal and noise share behind the first activation is small.
+MANY = fm.load_images("synthetic:8x8x48", 6, seed=0)
+
+
+def nets(norm):
+    branch = [norm, fm.Dense(), RELU, fm.Dense(weights=ONE)]
+    return {
+        "before": Network([CONV, norm, RELU] * 3),
+        "behind": Network([CONV, RELU, norm] * 3),
+        "pre-norm": Network([Residual(branch)] * 3, stem=[CONV]),
+        "post-norm": Network([Residual([CONV, RELU, CONV]), norm] * 2, stem=[CONV]),
+        "fully connected": Network([fm.Dense(), norm, RELU] * 3),
+    }
+
+
+@pytest.mark.parametrize("norm", NORMS)
+@pytest.mark.parametrize("name", ["before", "behind", "pre-norm", "post-norm", "fully connected"])
+def test_moments_are_those_of_wide_nets(norm, name):
+    """Extrapolated to infinite width."""
+    images = MANY if (norm, name) == ("layer", "behind") else IMAGES
+    found = fm.verify(nets(NORMS[norm])[name], images, widths=(64, 128, 256), nets=24)
+    assert found.agrees, [(row.depth, row.loc, row.moment, row.z) for row in found.rows]
+
+
+def test_behind_a_layer_norm_every_point_has_the_same_size():
+    scan = fm.scan(nets(fm.LayerNorm(0.0))["before"], IMAGES)
+    assert_allclose(scan["nu2_signal", "norm"], 1.0, rtol=1e-12)
+
+
+def test_a_large_batch_normalises_as_a_population():
+    """Many independent images: the batch's deviation is the same in every channel."""
+    images = np.random.default_rng(0).standard_normal((300, 1, 1, 300))
+    found = [
+        fm.scan(Network([fm.Dense(), fm.BatchNorm(statistics=statistics), RELU] * 2), images)["log_chi"]
+        for statistics in ("batch", "population")
+    ]
+    assert_allclose(found[0], found[1], rtol=0, atol=0.02)
+
+
+def test_what_is_not_known_is_refused():
+    for norm in (fm.LayerNorm(), fm.GroupNorm(4)):
+        for layers in ([norm, CONV], [CONV, RELU, fm.AvgPool(2), norm]):
+            with pytest.raises(ValueError, match="whose mean over channels is not known"):
+                fm.scan(Network(layers), IMAGES)
+        with pytest.raises(ValueError, match="of what an activation makes of a BatchNorm is not covered"):
+            fm.scan(Network([CONV, fm.BatchNorm(), RELU, norm]), IMAGES)
+    with pytest.raises(ValueError, match=r"BatchNorm of a signal that is not Gaussian \(images\)"):
+        fm.scan(Network([NORMS["population"], CONV]), IMAGES)
+    for norm in NORMS.values():
+        with pytest.raises(ValueError, match="finite"):
+            fm.scan(Network([CONV, norm, RELU] * 2), IMAGES, fm.FiniteWidth(64))
+
+
+def test_units_that_begin_with_a_norm_of_what_an_activation_left():
+    """The mean over channels is kept from unit to unit."""
+    net = Network(
+        [Residual([CONV, RELU, fm.LayerNorm(0.1), CONV]), RELU, Residual([fm.LayerNorm(0.1), CONV])],
+        stem=[CONV],
+    )
+    found = fm.verify(net, IMAGES, widths=(64, 128, 256), nets=24)
+    assert found.agrees, [(row.depth, row.loc, row.moment, row.z) for row in found.rows]
+
+
+@pytest.mark.parametrize("epsilon", [0.0, 0.5])
+@pytest.mark.parametrize("layers", [[CONV], [fm.Conv(1), fm.Conv(2)], [fm.Flatten(), fm.Dense()]])
+def test_the_noise_along_the_signal_is_taken_off_where_inputs_are_few(layers, epsilon):
+    """Given grey images the channels of one layer are independent: no width but that of the norm matters."""
+    images = fm.load_images("synthetic:4x4x1", 4, seed=0)
+    net = Network([*layers, fm.LayerNorm(epsilon), fm.Conv()])
+    norm = f"layers.{len(layers)}"
+    found = fm.scan(net, images).station(norm).mean["mu2_noise"]
+    sampled = fm.scan(net, images, fm.Sampled(512, 150)).station(norm)
+    error = np.hypot(sampled.sigma["mu2_noise"] / np.sqrt(150), 3e-3 * found)
+    assert abs(found - sampled.mean["mu2_noise"]) < 3.5 * error
