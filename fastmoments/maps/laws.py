@@ -21,6 +21,8 @@ MOST_PASSED = 0.4
 DATA, GAUSSIAN, NORMALISED, RECTIFIED, ACTIVATED, MIXED = (
     "images", "gaussian", "normalised", "rectified", "activated", "mixed",
 )  # fmt: skip
+#: A sum of channels of a known law and fresh Gaussians, and what an activation makes of it (`post_activation`).
+SUMMED, CLOSED = "summed", "closed"
 
 
 @singledispatch
@@ -56,8 +58,12 @@ def _(layer: BatchNorm, law: str) -> str:
 
 @law_after.register
 def _(layer: PiecewiseLinear, law: str) -> str:
+    if law == SUMMED:
+        return CLOSED
     # The ReLU of a ReLU is itself.
-    if law not in (GAUSSIAN, NORMALISED) and not (law == RECTIFIED and layer.slopes == (1.0, 0.0)):
+    if law in (RECTIFIED, CLOSED) and layer.slopes == (1.0, 0.0):
+        return law
+    if law not in (GAUSSIAN, NORMALISED):
         raise ValueError(
             f"{type(layer).__name__} of a signal that is neither Gaussian nor batch-normalised ({law}) is "
             "not covered at infinite width; put a Conv before it."
@@ -78,17 +84,19 @@ def _(layer: Nonlinearity, law: str) -> str:
 @law_after.register
 def _(layer: Residual, law: str) -> str:
     shortcut, branch = (law_after_stack(stack, law) for stack in (layer.shortcut, layer.branch))
-    if branch in (RECTIFIED, ACTIVATED):
+    if branch in (RECTIFIED, ACTIVATED, CLOSED):
         raise ValueError(
             "Residual: the branch ends in an activation, which correlates it with the shortcut; "
             "end it in a Conv, or a Conv and a BatchNorm."
         )
-    return merged(shortcut, branch)
+    return merged(shortcut, branch) if layer.scale else shortcut
 
 
 def merged(shortcut: str, branch: str) -> str:
     """Law of the sum of a shortcut and a branch with fresh weights."""
-    return GAUSSIAN if shortcut == branch == GAUSSIAN else MIXED
+    if shortcut == branch == GAUSSIAN:
+        return GAUSSIAN
+    return SUMMED if shortcut not in (DATA, ACTIVATED, MIXED) and branch in (GAUSSIAN, NORMALISED) else MIXED
 
 
 def between_units(law: str) -> str:

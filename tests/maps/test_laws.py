@@ -5,22 +5,38 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fastmoments.maps import laws
-from fastmoments.maps.laws import DATA, GAUSSIAN, MIXED, NORMALISED, RECTIFIED, law_after, law_after_stack
+from fastmoments.maps.laws import (
+    CLOSED,
+    DATA,
+    GAUSSIAN,
+    MIXED,
+    NORMALISED,
+    RECTIFIED,
+    SUMMED,
+    law_after,
+    law_after_stack,
+)  # fmt: skip
 from fastmoments.nets import families
 from fastmoments.nets.activations import LeakyReLU, ReLU
 from fastmoments.nets.linear import Conv
 from fastmoments.nets.network import Network, Residual
 from fastmoments.nets.norms import BatchNorm
 
-LAWS = (DATA, GAUSSIAN, NORMALISED, RECTIFIED, MIXED)
+LAWS = (DATA, GAUSSIAN, NORMALISED, RECTIFIED, MIXED, SUMMED, CLOSED)
 CONV, NORM, RELU, BENT = Conv(), BatchNorm(), ReLU(), LeakyReLU(0.1)
 
 #: The law behind a layer by the law before it; what is not here is refused.
 RULES = {
     CONV: dict.fromkeys(LAWS, GAUSSIAN),
     NORM: {GAUSSIAN: NORMALISED},
-    RELU: {GAUSSIAN: RECTIFIED, NORMALISED: RECTIFIED, RECTIFIED: RECTIFIED},
-    BENT: {GAUSSIAN: RECTIFIED, NORMALISED: RECTIFIED},
+    RELU: {
+        GAUSSIAN: RECTIFIED,
+        NORMALISED: RECTIFIED,
+        RECTIFIED: RECTIFIED,
+        SUMMED: CLOSED,
+        CLOSED: CLOSED,
+    },
+    BENT: {GAUSSIAN: RECTIFIED, NORMALISED: RECTIFIED, SUMMED: CLOSED},
 }
 
 
@@ -38,13 +54,19 @@ def test_the_table_of_laws(layer, before):
     ("unit", "behind"),
     [
         (Residual([RELU, CONV]), GAUSSIAN),
-        (Residual([CONV, NORM]), MIXED),
-        (Residual([CONV], [CONV, RELU]), MIXED),
+        (Residual([CONV, NORM]), SUMMED),
+        (Residual([CONV], [CONV, RELU]), SUMMED),
         (Residual([CONV], [CONV]), GAUSSIAN),
     ],
 )
 def test_a_sum_is_gaussian_if_both_sides_are(unit, behind):
     assert law_after(unit, GAUSSIAN) == behind
+
+
+def test_images_and_sums_of_unknown_laws_stay_unknown():
+    for law in (DATA, MIXED):
+        assert law_after(Residual([CONV, NORM]), law) == MIXED
+        assert law_after(Residual([CONV, NORM], scale=0.0), law) == law
 
 
 def test_a_branch_that_ends_in_an_activation_is_refused():

@@ -12,6 +12,7 @@ from ...covariances.storage import Covariance, NoiseCovariance
 from ...maps.laws import DATA
 from ...maps.marginals import Marginals, marginals
 from ...maps.overlap import Overlap
+from ...maps.post_activation import Channels
 
 
 @dataclass
@@ -21,6 +22,7 @@ class State:
     `images` are the images themselves until the first layer has seen them: the covariance at their
     full size is only formed when something needs it. `known` as in `Marginals`.
     `overlap` is what the first weights made signal and noise share, as long as it is followed.
+    `channels` is the law of a channel at every point, where `law` is not enough (`Channels.of`).
     """
 
     images: np.ndarray | None
@@ -30,6 +32,7 @@ class State:
 
     law: str = DATA
     overlap: Overlap | None = None
+    channels: Channels | None = None
 
     @property
     def covariance(self) -> Covariance:
@@ -41,7 +44,7 @@ class State:
         """A state of its own memory, for the shortcut of a residual unit; in that of `memory` if it fits."""
         free = (None, None) if memory is None else (memory.covariance.blocks, memory.noise.blocks)
         signal, noise = self.covariance.copy(free[0]), self.noise.copy(free[1])
-        return State(None, signal, noise, dict(self.known), self.law, self.overlap)
+        return State(None, signal, noise, dict(self.known), self.law, self.overlap, self.channels)
 
     def taken(self) -> tuple[dict, dict]:
         """Arrays and plain values of the state, the inverse of `State.restored`."""
@@ -52,9 +55,14 @@ class State:
         }  # fmt: skip
         if self.overlap is not None:
             arrays |= {"overlap": self.overlap.features, "sources": self.overlap.sources}
+        channels: dict | None = None
+        if self.channels is not None:
+            laws, channels = self.channels.taken()
+            arrays |= laws
         described = {
             "grid": signal.grid, "log_scales": [signal.log_scale, noise.log_scale],
             "noise_grid": noise.grid, "images": noise.images, "known": self.known, "law": self.law,
+            "channels": channels,
         }  # fmt: skip
         return arrays, described
 
@@ -68,7 +76,9 @@ class State:
         noise_grid = tuple(described["noise_grid"])
         noise = NoiseCovariance(arrays["noise"], described["images"], noise_grid, log_noise_scale)
         overlap = Overlap(arrays["overlap"], arrays["sources"]) if "overlap" in arrays else None
-        return cls(None, signal, noise, described["known"], described["law"], overlap)
+        told = described["channels"]
+        channels = None if told is None else Channels.restored(arrays, told)
+        return cls(None, signal, noise, described["known"], described["law"], overlap, channels)
 
     def form(self, tile: int | None, dtype: DTypeLike) -> None:
         """Form the covariance of the images, if no layer has done so."""

@@ -21,7 +21,8 @@ from ...kernels.threads import workers
 from ...maps.laws import between_units, check, law_after
 from ...maps.moving_statistics import MOST_POINTS
 from ...maps.overlap import Overlap
-from ...nets.activations import Nonlinearity
+from ...maps.post_activation import gaussian
+from ...nets.activations import Nonlinearity, PiecewiseLinear
 from ...nets.network import Network, Place, Residual, unrolled
 from ...nets.norms import BatchNorm
 from ..protocol import Checkpoints, Station, Wanted, input_log_variances, log_chi
@@ -188,6 +189,8 @@ class InfiniteWidthWalk:
             activated = yield from carry(at.layer, self, state, at, follows)
             if activated and follows is not None:
                 state.law, state.overlap = law_after(follows.layer, state.law), None
+                if isinstance(follows.layer, PiecewiseLinear):
+                    state.channels = gaussian().activated(follows.layer)
                 place = self.wanted.place(follows.path)
                 if place is not None:
                     yield self.station(state, place)
