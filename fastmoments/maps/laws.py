@@ -21,7 +21,7 @@ MOST_PASSED = 0.4
 DATA, GAUSSIAN, NORMALISED, RECTIFIED, ACTIVATED, MIXED = (
     "images", "gaussian", "normalised", "rectified", "activated", "mixed",
 )  # fmt: skip
-#: A sum of channels of a known law and fresh Gaussians, and what an activation makes of it (`post_activation`).
+#: A sum of channels of a known law and fresh Gaussians; what an activation makes of it (`post_activation`).
 SUMMED, CLOSED = "summed", "closed"
 
 

@@ -12,10 +12,11 @@ from ...covariances.scales import log
 from ...covariances.storage import NoiseCovariance
 from ...maps import batch_norm
 from ...maps.activation import activate
+from ...maps.channels import gaussian
 from ...maps.convolution import convolve, first_convolution
 from ...maps.laws import GAUSSIAN, SUMMED, law_after, merged
 from ...maps.merge import merge
-from ...maps.post_activation import absolute_moment, activate_sum, added, gaussian
+from ...maps.post_activation import absolute_moment, activate_sum, added
 from ...maps.smooth_activation import activate as activate_smoothly
 from ...nets.activations import Nonlinearity, PiecewiseLinear
 from ...nets.layers import Layer

@@ -9,10 +9,10 @@ from numpy.typing import DTypeLike
 
 from ...covariances.scales import log, log_mean
 from ...covariances.storage import Covariance, NoiseCovariance
+from ...maps.channels import Channels
 from ...maps.laws import DATA
 from ...maps.marginals import Marginals, marginals
 from ...maps.overlap import Overlap
-from ...maps.post_activation import Channels
 
 
 @dataclass

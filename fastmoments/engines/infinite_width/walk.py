@@ -18,10 +18,10 @@ from ...covariances.eigenpairs import Product, leading_eigenvalue
 from ...covariances.storage import NoiseCovariance
 from ...kernels.ahead import compile_ahead
 from ...kernels.threads import workers
+from ...maps.channels import gaussian
 from ...maps.laws import between_units, check, law_after
 from ...maps.moving_statistics import MOST_POINTS
 from ...maps.overlap import Overlap
-from ...maps.post_activation import gaussian
 from ...nets.activations import Nonlinearity, PiecewiseLinear
 from ...nets.network import Network, Place, Residual, unrolled
 from ...nets.norms import BatchNorm
