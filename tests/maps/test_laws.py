@@ -70,7 +70,7 @@ def test_images_and_sums_of_unknown_laws_stay_unknown():
 
 
 def test_a_branch_that_ends_in_an_activation_is_refused():
-    with pytest.raises(ValueError, match="the branch ends in a ReLU"):
+    with pytest.raises(ValueError, match="the branch ends in an activation"):
         law_after(Residual([CONV, RELU]), GAUSSIAN)
 
 

@@ -67,7 +67,7 @@ class Account:
             if isinstance(layer, Residual):
                 self.unit(layer)
                 continue
-            if behind and isinstance(layer, Activation):
+            if behind and isinstance(layer, Nonlinearity):
                 points = self.images * self.grid[0] * self.grid[1]
                 self.behind_merges += points * (SECONDS_PER_POINT + 0.5 * points * SECONDS_PER_PAIR)
                 self.behind_merges += TABLES
