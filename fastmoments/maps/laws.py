@@ -20,11 +20,12 @@ from .hermite import largest_mean_slope
 #: log mu2 of the noise (grey images, 3 x 3 taps), 0.4 up to 0.06.
 MOST_PASSED = 0.4
 
-#: The images; channels that are Gaussian; batch-normalised Gaussians; what a piecewise linear activation
-#: makes of them, or another one; known by its second moments only.
-DATA, GAUSSIAN, NORMALISED, RECTIFIED, ACTIVATED, MIXED = (
-    "images", "gaussian", "normalised", "rectified", "activated", "mixed",
-)  # fmt: skip
+#: The images; channels that are Gaussian; batch-normalised Gaussians; what an activation makes of them: one that
+#: leaves nothing below 0, another piecewise linear one, any other; known by its second moments only.
+DATA, GAUSSIAN, NORMALISED, MIXED = "images", "gaussian", "normalised", "mixed"
+RECTIFIED, LEAKY, ACTIVATED = "rectified", "leaky", "activated"
+#: A sum of channels of a known law and fresh Gaussians; what an activation makes of it (`post_activation`).
+SUMMED, CLOSED = "summed", "closed"
 
 
 @singledispatch
@@ -60,7 +61,7 @@ def _(layer: Flatten, law: str) -> str:
 
 @law_after.register
 def _(layer: ChannelNorm, law: str) -> str:
-    if law in (DATA, MIXED):
+    if law in (DATA, MIXED, ACTIVATED, SUMMED, CLOSED):
         raise ValueError(
             f"{type(layer).__name__} of a signal whose mean over channels is not known ({law}) is not "
             "covered at infinite width; put a Conv right before it."
@@ -84,13 +85,18 @@ def _(layer: BatchNorm, law: str) -> str:
 
 @law_after.register
 def _(layer: PiecewiseLinear, law: str) -> str:
+    positive = layer.slopes[1] <= 0.0
+    if law == SUMMED:
+        return CLOSED if positive else LEAKY
     # The ReLU of a ReLU is itself.
-    if law not in (GAUSSIAN, NORMALISED) and not (law == RECTIFIED and layer.slopes == (1.0, 0.0)):
+    if law in (RECTIFIED, CLOSED) and layer.slopes == (1.0, 0.0):
+        return law
+    if law not in (GAUSSIAN, NORMALISED):
         raise ValueError(
             f"{type(layer).__name__} of a signal that is neither Gaussian nor batch-normalised ({law}) is "
             "not covered at infinite width; put a Conv before it."
         )
-    return RECTIFIED
+    return RECTIFIED if positive else LEAKY
 
 
 @law_after.register
@@ -111,12 +117,14 @@ def _(layer: Residual, law: str) -> str:
             f"Residual: the branch ends in {culprit(layer.branch)} without fresh weights behind it, which "
             "correlates it with the shortcut; end it in a Conv, or a Conv and a BatchNorm."
         )
-    return merged(shortcut, branch)
+    return merged(shortcut, branch) if layer.scale else shortcut
 
 
 def merged(shortcut: str, branch: str) -> str:
     """Law of the sum of a shortcut and a branch with fresh weights."""
-    return GAUSSIAN if shortcut == branch == GAUSSIAN else MIXED
+    if shortcut == branch == GAUSSIAN:
+        return GAUSSIAN
+    return SUMMED if shortcut not in (DATA, ACTIVATED, MIXED) and branch in (GAUSSIAN, NORMALISED) else MIXED
 
 
 def between_units(law: str) -> str:

@@ -5,9 +5,21 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fastmoments.maps import laws
-from fastmoments.maps.laws import DATA, GAUSSIAN, MIXED, NORMALISED, RECTIFIED, law_after, law_after_stack
+from fastmoments.maps.laws import (
+    ACTIVATED,
+    CLOSED,
+    DATA,
+    GAUSSIAN,
+    LEAKY,
+    MIXED,
+    NORMALISED,
+    RECTIFIED,
+    SUMMED,
+    law_after,
+    law_after_stack,
+)  # fmt: skip
 from fastmoments.nets import families
-from fastmoments.nets.activations import LeakyReLU, ReLU
+from fastmoments.nets.activations import Abs, LeakyReLU, ReLU
 from fastmoments.nets.dense import Dense
 from fastmoments.nets.fixed import AvgPool, Flatten
 from fastmoments.nets.layer_norm import LayerNorm
@@ -15,7 +27,7 @@ from fastmoments.nets.linear import Conv
 from fastmoments.nets.network import Network, Residual
 from fastmoments.nets.norms import BatchNorm
 
-LAWS = (DATA, GAUSSIAN, NORMALISED, RECTIFIED, MIXED)
+LAWS = (DATA, GAUSSIAN, NORMALISED, RECTIFIED, LEAKY, ACTIVATED, MIXED, SUMMED, CLOSED)
 CONV, NORM, RELU, BENT = Conv(), BatchNorm(), ReLU(), LeakyReLU(0.1)
 POPULATION = BatchNorm(statistics="population")
 
@@ -23,13 +35,19 @@ POPULATION = BatchNorm(statistics="population")
 RULES = {
     CONV: dict.fromkeys(LAWS, GAUSSIAN),
     NORM: {GAUSSIAN: NORMALISED},
-    RELU: {GAUSSIAN: RECTIFIED, NORMALISED: RECTIFIED, RECTIFIED: RECTIFIED},
-    LayerNorm(): {GAUSSIAN: GAUSSIAN, NORMALISED: MIXED, RECTIFIED: MIXED},
-    POPULATION: {GAUSSIAN: GAUSSIAN, NORMALISED: MIXED, RECTIFIED: MIXED, MIXED: MIXED},
+    LayerNorm(): {GAUSSIAN: GAUSSIAN, NORMALISED: MIXED, RECTIFIED: MIXED, LEAKY: MIXED},
+    POPULATION: {**dict.fromkeys(LAWS[1:], MIXED), GAUSSIAN: GAUSSIAN},
     Dense(): dict.fromkeys(LAWS, GAUSSIAN),
-    AvgPool(): {DATA: DATA, GAUSSIAN: GAUSSIAN, NORMALISED: MIXED, RECTIFIED: MIXED, MIXED: MIXED},
-    Flatten(): {DATA: DATA, GAUSSIAN: MIXED, NORMALISED: MIXED, RECTIFIED: MIXED, MIXED: MIXED},
-    BENT: {GAUSSIAN: RECTIFIED, NORMALISED: RECTIFIED},
+    AvgPool(): {**dict.fromkeys(LAWS, MIXED), DATA: DATA, GAUSSIAN: GAUSSIAN},
+    Flatten(): {**dict.fromkeys(LAWS, MIXED), DATA: DATA},
+    RELU: {
+        GAUSSIAN: RECTIFIED,
+        NORMALISED: RECTIFIED,
+        RECTIFIED: RECTIFIED,
+        SUMMED: CLOSED,
+        CLOSED: CLOSED,
+    },
+    BENT: dict.fromkeys((GAUSSIAN, NORMALISED, SUMMED), LEAKY),
 }
 
 
@@ -47,8 +65,8 @@ def test_the_table_of_laws(layer, before):
     ("unit", "behind"),
     [
         (Residual([RELU, CONV]), GAUSSIAN),
-        (Residual([CONV, NORM]), MIXED),
-        (Residual([CONV], [CONV, RELU]), MIXED),
+        (Residual([CONV, NORM]), SUMMED),
+        (Residual([CONV], [CONV, RELU]), SUMMED),
         (Residual([CONV], [CONV]), GAUSSIAN),
     ],
 )
@@ -56,12 +74,24 @@ def test_a_sum_is_gaussian_if_both_sides_are(unit, behind):
     assert law_after(unit, GAUSSIAN) == behind
 
 
+def test_images_and_sums_of_unknown_laws_stay_unknown():
+    for law in (DATA, MIXED):
+        assert law_after(Residual([CONV, NORM]), law) == MIXED
+        assert law_after(Residual([CONV, NORM], scale=0.0), law) == law
+
+
 def test_a_branch_that_ends_in_an_activation_is_refused():
-    with pytest.raises(ValueError, match="the branch ends in a ReLU"):
+    with pytest.raises(ValueError, match="the branch ends in a ReLU without fresh weights"):
         law_after(Residual([CONV, RELU]), GAUSSIAN)
 
 
 STACKS = st.lists(st.sampled_from([CONV, RELU, NORM]), max_size=6)
+
+
+def test_a_relu_of_a_leaky_relu_is_not_taken_for_itself():
+    assert law_after(RELU, law_after(Abs(), GAUSSIAN)) == RECTIFIED
+    with pytest.raises(ValueError, match="leaky"):
+        law_after(RELU, law_after(BENT, GAUSSIAN))
 
 
 @given(STACKS, STACKS)
@@ -108,5 +138,7 @@ def test_what_is_nearly_linear_is_refused_beside_batch_norm():
     leaky = LeakyReLU(0.4)
     laws.check(Network([CONV, leaky]))
     laws.check(Network([CONV, NORM, LeakyReLU(0.2)]))
-    with pytest.raises(ValueError, match=r"slopes \(1.0, 0.4\) keeps signal and noise correlated"):
+    with pytest.raises(
+        ValueError, match=r"LeakyReLU\(negative_slope=0.4\) keeps signal and noise correlated"
+    ):
         laws.check(Network([CONV, leaky, CONV, NORM]))

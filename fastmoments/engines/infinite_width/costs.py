@@ -28,6 +28,10 @@ LAYER_SECONDS = 1e-3  # what a layer takes however small it is
 MOVING, SECONDS_PER_PRODUCT = 14, 5e-9
 # Values of a point beside the covariance: of a Lanczos recursion, of the eigenvectors in a batch norm.
 LANCZOS, EIGENVECTORS = 96, 8 * 72
+# And of the laws of channels behind a merge, before and after a layer, at the share of a branch some 50 units
+# deep; time of a merge with its activation: its tables, a point, a pair of points.
+CHANNELS = 4 * 300
+TABLES, SECONDS_PER_POINT, SECONDS_PER_PAIR = 0.03, 3e-5, 5e-8
 
 
 @dataclass
@@ -43,6 +47,8 @@ class Account:
     joint: int = 0  # points whose noise moves the statistics of a batch norm, the most at one
     products: float = 0.0  # their cubes, over layers
     copies: float = 0.0  # bytes times copies
+    behind_merges: float = 0.0  # seconds of the activations there, with one thread
+    laws: int = 0  # points whose law is followed, the most at one merge
     layers: int = 0
 
     @property
@@ -56,10 +62,17 @@ class Account:
 
     def pass_through(self, layers: Iterable[Layer]) -> None:
         """Take what a stack of layers takes."""
+        merged = False
         for _, layer in unrolled(layers, "", ""):
+            merged, behind = isinstance(layer, Residual), merged
             if isinstance(layer, Residual):
                 self.unit(layer)
                 continue
+            if behind and isinstance(layer, Nonlinearity):
+                points = self.images * self.grid[0] * self.grid[1]
+                self.behind_merges += points * (SECONDS_PER_POINT + 0.5 * points * SECONDS_PER_PAIR)
+                self.behind_merges += TABLES
+                self.laws = max(self.laws, points)
             before, grid = self.stored, self.grid
             self.grid = layer.output_grid(grid)
             fresh = before if self.grid != grid else 0
@@ -135,6 +148,7 @@ def memory(network: Network, shape: Shape, dtype: str) -> int:
     beside += MOVING * found.joint**2
     if network.has(BatchNorm):
         beside += EIGENVECTORS * points
+    beside += CHANNELS * found.laws
     return int(found.peak + 8 * beside + PROCESS)
 
 
@@ -143,6 +157,7 @@ def seconds(network: Network, shape: Shape, plan: Plan, dtype: str, threads: int
     found = account(network, shape, dtype)
     ranks = RANK * len(plan.reff_locs) * len(plan.depths) * found.stored
     beside = found.layers * LAYER_SECONDS + found.products * SECONDS_PER_PRODUCT
+    beside += found.behind_merges / threads**SPEED_UP
     return (found.copies + ranks) * _seconds_per_byte() / threads**SPEED_UP + beside
 
 

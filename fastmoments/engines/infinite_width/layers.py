@@ -12,10 +12,12 @@ from ...covariances.scales import log
 from ...covariances.storage import NoiseCovariance
 from ...maps import batch_norm
 from ...maps.activation import activate
+from ...maps.channels import gaussian
 from ...maps.convolution import convolve, first_convolution
-from ...maps.laws import GAUSSIAN, RECTIFIED, law_after, merged
+from ...maps.laws import GAUSSIAN, SUMMED, law_after, merged
 from ...maps.merge import merge
 from ...maps.norms import population_norm
+from ...maps.post_activation import absolute_moment, activate_sum, added
 from ...maps.smooth_activation import activate as activate_smoothly
 from ...nets.activations import Nonlinearity, PiecewiseLinear
 from ...nets.layers import Layer
@@ -128,9 +130,12 @@ def _(
     layer: PiecewiseLinear, walk: Walk, state: State, at: At, follows: At | None
 ) -> Generator[Station, None, bool]:
     before, state.law = state.law, law_after(layer, state.law)
-    if before != RECTIFIED:
+    if before == SUMMED and state.channels is not None:
+        state.channels, state.known = activate_sum(state.covariance, state.noise, state.channels, layer)
+    elif before != state.law:  # the ReLU of a ReLU is itself
         state.known = activate(state.covariance, state.noise, layer)
         state.mean_share = mean_share_behind(layer, before)
+        state.channels = gaussian().activated(layer)
     state.overlap = None
     place = walk.wanted.place(at.path)
     if place is not None:
@@ -157,7 +162,7 @@ def _(layer: Conv, walk: Walk, state: State, at: At, follows: At | None) -> Gene
     place, images = walk.wanted.place(at.path), state.images
     fused = images is None and not state.noise.joint and not (place is not None and walk.wanted.ranked(place))
     activation = _activation(follows) if fused else None
-    state.law = law_after(layer, state.law)
+    state.law, state.channels = law_after(layer, state.law), None
     walk.corrections.before_convolution(state)
     if state.overlap is not None:
         state.overlap = state.overlap.convolved(layer)
@@ -201,7 +206,7 @@ def _(
         overlap=state.overlap, samples=samples, gamma=layer.gamma,
         moving=layer.noise == "through",
     )  # fmt: skip
-    state.law = law_after(layer, state.law)
+    state.law, state.channels = law_after(layer, state.law), None
     state.known, state.overlap = done.known, None
     walk.keep_vectors(at.key, done.vectors)
     walk.error = max(walk.error, done.error)
@@ -229,12 +234,20 @@ def _(
     signal, shortcut = state.covariance, skip.covariance
     signal.log_scale += 2.0 * log(layer.scale)
     state.noise.log_scale += 2.0 * log(layer.scale)
+    state.law = merged(skip.law, state.law) if layer.scale else skip.law
+    # Of Gaussians alone, or taken as such, the sum is one: no channels of their own.
+    state.channels = None
+    if state.law == SUMMED and skip.channels is not None:
+        state.channels = added(skip.channels, shortcut, skip.noise, signal, state.noise)
     merge(signal, state.noise, shortcut, skip.noise)
     walk.memory = skip
-    state.law = merged(skip.law, state.law)
     state.overlap = skip.overlap  # the branch has fresh weights and lost its own at a ReLU
     # Of a sum that is not Gaussian the diagonal gives no more than second moments.
     state.known = {} if state.law == GAUSSIAN else {"log_nu1_abs_signal": None, "log_mu4_signal": None}
+    if state.channels is not None:
+        state.known = absolute_moment(signal, state.channels)
+    if not layer.scale:
+        state.channels, state.known = skip.channels, skip.known
     place = walk.wanted.place(at.path)
     if place is not None:
         yield walk.station(state, place)

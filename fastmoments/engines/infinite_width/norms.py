@@ -8,7 +8,7 @@ from collections.abc import Generator
 import numpy as np
 
 from ...covariances.storage import pairs
-from ...maps.laws import GAUSSIAN, RECTIFIED, law_after
+from ...maps.laws import GAUSSIAN, LEAKY, RECTIFIED, law_after
 from ...maps.norms import channel_norm
 from ...nets.layer_norm import ChannelNorm
 from ..protocol import Station
@@ -22,7 +22,7 @@ def _(
     layer: ChannelNorm, walk: Walk, state: State, at: At, follows: At | None
 ) -> Generator[Station, None, bool]:
     law = law_after(layer, state.law)
-    share = state.mean_share if state.law == RECTIFIED else 0.0
+    share = state.mean_share if state.law in (RECTIFIED, LEAKY) else 0.0
     if share is None:
         raise ValueError(
             f"{type(layer).__name__} of what an activation makes of a BatchNorm is not covered at infinite "

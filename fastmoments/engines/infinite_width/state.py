@@ -9,6 +9,7 @@ from numpy.typing import DTypeLike
 
 from ...covariances.scales import log, log_mean
 from ...covariances.storage import Covariance, NoiseCovariance
+from ...maps.channels import Channels
 from ...maps.laws import DATA
 from ...maps.marginals import Marginals, marginals
 from ...maps.overlap import Overlap
@@ -22,6 +23,7 @@ class State:
     full size is only formed when something needs it. `known` as in `Marginals`.
     `overlap` is what the first weights made signal and noise share, as long as it is followed. `mean_share`
     is the mean over channels relative to the root of their mean square, where an activation made it known.
+    `channels` is the law of a channel at every point, where `law` is not enough (`Channels.of`).
     """
 
     images: np.ndarray | None
@@ -32,6 +34,7 @@ class State:
     law: str = DATA
     overlap: Overlap | None = None
     mean_share: float | None = None
+    channels: Channels | None = None
 
     def __setattr__(self, name: str, value: object) -> None:
         """Set an attribute; another law forgets the mean."""
@@ -49,7 +52,8 @@ class State:
         """A state of its own memory, for the shortcut of a residual unit; in that of `memory` if it fits."""
         free = (None, None) if memory is None else (memory.covariance.blocks, memory.noise.blocks)
         signal, noise = self.covariance.copy(free[0]), self.noise.copy(free[1])
-        return State(None, signal, noise, dict(self.known), self.law, self.overlap, self.mean_share)
+        known = dict(self.known)
+        return State(None, signal, noise, known, self.law, self.overlap, self.mean_share, self.channels)
 
     def taken(self) -> tuple[dict, dict]:
         """Arrays and plain values of the state, the inverse of `State.restored`."""
@@ -60,10 +64,15 @@ class State:
         }  # fmt: skip
         if self.overlap is not None:
             arrays |= {"overlap": self.overlap.features, "sources": self.overlap.sources}
+        channels: dict | None = None
+        if self.channels is not None:
+            laws, channels = self.channels.taken()
+            arrays |= laws
         described = {
             "grid": signal.grid, "log_scales": [signal.log_scale, noise.log_scale],
             "noise_grid": noise.grid, "images": noise.images, "known": self.known, "law": self.law,
             "mean_share": self.mean_share,
+            "channels": channels,
         }  # fmt: skip
         return arrays, described
 
@@ -77,8 +86,9 @@ class State:
         noise_grid = tuple(described["noise_grid"])
         noise = NoiseCovariance(arrays["noise"], described["images"], noise_grid, log_noise_scale)
         overlap = Overlap(arrays["overlap"], arrays["sources"]) if "overlap" in arrays else None
-        share = described.get("mean_share")
-        return cls(None, signal, noise, described["known"], described["law"], overlap, share)
+        told, share = described["channels"], described["mean_share"]
+        channels = None if told is None else Channels.restored(arrays, told)
+        return cls(None, signal, noise, described["known"], described["law"], overlap, share, channels)
 
     def form(self, tile: int | None, dtype: DTypeLike) -> None:
         """Form the covariance of the images, if no layer has done so."""

@@ -18,10 +18,11 @@ from ...covariances.eigenpairs import Product, leading_eigenvalue
 from ...covariances.storage import NoiseCovariance
 from ...kernels.ahead import compile_ahead
 from ...kernels.threads import workers
+from ...maps.channels import gaussian
 from ...maps.laws import between_units, check, law_after
 from ...maps.moving_statistics import MOST_POINTS
 from ...maps.overlap import Overlap
-from ...nets.activations import Nonlinearity
+from ...nets.activations import Nonlinearity, PiecewiseLinear
 from ...nets.layer_norm import ChannelNorm
 from ...nets.network import Network, Place, Residual, unrolled
 from ...nets.norms import BatchNorm
@@ -193,6 +194,8 @@ class InfiniteWidthWalk:
                 before, state.overlap = state.law, None
                 state.law = law_after(follows.layer, before)
                 state.mean_share = mean_share_behind(follows.layer, before)
+                if isinstance(follows.layer, PiecewiseLinear):
+                    state.channels = gaussian().activated(follows.layer)
                 place = self.wanted.place(follows.path)
                 if place is not None:
                     yield self.station(state, place)

@@ -122,3 +122,42 @@ def test_more_points_than_noise_is_followed_through_are_refused():
         with pytest.raises(ValueError, match=r"at most 512 points .*, not (576|1,152): give fewer"):
             fm.scan(net, images)
     assert np.isfinite(fm.scan(Network([Conv(3, stride=4), THROUGH, ReLU()]), more)["log_chi"]).all()
+
+
+POST = {
+    "plain, zeros": (Conv(3, padding="zeros"), ReLU(), Conv(3, padding="zeros")),
+    "batch norm, periodic": (Conv(3), BatchNorm(), ReLU(), Conv(3), BatchNorm()),
+    "leaky": (Conv(3), LeakyReLU(0.1), Conv(3)),
+}
+
+
+@pytest.mark.parametrize("name", POST)
+def test_activations_behind_merges_agree_with_simulations(name):
+    """ResNet v1 at two widths, extrapolated; a strided unit with a projection between."""
+    branch = POST[name]
+    first, activation = branch[0], LeakyReLU(0.1) if name == "leaky" else ReLU()
+    norm = tuple(layer for layer in branch if isinstance(layer, BatchNorm))[:1]
+    strided = Conv(3, stride=2, padding=first.padding)
+    unit = (Residual(branch), activation)
+    down = (Residual((strided, *branch[1:]), (Conv(1, stride=2), *norm)), activation)
+    net = Network((*unit * 2, *down, *unit * 2), stem=(first, *norm, activation))
+    images = fm.load_images("synthetic:8x8x3", 3, seed=0)
+    options = {"every": 5, "reff_locs": ()}
+    exact = fm.scan(net, images, **options)
+    small, large = (
+        fm.scan(net, images, fm.Sampled(w, n, seed=1), **options) for w, n in ((32, 64), (64, 32))
+    )
+    for moment in ("log_nu2_signal", "log_mu2_noise", "log_chi"):
+        one, two = small.curve(moment, "out"), large.curve(moment, "out")
+        limit = 2.0 * two.mean[-1] - one.mean[-1]
+        error = np.hypot(2.0 * two.sigma[-1] / 32**0.5, one.sigma[-1] / 64**0.5)
+        assert abs(exact[moment, "out"][-1] - limit) < 3.5 * error, moment
+
+
+def test_a_branch_that_is_shut_off_behind_a_merge_changes_nothing():
+    shut = Residual((Conv(3), BatchNorm(), ReLU(), Conv(3)), scale=0.0)
+    unit = (Residual((Conv(3), BatchNorm())), ReLU())
+    nets = [Network(unit + (shut, ReLU()) * n + unit, stem=(Conv(3), ReLU())) for n in (0, 2)]
+    one, other = (fm.scan(net, IMAGES) for net in nets)
+    for moment in ("log_nu2_signal", "log_chi", "nu1_abs_signal"):
+        assert_allclose(one[moment, "out"][-1], other[moment, "out"][-1], rtol=1e-12)
