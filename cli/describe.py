@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from fastmoments.scans.results import MOMENTS, Scan, main_loc
+from fastmoments.scans.curves import MOMENTS, main_loc
+from fastmoments.scans.results import Scan
 from fastmoments.scans.tables import number, text_table
 from fastmoments.scans.verdict import WANTED, Verdict
 

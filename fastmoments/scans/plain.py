@@ -11,8 +11,9 @@ import numpy as np
 from ..engines.protocol import ENGINE_MOMENTS, Station
 from ..nets.network import LOCS
 from ..validation import MOST, one_of, whole
+from .curves import MOMENTS, Curve
 from .engines import METHODS
-from .results import MOMENTS, SCHEMA, Curve, Scan, judged
+from .results import SCHEMA, Scan, judged
 from .stations import StationMoments
 
 #: Schemas that can be read; the older has no stations.
