@@ -80,7 +80,8 @@ def scan_table(scan: Scan) -> str:
         for i in spread(scan.depth)
     ]
     table = text_table([["", *columns], ["depth", *(f"@{loc}" for loc in stations)]], rows)
-    return f"{scan.architecture['name']}: {parameters}\n{how(scan)}\nverdict: {words}\n\n{table}"
+    note = f"{scan.uncertainty}\n" if scan.uncertainty else ""
+    return f"{scan.architecture['name']}: {parameters}\n{how(scan)}\nverdict: {words}\n{note}\n{table}"
 
 
 def comparison_table(scans: list[Scan]) -> str:

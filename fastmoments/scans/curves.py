@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 
@@ -28,10 +28,15 @@ class Curve:
         beyond float64.
     sigma : float64, shape (depths,), or None
         Standard deviation over random nets, sampled or of the finite-width theory.
+    error, sigma_error : float64, shape (depths,), or None
+        Estimated errors of mean and deviation, in the units of the curve, where an engine has some: at finite
+        width the size of what the next order of its expansion adds. Growths of chi have none.
     """
 
     mean: np.ndarray
     sigma: np.ndarray | None = None
+    error: np.ndarray | None = None
+    sigma_error: np.ndarray | None = None
 
 
 def main_curve(name: str, at: Mapping[str, Curve]) -> Curve:
@@ -44,10 +49,8 @@ def main_curve(name: str, at: Mapping[str, Curve]) -> Curve:
         missing = np.isnan(found.mean)
         if not missing.any():
             break
-        sigma = found.sigma
-        if sigma is not None and other.sigma is not None:
-            sigma = np.where(missing, other.sigma, sigma)
-        found = Curve(np.where(missing, other.mean, found.mean), sigma)
+        pairs = ((getattr(found, each.name), getattr(other, each.name)) for each in fields(Curve))
+        found = Curve(*(a if a is None or b is None else np.where(missing, b, a) for a, b in pairs))
     return found
 
 
@@ -83,10 +86,10 @@ def gather(
     locs = tuple(dict.fromkeys(loc for loc, _ in named))
     index = {depth: i for i, depth in enumerate(depths)}
     shape = (max((station.net for station in stations), default=0) + 1, len(depths))
-    values: dict[str, dict[str, np.ndarray]] = {}
-    sigmas: dict[str, dict[str, np.ndarray]] = {}
+    values, sigmas, errors, sigma_errors = tables = [dict[str, dict[str, np.ndarray]]() for _ in range(4)]
     for loc, station in named:
-        for table, found in ((values, station.moments), (sigmas, station.sigmas)):
+        parts = (station.moments, station.sigmas, station.errors, station.sigma_errors)
+        for table, found in zip(tables, parts, strict=True):
             for name, value in found.items():
                 at = table.setdefault(name, {})
                 at.setdefault(loc, np.full(shape, np.nan))[station.net, index[station.depth]] = value
@@ -96,12 +99,18 @@ def gather(
             values[linear] = {loc: np.exp(array) for loc, array in values[name].items()}
             if name in sigmas:
                 values[linear], sigmas[linear] = _lognormal(values[name], sigmas[name])
+            if name in errors:
+                of_log = values[name], sigmas[name], errors[name], sigma_errors[name]
+                errors[linear], sigma_errors[linear] = _lognormal_errors(*of_log)
     values.update(_increments(values.get("log_chi", {}), locs))
     moments = {}
     for name in MOMENTS:
         if name in values:
-            at, over = values[name], sigmas.get(name, {})
-            moments[name] = {loc: _curve(at[loc], nets, over.get(loc)) for loc in locs if loc in at}
+            at = values[name]
+            over = [table.get(name, {}) for table in tables[1:]]
+            moments[name] = {
+                loc: _curve(at[loc], nets, *(table.get(loc) for table in over)) for loc in locs if loc in at
+            }
     return np.array(depths, dtype=np.int64), locs, moments
 
 
@@ -113,6 +122,23 @@ def _lognormal(means: dict, sigmas: dict) -> tuple[dict, dict]:
         linear[loc] = np.exp(mean + 0.5 * variance)
         deviations[loc] = linear[loc] * np.sqrt(np.expm1(variance))
     return linear, deviations
+
+
+def _lognormal_errors(means: dict, sigmas: dict, errors: dict, sigma_errors: dict) -> tuple[dict, dict]:
+    """Errors of mean and deviation of variables whose logarithms are Gaussian.
+
+    By the errors of m and of the deviation sqrt V, of the logarithms of the mean, m + V / 2, and of the
+    deviation, m + V / 2 + log(e^V - 1) / 2.
+    """
+    of_mean, of_deviation = {}, {}
+    linear, deviations = _lognormal(means, sigmas)
+    for loc, sigma in sigmas.items():
+        shift = errors[loc] + sigma * sigma_errors[loc]
+        variance = sigma**2
+        ratio = np.where(variance > 0.0, sigma / -np.expm1(-np.maximum(variance, 1e-300)), 0.0)
+        of_mean[loc] = linear[loc] * np.expm1(shift)
+        of_deviation[loc] = deviations[loc] * np.expm1(shift + ratio * sigma_errors[loc])
+    return of_mean, of_deviation
 
 
 def _increments(log_chi: dict[str, np.ndarray], locs: tuple[str, ...]) -> dict:
@@ -131,9 +157,10 @@ def _increments(log_chi: dict[str, np.ndarray], locs: tuple[str, ...]) -> dict:
     return parts
 
 
-def _curve(values: np.ndarray, nets: int | None, sigma: np.ndarray | None = None) -> Curve:
+def _curve(values: np.ndarray, nets: int | None, *others: np.ndarray | None) -> Curve:
+    """A curve from its values over nets; of analytic engines also what else `Curve` holds."""
     if nets is None:
-        return Curve(values[0], None if sigma is None else sigma[0])
+        return Curve(values[0], *(None if other is None else other[0] for other in others))
     with np.errstate(invalid="ignore", over="ignore"):
         sigma = values.std(axis=0, ddof=1) if nets > 1 else np.full(values.shape[1], np.nan)
         return Curve(values.mean(axis=0), sigma)

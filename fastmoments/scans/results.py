@@ -13,6 +13,7 @@ from ..engines.protocol import Station
 from ..validation import whole
 from .curves import Curve, gather, main_curve
 from .stations import Report, StationMoments, report, tabulated
+from .uncertainty import in_words, most_uncertain
 from .verdict import Verdict, judge
 
 if TYPE_CHECKING:
@@ -55,7 +56,8 @@ class Scan:
     verdict : Verdict
     provenance : dict
         Versions, seconds, threads, precision and, of the infinite-width engine, the largest estimate
-        of a layer's relative error.
+        of a layer's relative error (`layer_error`); of the finite-width one the mean whose estimated
+        relative error is the largest (`most_uncertain`: moment, loc, depth, error).
     stations : tuple of StationMoments
         The same by layer: one for every path, in the order the signal meets them, at the recorded depths.
     """
@@ -161,7 +163,12 @@ class Scan:
 
     def report(self) -> Report:
         """One row per layer in the order the signal meets them; `str` of it is a table."""
-        return report(repr(self)[1:-1], self.stations)
+        return report(repr(self)[1:-1], self.stations, self.uncertainty)
+
+    @property
+    def uncertainty(self) -> str:
+        """Of a scan at finite width, where it is least exact and by how much, in a sentence; else empty."""
+        return in_words(self.provenance.get("most_uncertain"))
 
     def __repr__(self) -> str:
         """Name, method, size and label on one line."""
@@ -217,6 +224,11 @@ class Scan:
                     loc: {
                         "mean": [_number(value) for value in curve.mean],
                         "sigma": None if curve.sigma is None else [_number(value) for value in curve.sigma],
+                        **{
+                            part: [_number(value) for value in values]
+                            for part in ("error", "sigma_error")
+                            if (values := getattr(curve, part)) is not None
+                        },
                     }
                     for loc, curve in at.items()
                 }
@@ -238,6 +250,9 @@ def assembled(described: dict, stations: list[Station], depths: list[int]) -> Sc
     provenance = dict(described["provenance"])
     if described["method"] == "infinite":
         provenance["layer_error"] = max(station.error for station in stations)
+    uncertain = most_uncertain(stations)
+    if uncertain is not None:
+        provenance["most_uncertain"] = uncertain
     fields = {name: described[name] for name in ("architecture", "method", "width", "nets", "data")}
     verdict = judged(depth, moments, described["data"]["points"])
     return Scan(
