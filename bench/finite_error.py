@@ -29,6 +29,7 @@ SETTINGS = (
     (3, "fashion-mnist", 2, "periodic", "32x12,64x6,128x16"),
     (3, "fashion-mnist", 2, "zeros", "64x6"),
     (3, "synthetic:6x6x3", 1, "periodic", "64x12"),
+    (3, "synthetic:6x6x3", 1, "symmetric", "128x6"),
 )
 
 

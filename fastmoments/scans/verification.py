@@ -1,9 +1,9 @@
 """The analytic moments against simulated nets: in the limit of infinite width, or at given widths.
 
-Random nets of width N have moments that differ from those at infinite width by a bias a / N and by chance.
-Nets are sampled at several widths, the line m + a / N is fitted to their means by least squares weighted with
-the standard errors, and its intercept m is compared with the analytic value. The theory at finite width is
-compared with nets of that width, in its mean and in its deviation.
+Random nets of width N have moments that differ from those at infinite width by a bias a / N and by
+chance. Nets are sampled at several widths, the line m + a / N is fitted to their means by least
+squares weighted with the standard errors, and its intercept m is compared with the analytic value.
+The theory at finite width is compared with nets of that width, in its mean and in its deviation.
 """
 
 from __future__ import annotations
@@ -319,12 +319,9 @@ def _rank(name: str) -> bool:
 
 
 def _compare(
-    names: Sequence[str],
-    depths: Iterable[int],
-    widths: Sequence[int],
-    analytic: _Found,
+    names: Sequence[str], depths: Iterable[int], widths: Sequence[int], analytic: _Found,
     simulated: list[_Found],
-) -> Iterator[Comparison]:
+) -> Iterator[Comparison]:  # fmt: skip
     """Yield the comparisons of all moments that the analytic engine knows."""
     for depth in depths:
         for name in names:
