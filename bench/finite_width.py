@@ -22,7 +22,7 @@ import numpy as np
 
 import fastmoments as fm
 from fastmoments.engines.protocol import Station
-from fastmoments.scans.results import main_loc
+from fastmoments.scans.curves import main_loc
 
 from .common import arguments, deliver, table
 

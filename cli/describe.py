@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from fastmoments.scans.results import MOMENTS, Scan, main_loc
+from fastmoments.scans.curves import MOMENTS, main_loc
+from fastmoments.scans.results import Scan
 from fastmoments.scans.tables import number, text_table
 from fastmoments.scans.verdict import WANTED, Verdict
 
@@ -79,7 +80,8 @@ def scan_table(scan: Scan) -> str:
         for i in spread(scan.depth)
     ]
     table = text_table([["", *columns], ["depth", *(f"@{loc}" for loc in stations)]], rows)
-    return f"{scan.architecture['name']}: {parameters}\n{how(scan)}\nverdict: {words}\n\n{table}"
+    note = f"{scan.uncertainty}\n" if scan.uncertainty else ""
+    return f"{scan.architecture['name']}: {parameters}\n{how(scan)}\nverdict: {words}\n{note}\n{table}"
 
 
 def comparison_table(scans: list[Scan]) -> str:

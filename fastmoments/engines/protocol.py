@@ -53,10 +53,13 @@ class Station:
     net : int
         Which random net; 0 for analytic engines.
     error : float
-        Largest estimate so far of the relative error of one layer; 0 where the map is exact.
+        Largest estimate so far of the relative error of one layer; 0 where the map is exact. At finite width
+        the largest estimate of the relative error of a mean at this station.
     sigmas : dict of str to float
         Standard deviations of the moments over random nets, where an analytic engine knows them. The moments
         are means over nets then.
+    errors, sigma_errors : dict of str to float
+        Estimated errors of these means and deviations, in units of the moments, where the engine has some.
     grid : (height, width), or None
         Positions of an image; None where the engine does not say.
     channels : int or None
@@ -73,6 +76,8 @@ class Station:
     net: int = 0
     error: float = 0.0
     sigmas: dict[str, float] = field(default_factory=dict)
+    errors: dict[str, float] = field(default_factory=dict)
+    sigma_errors: dict[str, float] = field(default_factory=dict)
     grid: tuple[int, int] | None = None
     channels: int | None = None
     law: str | None = None

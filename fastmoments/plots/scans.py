@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..scans.curves import Curve, main_loc
 from ..scans.files import checked_ending
-from ..scans.results import Curve, Scan, main_loc
+from ..scans.results import Scan
 from ..scans.verdict import EXPLODING, ONE_DIMENSIONAL, WELL_BEHAVED, Verdict
 from ..scans.writing import write_atomically
 

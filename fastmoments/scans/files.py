@@ -84,9 +84,8 @@ def save_scan(scan: Scan, path: str | os.PathLike[str]) -> None:
         arrays: dict[str, Any] = {"description": np.array(json.dumps(described)), "depth": scan.depth}
         for name, at in scan.moments.items():
             for loc, curve in at.items():
-                arrays[f"{name}/{loc}/mean"] = curve.mean
-                if curve.sigma is not None:
-                    arrays[f"{name}/{loc}/sigma"] = curve.sigma
+                parts = {part: values for part, values in vars(curve).items() if values is not None}
+                arrays |= {f"{name}/{loc}/{part}": values for part, values in parts.items()}
         buffer = io.BytesIO()
         np.savez_compressed(buffer, **arrays)
         content = buffer.getvalue()

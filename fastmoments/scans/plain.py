@@ -11,8 +11,9 @@ import numpy as np
 from ..engines.protocol import ENGINE_MOMENTS, Station
 from ..nets.network import LOCS
 from ..validation import MOST, one_of, whole
+from .curves import MOMENTS, Curve
 from .engines import METHODS
-from .results import MOMENTS, SCHEMA, Curve, Scan, judged
+from .results import SCHEMA, Scan, judged
 from .stations import StationMoments
 
 #: Schemas that can be read; the older has no stations.
@@ -94,7 +95,7 @@ def station_from(values: dict, nets: int | None) -> Station:
     """
     given = {"loc": None, "moments": {}, **values}
     grid, loc = given.get("grid"), given["loc"]
-    for name in ("moments", "sigmas"):
+    for name in ("moments", "sigmas", "errors", "sigma_errors"):
         for moment, value in _table(name, given.get(name, {})).items():
             one_of(name, moment, ENGINE_MOMENTS)
             if _number(moment, value) < 0.0 and not (moment.startswith("log_") and name == "moments"):
@@ -152,10 +153,14 @@ def _depths(values: object) -> np.ndarray:
 
 
 def _curve(name: str, curve: dict, depths: int) -> Curve:
-    return Curve(
-        _numbers(name, curve["mean"], depths),
-        None if curve["sigma"] is None else _numbers(name, curve["sigma"], depths),
-    )
+    """A curve; files of earlier versions have no errors."""
+    parts = {"mean": curve["mean"], "sigma": curve["sigma"]}
+    parts |= {part: curve.get(part) for part in ("error", "sigma_error")}
+    found = {
+        part: None if values is None and part != "mean" else _numbers(name, values, depths)
+        for part, values in parts.items()
+    }
+    return Curve(**found)  # type: ignore[arg-type]  # the mean is there
 
 
 def _numbers(name: str, values: object, count: int) -> np.ndarray:

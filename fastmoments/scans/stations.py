@@ -36,7 +36,8 @@ class StationMoments:
     law : str or None
         What is known of a channel.
     error : float
-        Estimate of the relative error of a layer up to here, the largest; 0 where the map is exact.
+        Estimate of the relative error of a layer up to here, the largest; 0 where the map is exact. At
+        finite width that of a mean of this station, the largest.
     mean : dict of str to float
         Moments by name, over random nets if there are several.
     sigma : dict of str to float
@@ -160,10 +161,13 @@ class Report:
         By column: path, layer, size, chi, snr_change_db, snr_db, directions, mu2, law, error. None where a
         value is not known. `snr_change_db` is relative to the station at the layer's own input: of a
         merge, to where shortcut and branch part.
+    note : str
+        What is to be known of all of it; may be empty.
     """
 
     title: str
     rows: list[dict]
+    note: str = ""
 
     def __str__(self) -> str:
         """The table in plain text."""
@@ -171,7 +175,8 @@ class Report:
             name for name in COLUMNS if name == "path" or any(row[name] is not None for row in self.rows)
         ]
         cells = [[_cell(name, row) for name in known] for row in self.rows]
-        return f"{self.title}\n\n{text_table([[COLUMNS[name] for name in known]], cells)}"
+        note = f"{self.note}\n" if self.note else ""
+        return f"{self.title}\n{note}\n{text_table([[COLUMNS[name] for name in known]], cells)}"
 
 
 #: Columns of a report and their headings.
@@ -192,7 +197,7 @@ def _cell(name: str, row: dict) -> str:
     return number(value, row["log_chi"] if name == "chi" else None)
 
 
-def report(title: str, stations: tuple[StationMoments, ...]) -> Report:
+def report(title: str, stations: tuple[StationMoments, ...], note: str = "") -> Report:
     """The report of a table of stations."""
     by_path = {row.path: row for row in stations}
     rows = []
@@ -214,7 +219,7 @@ def report(title: str, stations: tuple[StationMoments, ...]) -> Report:
                 "error": station.error,
             }
         )
-    return Report(title, rows)
+    return Report(title, rows, note)
 
 
 def _before(path: str, known: dict[str, StationMoments]) -> str | None:

@@ -23,7 +23,8 @@ from ..engines.sampled.engine import Sampled
 from ..images.sources import Images, as_images
 from ..nets.network import Network
 from ..validation import one_of, whole
-from .results import Scan, main_loc
+from .curves import main_loc
+from .results import Scan
 from .scanning import checked_network, scan
 
 #: What is compared unless told otherwise, each at its main station; the further ones at finite width only.
@@ -318,12 +319,9 @@ def _rank(name: str) -> bool:
 
 
 def _compare(
-    names: Sequence[str],
-    depths: Iterable[int],
-    widths: Sequence[int],
-    analytic: _Found,
+    names: Sequence[str], depths: Iterable[int], widths: Sequence[int], analytic: _Found,
     simulated: list[_Found],
-) -> Iterator[Comparison]:
+) -> Iterator[Comparison]:  # fmt: skip
     """Yield the comparisons of all moments that the analytic engine knows."""
     for depth in depths:
         for name in names:

@@ -23,8 +23,8 @@ from ..images.arrays import LAYOUTS
 from ..images.sources import Images, load_images
 from ..nets.families import FAMILIES
 from ..nets.network import Network
+from ..scans.curves import MOMENTS, main_curve
 from ..scans.engines import METHODS, engine_from, options_of
-from ..scans.results import MOMENTS, main_curve
 from ..scans.scanning import scan
 from ..scans.verdict import LABELS
 from ..validation import truth

@@ -6,7 +6,7 @@ from command_line import SAMPLED, run
 
 import fastmoments as fm
 from fastmoments.cli.describe import COLUMNS, comparison_table, growth, how, scan_table, value
-from fastmoments.scans.results import main_loc
+from fastmoments.scans.curves import main_loc
 from fastmoments.scans.verdict import Verdict
 
 IMAGES = fm.load_images("synthetic:6x6x3", 6, seed=0)

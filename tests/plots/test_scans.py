@@ -10,8 +10,9 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
 import fastmoments as fm
+from fastmoments.scans.curves import Curve
 from fastmoments.scans.files import load_scan, save_scan
-from fastmoments.scans.results import Curve, Scan, judged
+from fastmoments.scans.results import Scan, judged
 from fastmoments.scans.scanning import scan as compute
 from fastmoments.scans.verdict import EXPLODING, ONE_DIMENSIONAL, WELL_BEHAVED
 

@@ -4,8 +4,7 @@ import math
 import numpy as np
 import pytest
 
-from fastmoments.engines.protocol import Station
-from fastmoments.scans.results import MOMENTS, gather
+from fastmoments.scans.curves import MOMENTS
 
 
 def test_the_json_follows_its_schema(scans):
@@ -51,17 +50,3 @@ def test_curves_are_found_by_name_and_station(scans):
     with pytest.raises(KeyError, match="no chi at station"):
         scan["chi", "output"]
     assert repr(scan).startswith("<Scan of bn_res: infinite, 2 depths to 4, 27 points")
-
-
-def test_nets_are_averaged_net_by_net():
-    """The mean of chi is that of each net's chi; growth is taken within each net."""
-    stations = [
-        Station(f"layers.{loc}", "ReLU", 1, loc, {"log_chi": value}, net=net)
-        for net, pair in enumerate([(0.0, 1.0), (1.0, 3.0)])
-        for loc, value in zip(("input", "act"), pair, strict=True)
-    ]
-    _, locs, moments = gather(stations, [1], 2)
-    assert locs == ("input", "act")
-    assert moments["chi"]["act"].mean == pytest.approx((math.e + math.e**3) / 2)
-    assert moments["delta_chi"]["act"].mean == pytest.approx((math.e + math.e**2) / 2)
-    assert moments["log_chi"]["act"].sigma == pytest.approx(math.sqrt(2))

@@ -2,7 +2,7 @@
 
 Which theory serves a net is decided here; the theories are in `plain`, `plain_convolutional` and
 `batch_norm`. Their laws are of logarithms; what is linear in the
-results assumes a lognormal law.
+results assumes a lognormal law. How exact they are is estimated in `next_order`.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from ..protocol import Checkpoints, Passage, Station, Wanted, input_log_variance
 from .batch_norm import convolutional as bn_convolutional
 from .batch_norm import fully_connected as bn_fully_connected
 from .closures import CLOSURES, Closures
+from .next_order import errors
 from .plain import feedforward, residual
 from .plain_convolutional import feedforward as convolutional
 from .shared.lognormal import Laws, Lognormal, station_values
@@ -225,8 +226,11 @@ class FiniteWidthRun:
         if depth != self.wanted.depth:
             self.wanted.begin(depth)
         moments, sigmas = station_values(_mixed(laws))
-        place = self.wanted.named(loc)
-        return self.wanted.station(place, moments, sigmas=sigmas, grid=self.grid, channels=self.width)
+        found = errors(laws, self.width, normalised=self.network.normalised)
+        return self.wanted.station(
+            self.wanted.named(loc), moments, sigmas=sigmas, grid=self.grid, channels=self.width,
+            error=found.largest, errors=found.means, sigma_errors=found.deviations,
+        )  # fmt: skip
 
     def _images(self, place: Place) -> Station:
         """The images themselves, in which nothing is random but the batch."""
