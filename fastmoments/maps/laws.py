@@ -20,7 +20,7 @@ from .hermite import largest_mean_slope
 #: log mu2 of the noise (grey images, 3 x 3 taps), 0.4 up to 0.06.
 MOST_PASSED = 0.4
 
-#: The images; channels that are Gaussian; batch-normalised Gaussians; what an activation makes of them: one that
+#: The images; Gaussian channels; batch-normalised Gaussians; what an activation makes of them: one that
 #: leaves nothing below 0, another piecewise linear one, any other; known by its second moments only.
 DATA, GAUSSIAN, NORMALISED, MIXED = "images", "gaussian", "normalised", "mixed"
 RECTIFIED, LEAKY, ACTIVATED = "rectified", "leaky", "activated"
