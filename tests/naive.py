@@ -60,6 +60,18 @@ def flat(full):
     return full.reshape(points, points)
 
 
+def draw_variance(shape, *convs):
+    """Of log mu2 of white noise on images (n, h, w, c), seen behind layers, over draws: by single pixels."""
+    images, height, width, channels = shape
+    weights = []
+    for pixel in np.eye(height * width):
+        full = np.diag(pixel).reshape((1, height, width) * 2)
+        for conv in convs:
+            full = convolve(full, conv)
+        weights.append(np.trace(flat(full)))
+    return 2.0 * np.sum(np.square(weights)) / (np.sum(weights) ** 2 * images * channels)
+
+
 def correlation(matrix):
     roots = np.sqrt(np.diag(matrix))
     r = np.clip(matrix / np.outer(roots, roots), -1.0, 1.0)

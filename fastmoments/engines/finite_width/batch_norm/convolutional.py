@@ -36,6 +36,7 @@ from ..closures import CLOSURES, Closures
 from ..shared.fluctuations import FluctuationRecursion, Values
 from ..shared.lognormal import Laws, Step
 from ..shared.matrices import centred, image_norms
+from ..shared.noise_draw import draw_variance, inputs_seen
 from ..shared.representatives import content_order
 from ..shared.units import convolutions, layers_of, residual_of
 from .convolutional_stations import ChannelNoise, laws_of, ranks
@@ -78,6 +79,8 @@ class FiniteTerms(Corrections):
         self.passed: BatchNormRecord | None = None
         self.channel_noise: ChannelNoise | None = None
         self.ranks: Laws = {}
+        #: Variance of log mu2 of the noise on the images.
+        self.draw = draw_variance(self.images.size)
         #: Where the signal stands.
         self.state: State | None = None
         self.leading_vectors: np.ndarray | None = None
@@ -155,11 +158,15 @@ class FiniteTerms(Corrections):
         # By what the images show, not by their places in the batch.
         self.chosen = np.empty((images, each), int)
         self.chosen[content_order(self.images)] = self.closures.positions(images, positions, each)
+        # Borders of later layers, which make the pixels count a little less alike, are left out.
+        self.draw = draw_variance(float(inputs_seen(self.images.shape, conv)))
         overlaps = self.lattice.shared_taps(conv) / self.images.shape[-1]
         self.inputs = 1.0 / overlaps[0, 0]
         #: What the weights of the last convolution add to N times the squared correlation of two noises.
         self.taps = 0.0
-        self.fluctuations = UnitFluctuations(self.lattice, images, positions, self.width, self.closures)
+        self.fluctuations = UnitFluctuations(
+            self.lattice, images, positions, self.width, self.draw, self.closures
+        )
         self.trails = {name: FluctuationRecursion() for name in ("leading", "mode")}
         self.trails["noise"] = FluctuationRecursion(self.lattice.modes(overlaps))
         self.trails["stem"] = FluctuationRecursion(self.lattice.modes(overlaps))
@@ -169,7 +176,8 @@ class FiniteTerms(Corrections):
     def _sample_stem(self, state: State) -> None:
         """A linear layer after another: its population is the Gram matrix of N Gaussian channels."""
         own, noises = self._correlations(state)
-        first = 2.0 / self.inputs / self.width
+        points = state.covariance.points
+        first = 2.0 * (1.0 / points + (1.0 - 1.0 / points) / self.inputs) / self.width
         for name, source in self._sources(own, noises, 1.0, first * self.width).items():
             self.trails[name] = FluctuationRecursion(self.trails[name].variance + source)
         self.fluctuations.sample(self.few(state.covariance), own, noises, first)

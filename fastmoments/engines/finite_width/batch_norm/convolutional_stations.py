@@ -21,7 +21,14 @@ from ..shared.marchenko_pastur import sampled_largest
 from ..shared.matrices import image_norms
 from .channel_noise_rank import channel_noise_rank
 from .record import BatchNormRecord
-from .stations import activated_moments, gaussian_moments, gaussian_variances, normalised_moments, with_chi
+from .stations import (
+    activated_moments,
+    gaussian_moments,
+    gaussian_variances,
+    normalised_moments,
+    of_log_means,
+    with_chi,
+)
 from .unit_fluctuations import UnitFluctuations
 
 
@@ -38,6 +45,7 @@ class Terms(Protocol):
     width: int
     closures: Closures
     at_input: tuple[float, float]
+    draw: float
     residual: bool
     passed: BatchNormRecord | None
     channel_noise: ChannelNoise | None
@@ -59,7 +67,8 @@ def laws_of(terms: Terms, station: Station) -> Laws:
     """The moments of a station that the engine `terms` just took."""
     log_means, loc, log_input = station.moments, station.loc, terms.at_input[0]
     if terms.standing.images is not None:
-        return with_chi({name: Lognormal(value) for name, value in log_means.items()}, 0.0, log_input)
+        laws = of_log_means(log_means, dict.fromkeys(log_means, 0.0) | {"log_mu2_noise": terms.draw})
+        return with_chi(laws, 0.0, log_input)
     if terms.passed is not None and loc == "norm":
         return normalised_moments(terms.passed, log_means, log_input)
     if terms.passed is not None and (loc == "act" or (loc == "input" and not terms.residual)):

@@ -28,6 +28,7 @@ from ..closures import CLOSURES, Closures
 from ..shared.lognormal import Laws, Lognormal, Step
 from ..shared.marchenko_pastur import sampled_spectrum
 from ..shared.matrices import centred, with_means
+from ..shared.noise_draw import draw_variance
 from ..shared.relu_moments import correlations
 from ..shared.units import convolutions, layers_of, residual_of, stem_of
 from .kernel_state import KernelState, PointNoise
@@ -111,7 +112,9 @@ class _Walk:
         self.width, self.log_input, self.closures = width, log_input, closures
         self.kernel = KernelState.of_images(images, gain)
         self.points = PointNoise(*images.shape)
-        self.fluctuations = UnitFluctuations(TapAveraging((1, 1), True), len(images), 1, width, closures)
+        lattice = TapAveraging((1, 1), True)
+        draw = draw_variance(images.size)
+        self.fluctuations = UnitFluctuations(lattice, len(images), 1, width, draw, closures)
         #: After the last ReLU: the input of the next unit of a net without skips.
         self.activation: Laws = {}
         self.depth, self.wanted, self.ahead = 0, False, False

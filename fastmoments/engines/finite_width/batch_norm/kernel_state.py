@@ -12,6 +12,7 @@ import numpy as np
 
 from ..shared.marchenko_pastur import sampled_spectrum
 from ..shared.matrices import centred
+from ..shared.noise_draw import draw_variance
 from .merge import merged_noise
 from .noise_rank import participation_ratio
 from .noise_sampling import NoiseFluctuationState
@@ -75,8 +76,8 @@ class PointNoise:
     Attributes
     ----------
     point, pair : NoiseFluctuationState
-        Variance of log D, D the noise variance of a point, and covariance of two points' log D. That of the
-        one draw of the noise on the images is left out.
+        Variance of log D, D the noise variance of a point, and covariance of two points' log D. Every net has
+        a draw of the noise of its own.
     correlation : NoiseFluctuationState
         r: mean square of the correlation of two points' noises.
     spectrum : shape (M,)
@@ -90,7 +91,7 @@ class PointNoise:
     def __init__(self, points: int, features: int) -> None:
         self.points = points
         self._before = {
-            "point": NoiseFluctuationState(0.0),
+            "point": NoiseFluctuationState(draw_variance(features)),
             "pair": NoiseFluctuationState(0.0),
             "correlation": NoiseFluctuationState(1.0 / features),
         }

@@ -46,6 +46,8 @@ class UnitFluctuations:
         Of an image.
     width : int
         N.
+    draw : float
+        Variance of log mu2 of the noise on the images, of which every net has a draw of its own.
     closures : Closures
 
     Attributes
@@ -66,15 +68,16 @@ class UnitFluctuations:
     """
 
     def __init__(
-        self, lattice: TapAveraging, images: int, positions: int, width: int, closures: Closures = CLOSURES
-    ) -> None:
+        self, lattice: TapAveraging, images: int, positions: int, width: int, draw: float,
+        closures: Closures = CLOSURES,
+    ) -> None:  # fmt: skip
         self.lattice, self.images, self.positions = lattice, images, positions
         self.width, self.closures = width, closures
         nothing = np.zeros((images, images))
         self.pairs, self.overlap, self.diffusion = (FluctuationRecursion() for _ in range(3))
         self.norms = FluctuationMatrices(nothing, nothing)
         self.growth = NoiseGain(0.0, np.zeros(images))
-        self.noise = NoiseFluctuationState(0.0)
+        self.noise = NoiseFluctuationState(draw)
         self.with_signal: FluctuationState[float] = FluctuationState(0.0)
         self.layers: list[BatchNormRecord] = []
 

@@ -22,6 +22,7 @@ import numpy as np
 
 from ..closures import CLOSURES, Closures
 from ..shared.matrices import between_pairs, mean_of_pairs
+from ..shared.noise_draw import draw_variance
 from ..shared.relu_moments import ReluMoments
 
 
@@ -74,9 +75,9 @@ class NoiseDiffusion:
 
     @classmethod
     def of_images(cls, points: int, inputs: int) -> NoiseDiffusion:
-        """White noise on so many inputs per point."""
-        # The deviation of a single draw of the noise on the images is left out.
-        return cls(between_pairs(1.0 / inputs, points), 0.0, 0.0, SignalNoiseAlignment.of_inputs(inputs))
+        """White noise on so many inputs per point, of which every net has a draw of its own."""
+        squared_correlation = between_pairs(1.0 / inputs, points)
+        return cls(squared_correlation, 0.0, draw_variance(inputs), SignalNoiseAlignment.of_inputs(inputs))
 
     def variance(self) -> float:
         """Variance of log mu2 of the noise: of the mean of M lognormal variables."""

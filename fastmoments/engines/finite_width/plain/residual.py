@@ -29,6 +29,7 @@ from ..shared.fluctuations import FluctuationState
 from ..shared.hermite_forms import GaussianField
 from ..shared.lognormal import Step
 from ..shared.matrices import between_pairs, mean_of_pairs
+from ..shared.noise_draw import draw_variance
 from ..shared.relu_moments import ReluMoments, correlations
 from ..shared.units import convolutions, residual_of, stem_of
 from .angle_closure import AngleMoments
@@ -149,7 +150,7 @@ class _Noise:
         nothing = FluctuationState(0.0)
         return cls(
             FluctuationState(squared_correlation, 0.0 * squared_correlation),
-            nothing,
+            FluctuationState(draw_variance(inputs)),
             nothing,
             nothing,
             SignalNoiseAlignment.of_inputs(inputs),

@@ -42,6 +42,7 @@ from ...infinite_width.walk import InfiniteWidthWalk
 from ..closures import CLOSURES, Closures
 from ..shared.depth_interpolation import backward_depths, interpolated_between
 from ..shared.lognormal import Laws, Lognormal, Passing, Step, chi_moment
+from ..shared.noise_draw import draw_variance, inputs_seen
 from ..shared.relu_moments import ReluMoments, correlations
 from ..shared.representatives import representatives
 from ..shared.units import convolutions, stem_of
@@ -123,7 +124,8 @@ def _deviations(
     points, inputs = len(images) * positions, images.shape[-1] * stem.kernel_size**2
     first = 2.0 * (1.0 / points + (1.0 - 1.0 / points) / inputs) / width
     # Shift of the mean and variance of log nu2 and of log mu2 of the noise, by the depth where they are seen.
-    sums = np.stack([sampled, _law(np.full(len(convs) + 1, first), closures.skewness_square)])
+    drawn = draw_variance(inputs_seen(images.shape, stem, weights.later[:, :positions]))
+    sums = np.stack([sampled, _law(first + drawn, closures.skewness_square)])
     found: _Sums = {(0, "input"): sums[..., 0].T}
     levels: list[np.ndarray] = []
     for depth, conv in enumerate(convs, 1):

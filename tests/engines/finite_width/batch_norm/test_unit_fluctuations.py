@@ -20,7 +20,7 @@ def covariance(images=8):
 
 
 def points(width, images=8):
-    return UnitFluctuations(TapAveraging((1, 1), True), images, 1, width)
+    return UnitFluctuations(TapAveraging((1, 1), True), images, 1, width, draw=0.0)
 
 
 def passed(fluctuations, mean, epsilon=1e-3):
@@ -106,7 +106,7 @@ def test_positions_that_are_alike_are_one_position():
     """A lattice whose positions are the same point: all errors are shared, and none is averaged away."""
     one, mean = points(100, 4), covariance(4)
     lattice = TapAveraging((1, 2), True)
-    two = UnitFluctuations(lattice, 4, 2, 100)
+    two = UnitFluctuations(lattice, 4, 2, 100, draw=0.0)
     same = np.ones(lattice.shape)
     one.sample(mean, ALONE, ALONE, 0.0)
     two.sample(np.kron(mean, np.ones((2, 2))), same, same, 0.0)

@@ -28,5 +28,5 @@ def test_sampling_noise_of_variances_persists_as_squares_of_the_same_channels(sh
 def test_noises_of_images_are_those_of_random_vectors():
     found = _Noise.of_images(5, 40)
     assert_allclose(found.squared_correlation.variance, (1.0 - np.eye(5)) / 40.0)
-    assert found.point.variance == found.pair.variance == 0.0
+    assert found.pair.variance == 0.0 and found.point.variance == 2.0 / 40.0  # each a draw of its own
     assert_allclose(found.start.first, 1.0 / 40.0)

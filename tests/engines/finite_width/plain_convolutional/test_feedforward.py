@@ -2,10 +2,12 @@
 
 import math
 
+import naive
 import numpy as np
 import pytest
 import recorded
 from numpy.testing import assert_allclose
+from scipy.special import digamma, polygamma
 
 import fastmoments as fm
 
@@ -28,13 +30,21 @@ def test_plain_convolutional_nets_are_sampled_ones(padding):
 
 @pytest.mark.parametrize("depth", [0, 1, 5])
 def test_convolutional_nets_of_great_width_are_infinitely_wide(depth):
+    """But for the draw of the noise, whose mean square is a chi-squared variable."""
     images, net = fm.load_images("synthetic:8x8x3", 4, seed=3), fm.vanilla(depth, padding="zeros")
     exact = fm.scan(net, images)
-    found, wider = (fm.scan(net, images, fm.FiniteWidth(width=width)) for width in (10**8, 4 * 10**8))
+    widths = 10**8, 4 * 10**8, 10**16
+    found, wider, limit = (fm.scan(net, images, fm.FiniteWidth(width=width)) for width in widths)
+    convs = [*net.stem, *(layer for layer in net.layers if isinstance(layer, fm.Conv))]
+    drawn = np.array([naive.draw_variance(images.array.shape, *convs[: 1 + n]) for n in found.depth])
+    half = {"log_mu2_noise": 1.0, "log_chi": 0.5}
     for name in ("log_nu2_signal", "mu2_signal", "log_mu2_noise", "log_chi"):
-        ours = found.curve(name)
-        assert_allclose(ours.mean, exact.curve(name).mean, atol=1e-6)
-        assert_allclose(wider.curve(name).sigma, 0.5 * ours.sigma, rtol=1e-6)
+        share, ours, at_limit = half.get(name, 0.0), found.curve(name), limit.curve(name).sigma ** 2
+        shift = share * (digamma(1.0 / drawn) + np.log(drawn))
+        assert_allclose(ours.mean, exact.curve(name).mean + shift, atol=1e-6)
+        assert_allclose(at_limit, share**2 * polygamma(1, 1.0 / drawn), atol=1e-6)
+        fallen = (wider.curve(name).sigma ** 2 - at_limit) / (ours.sigma**2 - at_limit)
+        assert_allclose(fallen, 0.25, rtol=1e-6)
 
 
 @pytest.mark.slow
