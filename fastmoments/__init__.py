@@ -25,6 +25,7 @@ if TYPE_CHECKING:  # the same names for whoever reads types; a test compares
     from .nets.families import vanilla as vanilla
     from .nets.linear import Conv as Conv
     from .nets.linear import Gaussian as Gaussian
+    from .nets.max_pool import MaxPool as MaxPool
     from .nets.network import Network as Network
     from .nets.network import Residual as Residual
     from .nets.norms import BatchNorm as BatchNorm
@@ -51,6 +52,7 @@ __version__ = "0.1.0"
 _HOMES = {
     "nets.linear": ("Conv", "Gaussian"),
     "nets.activations": ("ReLU", "LeakyReLU", "Abs"),
+    "nets.max_pool": ("MaxPool",),
     "nets.norms": ("BatchNorm",),
     "nets.network": ("Residual", "Network"),
     "nets.families": ("vanilla", "residual", "bn_ff", "bn_res", "FAMILIES"),

@@ -57,6 +57,9 @@ class Station:
     sigmas : dict of str to float
         Standard deviations of the moments over random nets, where an analytic engine knows them. The moments
         are means over nets then.
+    drawn : dict of str to float
+        Standard errors of the moments (of ranks relative) by the channels that an analytic engine drew where
+        it has no formula; empty where it drew none.
     grid : (height, width), or None
         Positions of an image; None where the engine does not say.
     channels : int or None
@@ -73,6 +76,7 @@ class Station:
     net: int = 0
     error: float = 0.0
     sigmas: dict[str, float] = field(default_factory=dict)
+    drawn: dict[str, float] = field(default_factory=dict)
     grid: tuple[int, int] | None = None
     channels: int | None = None
     law: str | None = None

@@ -22,6 +22,7 @@ class Activation(Layer, abstract=True):
     """
 
     loc = "act"
+    channelwise = True
     degree: ClassVar[float | None] = None
 
 

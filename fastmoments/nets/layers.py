@@ -39,6 +39,21 @@ class Layer:
         if not abstract:
             Layer.TYPES[cls.__name__] = cls
 
+    @property
+    def channelwise(self) -> bool:
+        """Whether every channel behind it is made of the one before it alone."""
+        return False
+
+    @property
+    def pointwise(self) -> bool:
+        """Whether every output position sees exactly its own input position."""
+        return True
+
+    @property
+    def joins(self) -> bool:
+        """Whether the noise of different images has something in common behind it."""
+        return False
+
     def inside(self, path: str) -> Iterator[tuple[str, Layer]]:
         """The layers of its stacks, with their paths."""
         for stack in self.stacks:

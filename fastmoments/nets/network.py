@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import NamedTuple
 
 from ..validation import finite
-from . import activations, linear, norms  # noqa: F401  # so that `Layer.TYPES` holds every kind
+from . import activations, linear, max_pool, norms  # noqa: F401  # so that `Layer.TYPES` holds every kind
 from .layers import Layer, describe, joined
 from .linear import Conv
 from .norms import BatchNorm
@@ -186,7 +186,7 @@ class Network(Layer):
     @cached_property
     def fully_connected(self) -> bool:
         """Whether no layer mixes positions, so that images are flattened to one position."""
-        return all(conv.pointwise for conv in self.convolutions())
+        return all(layer.pointwise for layer in self.distinct)
 
     @cached_property
     def distinct(self) -> tuple[Layer, ...]:

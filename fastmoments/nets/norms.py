@@ -36,6 +36,12 @@ class BatchNorm(Layer):
     noise: str = NOISES[0]
 
     loc = "norm"
+    channelwise = True
+
+    @property
+    def joins(self) -> bool:
+        """Whether the noise moves the statistics, which all images share."""
+        return self.noise == "through"
 
     def __post_init__(self) -> None:
         finite("BatchNorm: epsilon", self.epsilon, positive=False)

@@ -12,6 +12,7 @@ from ...covariances.storage import Covariance, NoiseCovariance
 from ...maps.laws import DATA
 from ...maps.marginals import Marginals, marginals
 from ...maps.overlap import Overlap
+from .population import Population
 
 
 @dataclass
@@ -21,6 +22,7 @@ class State:
     `images` are the images themselves until the first layer has seen them: the covariance at their
     full size is only formed when something needs it. `known` as in `Marginals`.
     `overlap` is what the first weights made signal and noise share, as long as it is followed.
+    `population` are drawn channels, which stand instead of the covariances where there is no formula.
     """
 
     images: np.ndarray | None
@@ -30,6 +32,12 @@ class State:
 
     law: str = DATA
     overlap: Overlap | None = None
+    population: Population | None = None
+
+    @property
+    def grid(self) -> tuple[int, int]:
+        """Positions (height, width) of an image."""
+        return self.noise.grid if self.population is None else self.population.grid[1:]
 
     @property
     def covariance(self) -> Covariance:
@@ -39,7 +47,11 @@ class State:
 
     def copy(self, memory: State | None) -> State:
         """A state of its own memory, for the shortcut of a residual unit; in that of `memory` if it fits."""
-        free = (None, None) if memory is None else (memory.covariance.blocks, memory.noise.blocks)
+        if self.population is not None:
+            own = self.population.copy()
+            return State(None, None, self.noise, dict(self.known), self.law, population=own)
+        fits = memory is not None and memory.signal is not None
+        free = (memory.covariance.blocks, memory.noise.blocks) if memory and fits else (None, None)
         signal, noise = self.covariance.copy(free[0]), self.noise.copy(free[1])
         return State(None, signal, noise, dict(self.known), self.law, self.overlap)
 
@@ -74,6 +86,7 @@ class State:
         """Form the covariance of the images, if no layer has done so."""
         if self.images is not None:
             factor = 1.0 / self.images.shape[-1]
+            self.noise.own()
             self.signal = Covariance.from_features(self.images, factor, tile=tile, dtype=dtype)
             self.known = dict(image_moments(self.images))
             self.images = None

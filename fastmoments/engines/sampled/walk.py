@@ -14,6 +14,7 @@ from scipy.linalg import eigh
 from ...nets.layers import Layer
 from ...nets.network import Network, Place, unrolled
 from ..protocol import Checkpoints, Station, Wanted, input_log_variances, log_chi
+from . import max_pool  # noqa: F401  # so that every kind of layer is registered
 from .layers import BLOCK, Draw, Flow, blocks, forward
 
 
