@@ -219,9 +219,11 @@ class NoiseCovariance:
     log_scale: float = 0.0
 
     @classmethod
-    def white(cls, images: int, height: int, width: int) -> NoiseCovariance:
-        """Independent noise of unit variance at every position; a view, not to be written to (`own`)."""
+    def white(cls, images: int, height: int, width: int, view: bool = False) -> NoiseCovariance:
+        """Independent noise of unit variance at every position; a `view` takes no memory until `own`."""
         size = height * width
+        if not view:
+            return cls(np.eye(size)[None], images, (height, width))
         row = np.zeros(2 * size - 1)
         row[size - 1] = 1.0
         # The identity as a view of one row, since large images are seen by their first layer only.
@@ -229,7 +231,7 @@ class NoiseCovariance:
         return cls(eye, images, (height, width))
 
     def own(self) -> None:
-        """Give the blocks memory of their own, which `white` does not."""
+        """Give the blocks memory of their own, which a view of `white` has not."""
         self.blocks = np.array(self.blocks)
 
     def mean_variance(self) -> float:

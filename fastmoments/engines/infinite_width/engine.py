@@ -84,13 +84,13 @@ class InfiniteWidth:
         """Right to about a tenth."""
         from . import costs
 
-        return costs.memory(network, shape, self.dtype)
+        return costs.memory(network, shape, self.dtype, self.draws)
 
     def seconds(self, network: Network, shape: Shape, plan: Plan, threads: int) -> float:
         """Right to about a factor of two from some 1,000 points on."""
         from . import costs
 
-        return costs.seconds(network, shape, plan, self.dtype, threads)
+        return costs.seconds(network, shape, plan, self.dtype, threads, self.draws)
 
     def smaller(self, network: Network) -> list[InfiniteWidth]:
         """The same question in less memory."""
