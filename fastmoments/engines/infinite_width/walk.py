@@ -155,7 +155,8 @@ class InfiniteWidthWalk:
         self.memory: State | None = None
         self._vectors = {}
         self.corrections.start()
-        noise = NoiseCovariance.white(*self.images.shape[:3], view=True)
+        images, height, width, _ = self.images.shape
+        noise = NoiseCovariance.white(images, height, width, view=True)
         overlap = Overlap.of_images(self.images) if self.network.has(BatchNorm) else None
         return State(self.images, None, noise, overlap=overlap)
 
