@@ -122,6 +122,10 @@ def engine_options(every: int) -> Decorator:
             callback=_locs, help="Station at which to take effective ranks, which cost most; repeatable.",
         ),
         click.option("--dtype", type=click.Choice(DTYPES), help="Of the covariance.  [default: float64]"),
+        click.option(
+            "--draws", type=click.IntRange(min=64),
+            help="Channels drawn where there is no formula, such as max pooling.  [default: 16384]",
+        ),
         click.option("--rank", type=_POSITIVE, help="Eigenpairs for batch norm.  [default: what matters]"),
     )  # fmt: skip
 
@@ -204,7 +208,7 @@ def chosen_images(ctx: click.Context) -> Images:
 
 def engine(ctx: click.Context) -> Engine:
     """The engine that --method and its options name."""
-    names = ("width", "nets", "batch", "batches", "seed", "dtype", "rank")
+    names = ("width", "nets", "batch", "batches", "seed", "dtype", "rank", "draws")
     return engine_from(ctx.params["method"], **{name: ctx.params[name] for name in names})
 
 

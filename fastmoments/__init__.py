@@ -43,6 +43,7 @@ if TYPE_CHECKING:  # the same names for whoever reads types; a test compares
     from .nets.layer_norm import LayerNorm as LayerNorm
     from .nets.linear import Conv as Conv
     from .nets.linear import Gaussian as Gaussian
+    from .nets.max_pool import MaxPool as MaxPool
     from .nets.network import Network as Network
     from .nets.network import Residual as Residual
     from .nets.norms import BatchNorm as BatchNorm
@@ -74,6 +75,7 @@ _HOMES = {
     ),
     "nets.dense": ("Dense",),
     "nets.fixed": ("AvgPool", "GlobalAvgPool", "Flatten", "Scale", "Dropout"),
+    "nets.max_pool": ("MaxPool",),
     "nets.norms": ("BatchNorm",),
     "nets.layer_norm": ("LayerNorm", "GroupNorm"),
     "nets.network": ("Residual", "Network"),

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
+from numpy.lib.stride_tricks import as_strided
 from numpy.typing import DTypeLike
 from scipy.linalg import block_diag
 
@@ -218,9 +219,20 @@ class NoiseCovariance:
     log_scale: float = 0.0
 
     @classmethod
-    def white(cls, images: int, height: int, width: int) -> NoiseCovariance:
-        """Independent noise of unit variance at every position."""
-        return cls(np.eye(height * width)[None], images, (height, width))
+    def white(cls, images: int, height: int, width: int, view: bool = False) -> NoiseCovariance:
+        """Independent noise of unit variance at every position; a `view` takes no memory until `own`."""
+        size = height * width
+        if not view:
+            return cls(np.eye(size)[None], images, (height, width))
+        row = np.zeros(2 * size - 1)
+        row[size - 1] = 1.0
+        # The identity as a view of one row, since large images are seen by their first layer only.
+        eye = as_strided(row[size - 1 :], (1, size, size), (0, -8, 8), writeable=False)
+        return cls(eye, images, (height, width))
+
+    def own(self) -> None:
+        """Give the blocks memory of their own, which a view of `white` has not."""
+        self.blocks = np.array(self.blocks)
 
     def mean_variance(self) -> float:
         """Mean of the diagonal, in the scale of the blocks."""

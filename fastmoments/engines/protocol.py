@@ -60,6 +60,9 @@ class Station:
         are means over nets then.
     errors, sigma_errors : dict of str to float
         Estimated errors of these means and deviations, in units of the moments, where the engine has some.
+    drawn : dict of str to float
+        Standard errors of the moments (of ranks relative) by the channels that an analytic engine drew where
+        it has no formula; empty where it drew none.
     grid : (height, width), or None
         Positions of an image; None where the engine does not say.
     channels : int or None
@@ -78,6 +81,7 @@ class Station:
     sigmas: dict[str, float] = field(default_factory=dict)
     errors: dict[str, float] = field(default_factory=dict)
     sigma_errors: dict[str, float] = field(default_factory=dict)
+    drawn: dict[str, float] = field(default_factory=dict)
     grid: tuple[int, int] | None = None
     channels: int | None = None
     law: str | None = None

@@ -77,6 +77,7 @@ def first_convolution(
     tile, dtype
         As for `Covariance.from_features`.
     """
+    noise.own()
     parts = patches(images, conv, None if conv.weights.tap_variances is None else np.sqrt(conv.tap_weights))
     if _one_position(conv, noise.grid):
         noise.log_scale += log(conv.weights.gain * share_of_taps(conv))

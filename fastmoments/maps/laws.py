@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import singledispatch
 
 from ..nets.activations import Nonlinearity, PiecewiseLinear
@@ -10,6 +11,7 @@ from ..nets.fixed import Fixed, Flatten
 from ..nets.layer_norm import ChannelNorm
 from ..nets.layers import Layer
 from ..nets.linear import Conv
+from ..nets.max_pool import MaxPool
 from ..nets.network import Network, Residual, unrolled
 from ..nets.norms import BatchNorm
 from .freshness import culprit, fresh_behind
@@ -21,11 +23,16 @@ from .hermite import largest_mean_slope
 MOST_PASSED = 0.4
 
 #: The images; Gaussian channels; batch-normalised Gaussians; what an activation makes of them: one that
-#: leaves nothing below 0, another piecewise linear one, any other; known by its second moments only.
-DATA, GAUSSIAN, NORMALISED, MIXED = "images", "gaussian", "normalised", "mixed"
+#: leaves nothing below 0, another piecewise linear one, any other; known by its second moments only; drawn
+#: channels, which have any law.
+DATA, GAUSSIAN, NORMALISED, MIXED, DRAWN = "images", "gaussian", "normalised", "mixed", "drawn"
 RECTIFIED, LEAKY, ACTIVATED = "rectified", "leaky", "activated"
 #: A sum of channels of a known law and fresh Gaussians; what an activation makes of it (`post_activation`).
 SUMMED, CLOSED = "summed", "closed"
+
+
+class NoFormula(ValueError):
+    """There is no formula for a layer behind this law: channels have to be drawn where it was Gaussian."""
 
 
 @singledispatch
@@ -34,18 +41,41 @@ def law_after(layer: Layer, law: str) -> str:
 
     Raises
     ------
+    NoFormula
+        In one sentence, if only drawn channels go through the layer: what is not covered, and what would be.
     ValueError
-        In one sentence, if the mathematics does not cover the layer there: what is not, and what would be.
+        If those do not either.
     TypeError
         If no rule is registered for the layer.
     """
     raise TypeError(f"{type(layer).__name__} has no map at infinite width.")
 
 
-@law_after.register(Conv)
-@law_after.register(Dense)
-def _(layer: Conv | Dense, law: str) -> str:
+@law_after.register
+def _(layer: Dense, law: str) -> str:
     return GAUSSIAN
+
+
+@law_after.register
+def _(layer: Conv, law: str) -> str:
+    if not layer.channelwise:
+        return GAUSSIAN
+    if law == DATA:
+        raise ValueError(
+            'Conv(groups="depthwise") of the images themselves is not covered at infinite width, where a '
+            'depthwise Conv has infinitely many channels; put a Conv before it, or use method="sampled".'
+        )
+    return MIXED  # Gaussian given its weights, of which every channel has its own
+
+
+@law_after.register
+def _(layer: MaxPool, law: str) -> str:
+    if layer.pointwise:
+        return law
+    raise NoFormula(
+        f"MaxPool of a signal that is known by its second moments only ({law}) is not covered at infinite "
+        "width; put a Conv before it."
+    )
 
 
 @law_after.register
@@ -72,12 +102,12 @@ def _(layer: ChannelNorm, law: str) -> str:
 @law_after.register
 def _(layer: BatchNorm, law: str) -> str:
     if law != GAUSSIAN and (layer.statistics == "batch" or law == DATA):
-        raise ValueError(
+        raise NoFormula(
             f"BatchNorm of a signal that is not Gaussian ({law}) is not covered at infinite width; "
             "put a Conv, or a merge of branches that end in a Conv, right before it."
         )
     if layer.beta:
-        raise ValueError('BatchNorm with a beta is not covered at infinite width; use method="sampled".')
+        raise NoFormula('BatchNorm with a beta is not covered at infinite width; use method="sampled".')
     if layer.statistics == "population":
         return law if law == GAUSSIAN else MIXED
     return NORMALISED
@@ -92,7 +122,7 @@ def _(layer: PiecewiseLinear, law: str) -> str:
     if law in (RECTIFIED, CLOSED) and layer.slopes == (1.0, 0.0):
         return law
     if law not in (GAUSSIAN, NORMALISED):
-        raise ValueError(
+        raise NoFormula(
             f"{type(layer).__name__} of a signal that is neither Gaussian nor batch-normalised ({law}) is "
             "not covered at infinite width; put a Conv before it."
         )
@@ -102,7 +132,7 @@ def _(layer: PiecewiseLinear, law: str) -> str:
 @law_after.register
 def _(layer: Nonlinearity, law: str) -> str:
     if law != GAUSSIAN:
-        raise ValueError(
+        raise NoFormula(
             f"{type(layer).__name__} of a signal that is not Gaussian ({law}) is not covered at infinite "
             "width; put a Conv before it."
         )
@@ -111,9 +141,11 @@ def _(layer: Nonlinearity, law: str) -> str:
 
 @law_after.register
 def _(layer: Residual, law: str) -> str:
-    shortcut, branch = (law_after_stack(stack, law) for stack in (layer.shortcut, layer.branch))
-    if not (fresh_behind(layer.branch) or fresh_behind(layer.shortcut)):
-        raise ValueError(
+    shortcut = law_after_stack(layer.shortcut, law)
+    branch = law_after_stack(layer.branch, law, to_end=shortcut == DRAWN)
+    drawn = DRAWN in (shortcut, branch)  # channel by channel, correlated as they are
+    if not drawn and not (fresh_behind(layer.branch) or fresh_behind(layer.shortcut)):
+        raise NoFormula(
             f"Residual: the branch ends in {culprit(layer.branch)} without fresh weights behind it, which "
             "correlates it with the shortcut; end it in a Conv, or a Conv and a BatchNorm."
         )
@@ -122,6 +154,13 @@ def _(layer: Residual, law: str) -> str:
 
 def merged(shortcut: str, branch: str) -> str:
     """Law of the sum of a shortcut and a branch with fresh weights."""
+    if DRAWN in (shortcut, branch):
+        if {shortcut, branch} <= {DRAWN, GAUSSIAN}:
+            return DRAWN
+        raise NoFormula(
+            f"Residual: the branch ends in drawn channels, and of the shortcut second moments only are known "
+            f"({shortcut}), which is not covered at infinite width; end one of them in a Conv."
+        )
     if shortcut == branch == GAUSSIAN:
         return GAUSSIAN
     return SUMMED if shortcut not in (DATA, ACTIVATED, MIXED) and branch in (GAUSSIAN, NORMALISED) else MIXED
@@ -132,15 +171,85 @@ def between_units(law: str) -> str:
     return MIXED if law == NORMALISED else law
 
 
-def law_after_stack(layers: tuple[Layer, ...], law: str) -> str:
-    """Law behind a stack of layers."""
-    for _, layer in unrolled(layers, "", ""):
-        law = law_after(layer, law)
-    return law
+def law_after_stack(layers: tuple[Layer, ...], law: str, to_end: bool = False) -> str:
+    """Law behind a stack of layers; see `course`."""
+    return course(unrolled(layers, "", ""), law, to_end)[0]
 
 
-def check(network: Network) -> None:
+def course(
+    layers: Iterable[tuple[str, Layer]], law: str, to_end: bool = False, last: Iterable[str] = ()
+) -> tuple[str, frozenset[str]]:
+    """Law behind a stack, and where channels are drawn.
+
+    Where a layer has no formula for the law before it, channels are drawn where the signal was Gaussian
+    last, and go through the layers one by one, up to the next that mixes channels.
+
+    Parameters
+    ----------
+    layers : iterable of (path, layer)
+    law : str
+        Before the first.
+    to_end : bool
+        Whether channels are wanted at the end, unless it is Gaussian.
+    last : iterable of str
+        Paths of the last layer of every unit.
+
+    Returns
+    -------
+    law : str
+        Behind the last.
+    starts : frozenset of str
+        Paths of the layers before which channels are drawn. Of the first Conv it is the weights on the
+        images that are drawn.
+
+    Raises
+    ------
+    ValueError
+        If a layer is not covered.
+    """
+    layers, last = list(layers), frozenset(last)
+    starts: set[str] = set()
+    source = 0 if law == GAUSSIAN else None  # where channels could be drawn
+    on_images: set[int] = set()
+    index = 0
+    while True:
+        try:
+            if index == len(layers):
+                if to_end and law not in (GAUSSIAN, DRAWN):
+                    raise NoFormula(f"A signal of law {law} is not covered where channels are drawn.")
+                return law, frozenset(starts)
+            path, layer = layers[index]
+            after = _after(layer, law)
+        except NoFormula:
+            if source is None or source == len(layers):
+                raise
+            path, layer = layers[source]
+            starts.add(path)
+            # The first Conv is drawn with its weights.
+            index, law, source = source + (source in on_images), DRAWN, None
+            continue
+        if after == GAUSSIAN:
+            source = index + 1
+            if law == DATA:
+                source = index
+                on_images.add(index)
+        law = between_units(after) if path in last else after
+        index += 1
+
+
+def _after(layer: Layer, law: str) -> str:
+    if law == DRAWN and not layer.stacks:
+        return DRAWN if layer.channelwise else law_after(layer, MIXED)
+    return law_after(layer, law)
+
+
+def check(network: Network) -> frozenset[str]:
     """Refuse a net whose mathematics is not covered, before any work is done.
+
+    Returns
+    -------
+    frozenset of str
+        Paths before which channels are drawn (`course`), but for those inside of other layers.
 
     Raises
     ------
@@ -159,6 +268,7 @@ def check(network: Network) -> None:
             'A net with BatchNorm of noise="frozen" and of "through" is not covered at infinite width; use '
             'one of them for all, or method="sampled".'
         )
-    law = between_units(law_after_stack(network.stem, DATA))
-    for unit in network.units:
-        law = between_units(law_after_stack(unit, law))
+    stem = list(unrolled(network.stem, "", "stem"))
+    units = [network.unit(depth) for depth in range(1, network.depth + 1)]
+    last = [layers[-1][0] for layers in (stem, *units) if layers]
+    return course([*stem, *(pair for unit in units for pair in unit)], DATA, last=last)[1]

@@ -33,6 +33,7 @@ class Nonlinearity(Layer, abstract=True):
     """
 
     loc = "act"
+    channelwise = True
     kinks: ClassVar[tuple[float, ...]] = ()
 
     def value(self, x: np.ndarray) -> np.ndarray:

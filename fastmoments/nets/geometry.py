@@ -32,7 +32,7 @@ def output_size(size: int, kernel_size: int, stride: int, dilation: int, pad: in
     room, reach = size + 2 * pad, _reach(kernel_size, dilation)
     if reach > room:
         raise ValueError(
-            f"A Conv of kernel size {kernel_size} and dilation {dilation} spans {reach} positions, and a "
+            f"A Conv or MaxPool of size {kernel_size} and dilation {dilation} spans {reach} positions, and a "
             f"side of {size} has {room} with pad={pad}; use a larger pad, a smaller kernel, or larger images."
         )
     return (room - reach) // stride + 1

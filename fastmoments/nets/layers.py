@@ -42,6 +42,16 @@ class Layer:
         if not abstract:
             Layer.TYPES[cls.__name__] = cls
 
+    @property
+    def channelwise(self) -> bool:
+        """Whether every channel behind it is made of the one before it alone."""
+        return False
+
+    @property
+    def joins(self) -> bool:
+        """Whether the noise of different images has something in common behind it."""
+        return False
+
     def inside(self, path: str) -> Iterator[tuple[str, Layer]]:
         """The layers of its stacks, with their paths."""
         for stack in self.stacks:

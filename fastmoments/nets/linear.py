@@ -15,6 +15,8 @@ from .layers import Layer
 
 #: Bounds of variances, whose products would leave the range of numbers far beyond; of sides of a kernel.
 LEAST, MOST, MOST_TAPS = 1e-100, 1e100, 1_000
+#: Groups of a `Conv` of one channel each.
+DEPTHWISE = "depthwise"
 
 
 @dataclass(frozen=True)
@@ -73,6 +75,9 @@ class Conv(Layer):
         floor((size + 2 pad - dilation (k - 1) - 1) / stride) + 1 positions (PyTorch's rule; 0 is "valid").
         Left out, it has ceil(size / stride), and of an odd amount of padding the extra position stands
         behind (TensorFlow's "SAME").
+    groups : int or "depthwise"
+        Of channels, each seen by its own share of the channels behind it, with weights of variance
+        ``gain / (k^2 * channels in / groups)``. "depthwise": every channel sees itself alone.
 
     Raises
     ------
@@ -87,6 +92,7 @@ class Conv(Layer):
     dilation: int = 1
     channels: int | None = None
     pad: int | None = None
+    groups: int | str = 1
 
     loc = "conv"
     weighted = True
@@ -99,6 +105,12 @@ class Conv(Layer):
             object.__setattr__(self, "channels", whole("Conv: channels", self.channels, 1, MOST_CHANNELS))
         if self.pad is not None:
             object.__setattr__(self, "pad", whole("Conv: pad", self.pad, 0, MOST_TAPS))
+        if self.groups != DEPTHWISE:
+            if isinstance(self.groups, str):
+                raise ValueError(f'Conv: groups must be a whole number or "depthwise", not {self.groups!r}.')
+            object.__setattr__(self, "groups", whole("Conv: groups", self.groups, 1, MOST_CHANNELS))
+        elif self.channels is not None:
+            raise ValueError('Conv: groups="depthwise" keeps the channels before it; leave out channels.')
         if not isinstance(self.weights, Gaussian):
             raise ValueError(f"Conv: weights must be Gaussian(...), not {self.weights!r}.")
         one_of("Conv: padding", self.padding, geometry.PADDINGS)
@@ -107,6 +119,11 @@ class Conv(Layer):
             raise ValueError(
                 f"Conv: tap_variances must be {self.kernel_size} rows, as the kernel has, not {size}."
             )
+
+    @property
+    def channelwise(self) -> bool:
+        """Whether every channel sees itself alone."""
+        return self.groups == DEPTHWISE
 
     @cached_property
     def tap_weights(self) -> np.ndarray:

@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import NamedTuple
 
 from ..validation import finite
-from . import activations, dense, fixed, layer_norm, linear, norms  # noqa: F401  # so that `Layer.TYPES` holds every kind
+from . import activations, dense, fixed, layer_norm, linear, max_pool, norms  # noqa: F401  # known by name
 from .layers import Layer, describe, joined
 from .linear import Conv
 from .norms import BatchNorm

@@ -44,6 +44,11 @@ class BatchNorm(Layer):
 
     loc = "norm"
 
+    @property
+    def joins(self) -> bool:
+        """Whether the noise moves the statistics, which all images share."""
+        return self.noise == "through"
+
     def __post_init__(self) -> None:
         finite("BatchNorm: epsilon", self.epsilon, positive=False)
         finite("BatchNorm: gamma", self.gamma, positive=True)
@@ -52,3 +57,8 @@ class BatchNorm(Layer):
         one_of("BatchNorm: statistics", self.statistics, STATISTICS)
         if (self.noise, self.statistics) == ("through", "population"):
             raise ValueError('BatchNorm: noise="through" moves statistics="batch", and no others.')
+
+    @property
+    def channelwise(self) -> bool:
+        """Whether every channel is divided by its own deviation."""
+        return self.statistics == "batch"

@@ -95,7 +95,7 @@ def station_from(values: dict, nets: int | None) -> Station:
     """
     given = {"loc": None, "moments": {}, **values}
     grid, loc = given.get("grid"), given["loc"]
-    for name in ("moments", "sigmas", "errors", "sigma_errors"):
+    for name in ("moments", "sigmas", "errors", "sigma_errors", "drawn"):
         for moment, value in _table(name, given.get(name, {})).items():
             one_of(name, moment, ENGINE_MOMENTS)
             if _number(moment, value) < 0.0 and not (moment.startswith("log_") and name == "moments"):

@@ -250,6 +250,11 @@ def assembled(described: dict, stations: list[Station], depths: list[int]) -> Sc
     provenance = dict(described["provenance"])
     if described["method"] == "infinite":
         provenance["layer_error"] = max(station.error for station in stations)
+        drawn = [station.depth for station in stations if station.drawn]
+        if drawn:
+            provenance["drawn_error"] = max(station.drawn.get("log_chi", 0.0) for station in stations)
+            units = {station.depth for station in stations if station.law == "drawn"}
+            provenance["drawn"] = "in every unit" if units >= set(depths) else "in some units"
     uncertain = most_uncertain(stations)
     if uncertain is not None:
         provenance["most_uncertain"] = uncertain

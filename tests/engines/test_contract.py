@@ -21,7 +21,11 @@ IMAGES = fm.load_images("synthetic:8x8x3", 6, seed=0)
 ENGINES = [fm.InfiniteWidth(), fm.FiniteWidth(64), fm.Sampled(16, 2)]
 
 #: What a layer cannot do without.
-NEEDED = {"Residual": {"branch": (fm.Conv(),)}, "Network": {"layers": (fm.Conv(),)}}
+NEEDED = {
+    "Residual": {"branch": (fm.Conv(),)},
+    "Network": {"layers": (fm.Conv(),)},
+    "MaxPool": {"size": 3, "stride": 1, "pad": 1},
+}
 
 #: Positions behind a layer of 7 x 5 before it, where they are not as many.
 GRIDS = {"AvgPool": (3, 2), "GlobalAvgPool": (1, 1), "Flatten": (1, 1)}

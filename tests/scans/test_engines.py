@@ -19,7 +19,7 @@ def test_the_engine_left_out_is_that_of_infinite_width():
 
 def test_options_by_name():
     assert engine_from("sampled", width=8, nets=None, seed=3) == fm.Sampled(width=8, seed=3)
-    assert engine_from("infinite", rank=None, seed=3) == fm.InfiniteWidth()  # where nothing is drawn
+    assert engine_from("infinite", rank=None, seed=3) == fm.InfiniteWidth(seed=3)
     assert engine_from("finite", width=64, batch=4, seed=3) == fm.FiniteWidth(64, batch=4, seed=3)
 
 

@@ -93,10 +93,8 @@ CALLS = {
     "depth is negative": (lambda: families.bn_ff(depth=-1), "depth must be a whole number from 0 to 1000000"),
     "depth is a float": (lambda: families.bn_res(depth=10.0), "depth must be a whole number"),
     "residual depth is zero": (lambda: families.bn_res(res_depth=0), "res_depth must be"),
-    "ReLU after a merge of ReLU": (
-        of_layers(Conv(), Residual((Conv(), ReLU()))), "the branch ends in a ReLU",
-    ),
-    "batch norm of a ReLU": (of_layers(Conv(), ReLU(), BatchNorm()), "BatchNorm of a signal that is not"),
+    "a merge of images and ReLU": (of_layers(Residual((Conv(), ReLU()))), "the branch ends in a ReLU"),
+    "batch norm of images": (of_layers(BatchNorm(), Conv()), "BatchNorm of a signal that is not"),
     "ReLU of the images": (of_layers(ReLU(), Conv()), "ReLU of a signal that is neither"),
     "no file": (lambda: load_scan("nowhere.json"), "There is no file nowhere.json"),
     "unknown ending": (lambda: load_scan("scan.txt"), "Cannot tell the format of scan.txt"),

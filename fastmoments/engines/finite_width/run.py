@@ -18,6 +18,7 @@ from ...maps.convolution import convolve_diagonal
 from ...nets.activations import ReLU
 from ...nets.layers import Layer
 from ...nets.linear import Conv
+from ...nets.max_pool import MaxPool
 from ...nets.network import Network, Place, Residual
 from ...nets.norms import BatchNorm
 from ..infinite_width.state import State
@@ -62,6 +63,10 @@ def kind(network: Network) -> str:
     if any(norm.noise != "frozen" for norm in norms):
         raise ValueError(
             'method="finite" covers BatchNorm(noise="frozen"); use it, or method="infinite" or "sampled".'
+        )
+    if any(conv.groups != 1 for conv in convolutions) or network.has(MaxPool):
+        raise ValueError(
+            'method="finite" covers neither MaxPool nor Conv with groups; use method="infinite" or "sampled".'
         )
     if any(conv.channels is not None for conv in convolutions):
         raise ValueError('method="finite" covers layers of one width; use method="sampled" for channels.')

@@ -11,6 +11,7 @@ from functools import singledispatch
 import numpy as np
 
 from ...covariances.storage import tile_size
+from ...maps.laws import check
 from ...nets.activations import Nonlinearity, PiecewiseLinear
 from ...nets.fixed import Fixed
 from ...nets.layers import Layer
@@ -18,6 +19,7 @@ from ...nets.linear import Conv
 from ...nets.network import Network, Residual, output_grid, unrolled
 from ...nets.norms import BatchNorm
 from ..protocol import PROCESS, Plan, Shape
+from .population import BATCHES, KEPT
 
 # One thread, in copies of the stored covariance (`python -m bench.layer`): a convolution and each of its taps
 # along a side, the others; an effective rank. Two threads do 1.8 times as much.
@@ -26,6 +28,8 @@ SPEED_UP = 0.85  # exponent of the number of threads
 LAYER_SECONDS = 1e-3  # what a layer takes however small it is
 # Noise that moves statistics: matrices of all points that stand at once, and time of a layer by points cubed.
 MOVING, SECONDS_PER_PRODUCT = 14, 5e-9
+# Of drawn channels: copies of a batch that stand at once, and time of a value at a layer.
+FLOWS, SECONDS_PER_VALUE = 3.5, 6e-8
 # Values of a point beside the covariance: of a Lanczos recursion, of the eigenvectors in a batch norm.
 LANCZOS, EIGENVECTORS = 96, 8 * 72
 # And of the laws of channels behind a merge, before and after a layer, at the share of a branch some 50 units
@@ -50,6 +54,12 @@ class Account:
     behind_merges: float = 0.0  # seconds of the activations there, with one thread
     laws: int = 0  # points whose law is followed, the most at one merge
     layers: int = 0
+    starts: frozenset[str] = frozenset()
+    draws: int = 0  # channels of a population
+    drawing: bool = False
+    population: int = 0  # values of all channels of the largest population that is kept, and of the largest
+    batch: int = 0  # batch
+    drawn: float = 0.0  # values of channels, over layers
 
     @property
     def stored(self) -> int:
@@ -60,11 +70,27 @@ class Account:
             images //= size
         return images * (images + 1) // 2 * size**2 * self.itemsize
 
-    def pass_through(self, layers: Iterable[Layer]) -> None:
-        """Take what a stack of layers takes."""
+    def draw(self) -> None:
+        """Take what drawn channels take at a layer."""
+        values = 2 * self.draws * self.images * self.grid[0] * self.grid[1]
+        self.drawn += values
+        self.batch = max(self.batch, values // BATCHES)
+        if 4 * values <= KEPT:
+            self.population = max(self.population, values)
+
+    def pass_through(self, pairs: Iterable[tuple[str, Layer]]) -> None:
+        """Take what layers take, which come with their paths."""
         merged = False
-        for _, layer in unrolled(layers, "", ""):
+        for path, layer in pairs:
             merged, behind = isinstance(layer, Residual), merged
+            if path in self.starts and not self.drawing:
+                self.drawing = True
+                self.draw()
+            if self.drawing and layer.channelwise:
+                self.grid = layer.output_grid(self.grid)
+                self.draw()
+                continue
+            self.drawing = self.drawing and bool(layer.stacks)
             if isinstance(layer, Residual):
                 self.unit(layer)
                 continue
@@ -91,9 +117,9 @@ class Account:
         grid, stored = self.grid, self.stored
         self.copies += COPY * stored
         self.held += stored
-        self.pass_through(unit.shortcut)
+        self.pass_through(unrolled(unit.shortcut, "", ""))
         self.grid = grid
-        self.pass_through(unit.branch)
+        self.pass_through(unrolled(unit.branch, "", ""))
         self.copies += MERGE * self.stored
         self.held -= stored
 
@@ -124,40 +150,45 @@ def _(layer: BatchNorm) -> float:
     return NORMALISE if layer.statistics == "batch" else 2.0
 
 
-def account(network: Network, shape: Shape, dtype: str) -> Account:
+def account(network: Network, shape: Shape, dtype: str, draws: int = 0) -> Account:
     """What the layers of a net take, on images of a shape as the engine takes them."""
     images, height, width, _ = shape
-    found = Account(images, (height, width), np.dtype(dtype).itemsize)
-    stem, layers = ([layer for _, layer in unrolled(part, "", "")] for part in (network.stem, network.layers))
-    # The images' own covariance is never formed before such layers.
-    while stem + layers and isinstance((stem + layers)[0], Fixed):
-        found.grid = (stem or layers).pop(0).output_grid(found.grid)
-    if stem and stem[0].weighted:
-        found.grid = stem.pop(0).output_grid(found.grid)
-    found.peak = found.stored
-    found.pass_through([*stem, *layers])
+    found = Account(images, (height, width), np.dtype(dtype).itemsize, starts=check(network), draws=draws)
+    pairs = [*unrolled(network.stem, "", "stem"), *unrolled(network.layers, "", "layers")]
+    # The images' own covariance is never formed before layers without weights, nor before those of the stem.
+    while pairs and isinstance(pairs[0][1], Fixed):
+        found.grid = pairs.pop(0)[1].output_grid(found.grid)
+    if pairs and pairs[0][1].weighted and pairs[0][0].startswith("stem"):
+        path, first = pairs.pop(0)
+        found.grid = first.output_grid(found.grid)
+        found.drawing = path in found.starts
+        if found.drawing:
+            found.draw()
+    found.peak = 0 if found.drawing else found.stored
+    found.pass_through(pairs)
     return found
 
 
-def memory(network: Network, shape: Shape, dtype: str) -> int:
+def memory(network: Network, shape: Shape, dtype: str, draws: int = 0) -> int:
     """Peak of memory of a walk at infinite width, in bytes; right to about a tenth."""
     images, height, width, channels = shape
-    found = account(network, shape, dtype)
+    found = account(network, shape, dtype, draws)
     points = images * math.prod(output_grid(network.stem, (height, width)))
     beside = 3 * found.noise + LANCZOS * points + 4 * images * height * width * channels
     beside += MOVING * found.joint**2
     if network.has(BatchNorm):
         beside += EIGENVECTORS * points
     beside += CHANNELS * found.laws
-    return int(found.peak + 8 * beside + PROCESS)
+    drawn = 4 * found.population + 4 * FLOWS * found.batch
+    return int(found.peak + 8 * beside + drawn + PROCESS)
 
 
-def seconds(network: Network, shape: Shape, plan: Plan, dtype: str, threads: int) -> float:
+def seconds(network: Network, shape: Shape, plan: Plan, dtype: str, threads: int, draws: int = 0) -> float:
     """Time of a walk at infinite width, compilation apart; right to about a factor of two."""
-    found = account(network, shape, dtype)
+    found = account(network, shape, dtype, draws)
     ranks = RANK * len(plan.reff_locs) * len(plan.depths) * found.stored
     beside = found.layers * LAYER_SECONDS + found.products * SECONDS_PER_PRODUCT
-    beside += found.behind_merges / threads**SPEED_UP
+    beside += found.behind_merges / threads**SPEED_UP + found.drawn * SECONDS_PER_VALUE
     return (found.copies + ranks) * _seconds_per_byte() / threads**SPEED_UP + beside
 
 

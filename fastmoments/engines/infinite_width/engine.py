@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar
 
 from ...covariances.storage import DTYPES
 from ...images.batches import Batch
 from ...nets.network import Network
-from ...validation import one_of, whole
+from ...validation import MOST, one_of, whole
 from ..protocol import Plan, Shape
 
 if TYPE_CHECKING:
@@ -34,6 +34,12 @@ class InfiniteWidth:
     dtype : {"float64", "float32"}
         Precision in which the signal's covariance is stored. "float32" takes half the memory and about half
         the time, and is refused for nets that have a unit without batch norm.
+    draws : int
+        Channels drawn where there is no formula: max pooling, a depthwise Conv with an activation behind it,
+        batch norm of what is not Gaussian. Their error falls as 1 / sqrt(draws) and stands with every station
+        (``drawn``). A net that needs them in every unit is worth one of this width.
+    seed : int
+        Of those channels.
 
     Raises
     ------
@@ -44,6 +50,8 @@ class InfiniteWidth:
     convolution: str = "auto"
     rank: int | None = None
     dtype: str = DTYPES[0]
+    draws: int = 16_384
+    seed: int = 0
 
     method: ClassVar[str] = "infinite"
     width: ClassVar[None] = None
@@ -54,14 +62,18 @@ class InfiniteWidth:
         one_of("dtype", self.dtype, DTYPES)
         if self.rank is not None:
             whole("rank", self.rank)
+        whole("draws", self.draws, 64, MOST)
+        whole("seed", self.seed, 0)
 
     def prepare(self, network: Network, batch: Batch, plan: Plan) -> InfiniteWidthWalk:
         """A run; see `Engine.prepare`."""
+        from .population import Draws
         from .walk import InfiniteWidthWalk
 
         return InfiniteWidthWalk(
             network, batch.values, depths=plan.depths, reff_locs=plan.reff_locs,
             convolution=self.convolution, rank=self.rank, dtype=self.dtype,
+            draws=Draws(self.draws, self.seed),
         )  # fmt: skip
 
     def drawn(self, images: int) -> dict[str, int]:
@@ -72,16 +84,16 @@ class InfiniteWidth:
         """Right to about a tenth."""
         from . import costs
 
-        return costs.memory(network, shape, self.dtype)
+        return costs.memory(network, shape, self.dtype, self.draws)
 
     def seconds(self, network: Network, shape: Shape, plan: Plan, threads: int) -> float:
         """Right to about a factor of two from some 1,000 points on."""
         from . import costs
 
-        return costs.seconds(network, shape, plan, self.dtype, threads)
+        return costs.seconds(network, shape, plan, self.dtype, threads, self.draws)
 
     def smaller(self, network: Network) -> list[InfiniteWidth]:
         """The same question in less memory."""
         if self.dtype == "float32" or not network.normalised:
             return []
-        return [InfiniteWidth(self.convolution, self.rank, "float32")]
+        return [replace(self, dtype="float32")]

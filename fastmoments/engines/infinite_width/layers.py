@@ -8,13 +8,14 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 
+from ...covariances.eigenpairs import Product
 from ...covariances.scales import log
 from ...covariances.storage import NoiseCovariance
 from ...maps import batch_norm
 from ...maps.activation import activate
 from ...maps.channels import gaussian
 from ...maps.convolution import convolve, first_convolution
-from ...maps.laws import GAUSSIAN, SUMMED, law_after, merged
+from ...maps.laws import DRAWN, GAUSSIAN, MIXED, SUMMED, law_after, law_after_stack, merged
 from ...maps.merge import merge
 from ...maps.norms import population_norm
 from ...maps.post_activation import absolute_moment, activate_sum, added
@@ -26,6 +27,7 @@ from ...nets.network import Place, Residual, unrolled
 from ...nets.norms import BatchNorm
 from ..protocol import Station, Wanted
 from .corrections import Corrections
+from .population import Draws, of_gaussian, summed
 from .state import State
 
 
@@ -40,8 +42,11 @@ class Walk(Protocol):
     dtype: np.dtype
     error: float
     memory: State | None
+    draws: Draws
+    drawn: dict[str, float]
+    at_input: tuple[float, float]
 
-    def through(self, state: State, stack: list[At]) -> Iterator[Station]:
+    def through(self, state: State, stack: list[At], to_end: bool = False) -> Iterator[Station]:
         """Carry the state through a stack."""
 
     def station(self, state: State, place: Place) -> Station:
@@ -51,6 +56,9 @@ class Walk(Protocol):
         self, state: State, place: Place, moments: dict[str, float], law: str | None = None
     ) -> Station:
         """Record moments as a station."""
+
+    def leading(self, product: Product, points: int, key: str) -> float:
+        """Largest eigenvalue of a covariance."""
 
     def noise_rank(self, noise: NoiseCovariance, loc: str | None) -> float:
         """Effective rank of the noise."""
@@ -175,6 +183,8 @@ def _(layer: Conv, walk: Walk, state: State, at: At, follows: At | None) -> Gene
             state.covariance, state.noise, layer, activation, method=walk.convolution,
             detail=place is not None,
         )  # fmt: skip
+    if state.law == MIXED:
+        state.known = {"log_nu1_abs_signal": None, "log_mu4_signal": None}
     walk.corrections.after_convolution(state, layer, images is not None)
     if place is not None:
         yield walk.record(state, place, between.moments()) if activation else walk.station(state, place)
@@ -229,8 +239,12 @@ def _(
 ) -> Generator[Station, None, bool]:
     state.form(walk.tile, walk.dtype)
     skip = state.copy(walk.memory)
-    yield from walk.through(state, inside(at, "branch"))
+    law = law_after_stack(layer.shortcut, state.law)
+    yield from walk.through(state, inside(at, "branch"), law == DRAWN)
     yield from walk.through(skip, inside(at, "shortcut"))
+    if DRAWN in (state.law, skip.law):
+        yield from merge_drawn(walk, state, skip, at, layer.scale)
+        return False
     signal, shortcut = state.covariance, skip.covariance
     signal.log_scale += 2.0 * log(layer.scale)
     state.noise.log_scale += 2.0 * log(layer.scale)
@@ -252,3 +266,17 @@ def _(
     if place is not None:
         yield walk.station(state, place)
     return False
+
+
+def merge_drawn(walk: Walk, state: State, skip: State, at: At, scale: float) -> Iterator[Station]:
+    """Add a shortcut and a branch channel by channel, where one of them is drawn."""
+    for side, stack in ((state, "branch"), (skip, "shortcut")):
+        if side.population is None:  # Gaussian
+            side.population = of_gaussian(side.covariance, side.noise, walk.draws, f"{at.path}.{stack}")
+            side.signal = None
+    assert state.population is not None and skip.population is not None
+    state.population = summed(skip.population, state.population, log(scale))
+    state.law, state.known, state.overlap, state.channels = DRAWN, {}, None, None
+    place = walk.wanted.place(at.path)
+    if place is not None:
+        yield walk.station(state, place)

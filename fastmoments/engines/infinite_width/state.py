@@ -13,6 +13,7 @@ from ...maps.channels import Channels
 from ...maps.laws import DATA
 from ...maps.marginals import Marginals, marginals
 from ...maps.overlap import Overlap
+from .population import Population
 
 
 @dataclass
@@ -24,6 +25,7 @@ class State:
     `overlap` is what the first weights made signal and noise share, as long as it is followed. `mean_share`
     is the mean over channels relative to the root of their mean square, where an activation made it known.
     `channels` is the law of a channel at every point, where `law` is not enough (`Channels.of`).
+    `population` are drawn channels, which stand instead of the covariances where there is no formula.
     """
 
     images: np.ndarray | None
@@ -35,12 +37,18 @@ class State:
     overlap: Overlap | None = None
     mean_share: float | None = None
     channels: Channels | None = None
+    population: Population | None = None
 
     def __setattr__(self, name: str, value: object) -> None:
         """Set an attribute; another law forgets the mean."""
         if name == "law" and getattr(self, "law", None) != value:
             object.__setattr__(self, "mean_share", None)
         object.__setattr__(self, name, value)
+
+    @property
+    def grid(self) -> tuple[int, int]:
+        """Positions (height, width) of an image."""
+        return self.noise.grid if self.population is None else self.population.grid[1:]
 
     @property
     def covariance(self) -> Covariance:
@@ -50,7 +58,11 @@ class State:
 
     def copy(self, memory: State | None) -> State:
         """A state of its own memory, for the shortcut of a residual unit; in that of `memory` if it fits."""
-        free = (None, None) if memory is None else (memory.covariance.blocks, memory.noise.blocks)
+        if self.population is not None:
+            own = self.population.copy()
+            return State(None, None, self.noise, dict(self.known), self.law, population=own)
+        fits = memory is not None and memory.signal is not None
+        free = (memory.covariance.blocks, memory.noise.blocks) if memory and fits else (None, None)
         signal, noise = self.covariance.copy(free[0]), self.noise.copy(free[1])
         known = dict(self.known)
         return State(None, signal, noise, known, self.law, self.overlap, self.mean_share, self.channels)
@@ -94,6 +106,7 @@ class State:
         """Form the covariance of the images, if no layer has done so."""
         if self.images is not None:
             factor = 1.0 / self.images.shape[-1]
+            self.noise.own()
             self.signal = Covariance.from_features(self.images, factor, tile=tile, dtype=dtype)
             self.known = dict(image_moments(self.images))
             self.images = None

@@ -19,7 +19,7 @@ from ...covariances.storage import NoiseCovariance
 from ...kernels.ahead import compile_ahead
 from ...kernels.threads import workers
 from ...maps.channels import gaussian
-from ...maps.laws import between_units, check, law_after
+from ...maps.laws import between_units, check, course, law_after
 from ...maps.moving_statistics import MOST_POINTS
 from ...maps.overlap import Overlap
 from ...nets.activations import Nonlinearity, PiecewiseLinear
@@ -27,10 +27,11 @@ from ...nets.layer_norm import ChannelNorm
 from ...nets.network import Network, Place, Residual, unrolled
 from ...nets.norms import BatchNorm
 from ..protocol import Checkpoints, Station, Wanted, input_log_variances, log_chi
-from . import linear, norms  # noqa: F401  # register their layers
+from . import drawn, linear, norms  # noqa: F401  # the last two register their layers
 from .corrections import Corrections
 from .costs import account
 from .layers import At, carry, mean_share_behind
+from .population import Draws
 from .state import State
 
 #: Relative error of a variance by rounding that is worth telling, and that is too much.
@@ -58,6 +59,8 @@ class InfiniteWidthWalk:
     tile : int, optional
         Points to a block of a fully connected net, a divisor of their number.
     corrections : Corrections, optional
+    draws : Draws, optional
+        How channels are drawn where there is no formula.
 
     Raises
     ------
@@ -69,8 +72,11 @@ class InfiniteWidthWalk:
         self, network: Network, images: np.ndarray, *, depths: Collection[int] | None = None,
         reff_locs: Collection[str] = ("act",), convolution: str = "auto", rank: int | None = None,
         dtype: str = "float64", tile: int | None = None, corrections: Corrections | None = None,
+        draws: Draws | None = None,
     ) -> None:  # fmt: skip
-        check(network)
+        self.draws = draws or Draws()
+        #: Where channels are drawn, but for what is inside of other layers.
+        self.starts = check(network)
         if dtype == "float32" and not network.normalised:
             raise ValueError(
                 "dtype float32 needs a BatchNorm in every unit: without, correlations tend to 1, and single "
@@ -92,6 +98,8 @@ class InfiniteWidthWalk:
         self.tile = tile
         self.dtype = np.dtype(dtype)
         self.corrections = corrections or Corrections()
+        #: Standard errors of moments by the channels drawn so far.
+        self.drawn: dict[str, float] = {}
         #: Called between units with their number and a function that gives the state (`taken`).
         self._checkpoint: Callable[[int, Callable[[], tuple[dict, dict]]], None] | None = None
         self._resumed: tuple[int, dict, dict] | None = None
@@ -111,7 +119,7 @@ class InfiniteWidthWalk:
         if self._resumed is not None:
             (done, arrays, described), self._resumed = self._resumed, None
             state = State.restored(arrays, described)
-            self.error = described["error"]
+            self.error, self.drawn = described["error"], described["drawn"]
             self._vectors = {key: arrays[f"vectors{i}"] for i, key in enumerate(described["keys"])}
         walk = self._walk(state, done)
         while True:
@@ -138,16 +146,19 @@ class InfiniteWidthWalk:
             for _ in self._walk(state):
                 pass
         self.wanted = wanted
+        drawn.settle(self, state)
         state.form(self.tile, self.dtype)
         return state
 
     def _start(self) -> State:
         self.error = 0.0
+        self.drawn = {}
         #: The last shortcut, whose memory serves the next: fresh memory costs more than a copy.
         self.memory: State | None = None
         self._vectors = {}
         self.corrections.start()
-        noise = NoiseCovariance.white(*self.images.shape[:3])
+        images, height, width, _ = self.images.shape
+        noise = NoiseCovariance.white(images, height, width, view=True)
         followed = self.network.has(BatchNorm) or self.network.has(ChannelNorm)
         overlap = Overlap.of_images(self.images) if followed else None
         return State(self.images, None, noise, overlap=overlap)
@@ -156,7 +167,7 @@ class InfiniteWidthWalk:
         arrays, described = state.taken()
         vectors = {key: found for key, found in self._vectors.items() if found is not None}
         arrays |= {f"vectors{i}": found for i, found in enumerate(vectors.values())}
-        return arrays, described | {"error": self.error, "keys": list(vectors)}
+        return arrays, described | {"error": self.error, "drawn": self.drawn, "keys": list(vectors)}
 
     def _walk(self, state: State, done: int = 0) -> Iterator[Station]:
         self.wanted.begin(0)
@@ -164,30 +175,47 @@ class InfiniteWidthWalk:
             if self.wanted.images is not None:
                 yield self.station(state, self.wanted.images)
             stem = unrolled(self.network.stem, "", "stem")
-            yield from self.through(state, [At(path, path, layer) for path, layer in stem])
+            stack = [At(path, path, layer) for path, layer in stem]
+            yield from self.through(state, stack, starts=self.starts)
             state.law = between_units(state.law)
         if not self.network.depth and self.wanted.entrance is not None:
             yield self.station(state, self.wanted.entrance)
         for depth in range(done + 1, self.network.depth + 1):
-            if self._checkpoint is not None and depth - 1 > done:
+            if self._checkpoint is not None and depth - 1 > done and state.population is None:
                 self._checkpoint(depth - 1, partial(self._taken, state))
             self.wanted.begin(depth)
             if self.wanted.entrance is not None:
                 yield self.station(state, self.wanted.entrance)
             unit = enumerate(self.network.unit(depth))
-            yield from self.through(state, [At(path, str(index), layer) for index, (path, layer) in unit])
+            stack = [At(path, str(index), layer) for index, (path, layer) in unit]
+            yield from self.through(state, stack, starts=self.starts)
             state.law = between_units(state.law)
 
-    def through(self, state: State, stack: list[At]) -> Iterator[Station]:
+    def through(
+        self, state: State, stack: list[At], to_end: bool = False, starts: frozenset[str] | None = None
+    ) -> Iterator[Station]:
         """Carry the state through a stack of layers, yielding the stations wanted.
 
+        Channels are drawn where `starts` says, or `course` of the stack, and wanted at the end if `to_end`.
         An activation is done in the visit of the layer before it, unless a rank is wanted between the two.
         """
+        if starts is None:
+            starts = course([(at.path, at.layer) for at in stack], state.law, to_end)[1]
         index = 0
         while index < len(stack):
             at = stack[index]
+            if at.path in starts:
+                drawn.begin(self, state, at)
+            if state.population is not None and (at.layer.channelwise or state.images is not None):
+                yield from drawn.through(self, state, at)
+                index += 1
+                continue
+            if state.population is not None and not at.layer.stacks:
+                drawn.settle(self, state)
             follows = stack[index + 1] if index + 1 < len(stack) else None
-            if follows is not None and not isinstance(follows.layer, Nonlinearity):
+            if follows is not None and (
+                not isinstance(follows.layer, Nonlinearity) or follows.path in starts
+            ):
                 follows = None
             activated = yield from carry(at.layer, self, state, at, follows)
             if activated and follows is not None:
@@ -204,13 +232,15 @@ class InfiniteWidthWalk:
     def station(self, state: State, place: Place) -> Station:
         """Take a station where the signal stands."""
         ranked = self.wanted.ranked(place)
+        if state.population is not None:
+            return drawn.station(self, state, place, ranked)
         self.corrections.before_station(state, place.loc)
         moments = state.marginals().moments()
         self.resolved(moments["log_nu2_signal"], moments["log_mu2_signal"])  # or the rank would be 0 / 0
         if ranked:
             state.form(self.tile, self.dtype)
             signal = state.covariance
-            value = self._leading(signal.centred_product, signal.points, f"signal at {place.loc}")
+            value = self.leading(signal.centred_product, signal.points, f"signal at {place.loc}")
             moments["reff_signal"] = float(np.divide(signal.centred_diagonal.sum(), value))
             moments["reff_noise"] = self.noise_rank(state.noise, place.loc)
         found = self.record(state, place, moments)
@@ -243,15 +273,17 @@ class InfiniteWidthWalk:
         self.resolved(moments["log_nu2_signal"], moments["log_mu2_signal"])
         moments["log_chi"] = log_chi(moments["log_mu2_noise"], moments["log_mu2_signal"], self.at_input)
         return self.wanted.station(
-            place, moments, error=self.error, grid=state.noise.grid, law=law or state.law
-        )
+            place, moments, error=self.error, grid=state.grid, law=law or state.law,
+            drawn={name: self.drawn[name] for name in moments if name in self.drawn},
+        )  # fmt: skip
 
     def noise_rank(self, noise: NoiseCovariance, loc: str | None) -> float:
         """Effective rank of the noise."""
-        value = self._leading(noise.centred_product, noise.points, f"noise at {loc}")
+        value = self.leading(noise.centred_product, noise.points, f"noise at {loc}")
         return float(np.divide(noise.centred_trace(), value))
 
-    def _leading(self, product: Product, points: int, key: str) -> float:
+    def leading(self, product: Product, points: int, key: str) -> float:
+        """Largest eigenvalue, its search begun where that of the unit before ended."""
         value, self._vectors[key] = leading_eigenvalue(product, points, self.vectors(key, points))
         return value
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import singledispatch
 
 import numpy as np
@@ -175,13 +175,16 @@ def _(layer: BatchNorm, flow: Flow, draw: Draw, inside: Inside) -> None:
 def _(layer: Conv, flow: Flow, draw: Draw, inside: Inside) -> None:
     width = layer.channels or draw.width
     how = _cheaper(layer, flow.pair.shape, width) if draw.how == "auto" else draw.how
+    draw_by = _by_gram if how == "gram" else _by_weights
+    if layer.groups != 1:
+        draw_by = _by_groups
     # The gain goes into the scales, so a bias counts in units of sqrt(gain) * exp(log_scale).
     log_gain = 0.5 * math.log(layer.weights.gain)
     log_bias = 0.5 * log(layer.weights.bias_variance) - log_gain
     if log_bias > flow.log_scale[0]:
         flow.change_scale(np.array([log_bias, flow.log_scale[1]]))
     deviation = math.exp(log_bias - flow.log_scale[0])
-    flow.pair = (_by_gram if how == "gram" else _by_weights)(layer, flow.pair, deviation, draw.rng, width)
+    flow.pair = draw_by(layer, flow.pair, deviation, draw.rng, width)
     flow.log_scale += log_gain
     flow.rescale()
 
@@ -246,6 +249,54 @@ def _by_weights(
     output = flat.reshape(2, -1, *flat.shape[1:])
     if bias_deviation > 0:
         output[0] += np.float32(bias_deviation) * rng.standard_normal(width, dtype=np.float32)
+    return output
+
+
+def _by_groups(
+    conv: Conv, pair: np.ndarray, bias_deviation: float, rng: np.random.Generator, width: int
+) -> np.ndarray:
+    """Draw the weights of a convolution of channels in groups and apply them.
+
+    Parameters
+    ----------
+    conv : Conv
+    pair : ndarray of float32, shape (2, n, h, w, channels)
+    bias_deviation : float
+    rng : Generator
+    width : int
+        Channels behind it, unless it is depthwise.
+
+    Raises
+    ------
+    ValueError
+        If the groups do not divide the channels before and behind.
+    """
+    if conv.channelwise:
+        return _depthwise(conv, pair, bias_deviation, rng)
+    assert isinstance(conv.groups, int)
+    for name, channels in (("before", pair.shape[-1]), ("behind", width)):
+        if channels % conv.groups:
+            raise ValueError(
+                f"Conv: {conv.groups} groups do not divide the {channels} channels {name} it; use a divisor, "
+                "another width, or channels."
+            )
+    alone = replace(conv, groups=1)
+    parts = np.split(pair, conv.groups, axis=-1)
+    share = width // conv.groups
+    return np.concatenate([_by_weights(alone, part, bias_deviation, rng, share) for part in parts], axis=-1)
+
+
+def _depthwise(conv: Conv, pair: np.ndarray, bias_deviation: float, rng: np.random.Generator) -> np.ndarray:
+    """Weights of mean variance 1 / k^2, of every channel its own."""
+    channels = pair.shape[-1]
+    deviations = np.sqrt(conv.tap_weights.reshape(-1, 1) / conv.kernel_size**2)
+    weights = (deviations * rng.standard_normal((len(deviations), channels))).astype(np.float32)
+    total = np.float32(0.0)
+    for part, weight in zip(seen_by_taps(conv, pair.reshape(-1, *pair.shape[2:])), weights, strict=True):
+        total = total + part * weight
+    output = np.asarray(total).reshape(2, -1, *np.shape(total)[1:])
+    if bias_deviation > 0:
+        output[0] += np.float32(bias_deviation) * rng.standard_normal(channels, dtype=np.float32)
     return output
 
 

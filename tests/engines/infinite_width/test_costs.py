@@ -92,3 +92,12 @@ def test_noise_that_moves_statistics_stands_at_all_points_together():
     more = [memory(net(noise), shape, "float64") for noise in ("through", "frozen")]
     assert more[0] - more[1] == 8 * MOVING * through.joint**2
     assert seconds(net("through"), shape, plan, "float64", 1) > SECONDS_PER_PRODUCT * through.products
+
+
+def test_drawn_channels_are_accounted_for_and_the_covariance_that_is_never_formed_is_not():
+    """The stem of ImageNet: 25,088 points behind its Conv, whose covariance would take 2.5 GB."""
+    stem = (fm.Conv(7, stride=2, padding="zeros", pad=3), fm.BatchNorm(), fm.ReLU(), fm.MaxPool(3, 2, 1))
+    net = fm.Network((fm.Conv(),), stem=stem)
+    few, many = (memory(net, (2, 224, 224, 3), "float64", draws) for draws in (4_096, 16_384))
+    assert 1.0e9 < few < many < 2.5e9  # 1.28 GB measured with 4,096
+    assert account(net, (2, 224, 224, 3), "float64", 64).stored == 8 * 3 * 3136**2

@@ -223,3 +223,32 @@ def test_a_layer_has_its_own_channels(draw):
     assert flow.pair.shape == (2, 2, 4, 4, 7)
     forward(Conv(), flow, Draw(rng, 5, draw), None)
     assert flow.pair.shape == (2, 2, 4, 4, 5)
+
+
+def test_a_depthwise_convolution_sees_one_channel_at_a_time():
+    """What is behind it lies in the span of what the taps see of the same channel, signal and noise."""
+    pair = np.random.default_rng(0).standard_normal((2, 2, 5, 5, 3)).astype(np.float32)
+    conv = Conv(3, groups="depthwise")
+    flow = sampling.Flow(pair, np.zeros(2))
+    sampling.forward(conv, flow, sampling.Draw(np.random.default_rng(1), 8, "auto"), None)
+    seen = np.array(list(sampling.seen_by_taps(conv, pair.reshape(4, 5, 5, 3))))
+    for channel in range(3):
+        target = flow.pair[..., channel].ravel()
+        taps = seen[..., channel].reshape(9, -1).T
+        assert np.linalg.lstsq(taps, target, rcond=None)[1][0] < 1e-8 * target @ target
+
+
+def test_groups_see_their_own_channels_and_have_their_own_fan_in():
+    pair = np.random.default_rng(0).standard_normal((2, 2, 8, 8, 4)).astype(np.float32)
+    pair[..., 2:] = 0.0
+    flow = sampling.Flow(pair, np.zeros(2))
+    conv = Conv(3, Gaussian(gain=1.0), groups=2)
+    sampling.forward(conv, flow, sampling.Draw(np.random.default_rng(1), 2_000, "auto"), None)
+    assert not flow.pair[..., 1000:].any()
+    assert np.mean(flow.pair[..., :1000] ** 2) * np.exp(2 * flow.log_scale[0]) == pytest.approx(1.0, rel=0.1)
+
+
+def test_groups_that_do_not_divide_the_channels():
+    flow = sampling.Flow(np.zeros((2, 2, 4, 4, 3), np.float32), np.zeros(2))
+    with pytest.raises(ValueError, match="2 groups do not divide the 3 channels before it"):
+        sampling.forward(Conv(groups=2), flow, sampling.Draw(np.random.default_rng(1), 8, "auto"), None)
