@@ -13,6 +13,7 @@ import numpy as np
 from ....covariances.storage import Covariance, NoiseCovariance
 from ....maps.convolution import convolve_diagonal, first_convolution
 from ....nets.linear import Conv
+from ..shared.noise_draw import level_covariance
 from ..shared.representatives import representatives
 
 State = TypeVar("State")
@@ -38,15 +39,15 @@ class Representation:
     chance : float
         Mean square of the correlation of the noises of two points, which one draw has by chance: 1 over the
         inputs of a channel of the stem.
-    draw : float
-        Variance of log mu2 of the noise on the images, of which every net has a draw of its own.
+    draw : shape (M, M)
+        Covariance of the noise's variances at the points, as every net has a draw of the noise of its own.
     """
 
     signal: Covariance
     noise: NoiseCovariance
     of_images: np.ndarray
     chance: float
-    draw: float
+    draw: np.ndarray
 
     @classmethod
     def of(cls, stem: Conv, images: np.ndarray, most_points: int) -> Representation:
@@ -56,7 +57,8 @@ class Representation:
         noise = NoiseCovariance.white(count, *images.shape[1:3])
         signal = first_convolution(representatives(images, count), noise, stem)
         chance = 1.0 / (images.shape[-1] * stem.kernel_size**2)
-        return cls(signal, noise, shares_of_pairs(count, len(images)), chance, 2.0 / images.size)
+        drawn = np.kron(np.eye(count), level_covariance(images.shape, stem))
+        return cls(signal, noise, shares_of_pairs(count, len(images)), chance, drawn)
 
     @property
     def grid(self) -> tuple[int, int, int]:

@@ -9,8 +9,9 @@ from fastmoments.engines.finite_width.plain_convolutional.representation import 
     shares_of_pairs,
     walked_backwards,
 )
+from fastmoments.engines.finite_width.shared.noise_draw import draw_variance, inputs_seen
 from fastmoments.maps.convolution import convolve_diagonal
-from fastmoments.nets.linear import Conv
+from fastmoments.nets.linear import Conv, Gaussian
 
 IMAGES = np.random.default_rng(0).standard_normal((5, 6, 4, 3))
 
@@ -26,7 +27,7 @@ def test_what_stands_for_a_batch_depends_on_its_images_not_on_their_order():
     one, other = (Representation.of(Conv(3), images, 72) for images in (IMAGES, IMAGES[::-1]))
     assert one.grid == other.grid == (3, 6, 4) and one.points == 72
     assert_allclose(one.signal.dense(), other.signal.dense())
-    assert (one.chance, one.draw) == (1.0 / 27.0, 2.0 / IMAGES.size)
+    assert one.chance == 1.0 / 27.0
 
 
 @pytest.mark.parametrize("padding", ["periodic", "zeros", "symmetric"])
@@ -67,3 +68,12 @@ def test_the_walk_back_meets_the_states_of_the_walk_forward(count):
     found = list(walked_backwards("", units, lambda unit, state: (unit.upper(), f"{state}{unit},")))
     states = ["".join(f"{unit}," for unit in units[:number]) for number in range(count + 1)]
     assert found == [(number, states[number], [*units, None][number]) for number in range(count, -1, -1)]
+
+
+@pytest.mark.parametrize("padding", ["periodic", "zeros"])
+def test_the_draw_of_the_noise_is_that_of_the_inputs_seen(padding):
+    stem = Conv(3, Gaussian(gain=1.7), stride=2, padding=padding)
+    standing = Representation.of(stem, IMAGES, 200)
+    level = np.tile(np.einsum("pp->p", standing.noise.blocks[0]) * np.exp(standing.noise.log_scale), 5)
+    found = standing.relative_variance(standing.draw, level)
+    assert_allclose(found, draw_variance(inputs_seen(IMAGES.shape, stem)))
