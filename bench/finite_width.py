@@ -166,8 +166,6 @@ def main() -> None:
     rows, summaries = [], []
     for case in cases:
         for family in case.families.split(","):
-            if family == "residual" and case.kernel_size > 1:
-                continue  # which the theory does not cover
             for width, points in (map(int, each.split("x")) for each in case.settings.split(",")):
                 found = compared(family, width, points, case)
                 rows += (first := found)

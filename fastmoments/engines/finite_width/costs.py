@@ -7,13 +7,21 @@ import math
 from ...nets.network import Network, output_grid
 from ..infinite_width import costs
 from ..protocol import PROCESS, Plan, Shape
-from .plain_convolutional.feedforward import MOST_POINTS
+from .plain_convolutional import feedforward as convolutional
+from .plain_convolutional import residual as convolutional_residual
 from .shared.units import residual_of
 
 #: Dense matrices over pairs of points that stand in memory at once (`python -m bench.finite_cost`): of nets
 #: with batch norm; of plain ones, without and with skips, and further ones for every layer; of plain
-#: convolutional ones, on the few images that stand for the batch.
-NORMALISED, PLAIN, RESIDUAL, PER_LAYER, PLAIN_CONVOLUTIONAL = 40, 65, 110, 1.1, 48
+#: convolutional ones, without and with skips, on the few images that stand for the batch.
+NORMALISED, PLAIN, RESIDUAL, PER_LAYER, PLAIN_CONVOLUTIONAL, RESIDUAL_CONVOLUTIONAL = (
+    40,
+    65,
+    110,
+    1.1,
+    48,
+    115,
+)
 
 
 def memory(network: Network, shape: Shape, plan: Plan) -> int:
@@ -29,5 +37,8 @@ def memory(network: Network, shape: Shape, plan: Plan) -> int:
     if network.normalised:
         return means
     positions = math.prod(output_grid(network.stem, (height, width)))
-    points = min(images, max(2, MOST_POINTS // positions)) * positions
-    return int(means + 8 * PLAIN_CONVOLUTIONAL * points**2)
+    most, matrices = convolutional.MOST_POINTS, PLAIN_CONVOLUTIONAL
+    if any(residual_of(unit) is not None for unit in network.units):
+        most, matrices = convolutional_residual.MOST_POINTS, RESIDUAL_CONVOLUTIONAL
+    points = min(images, max(2, most // positions)) * positions
+    return int(means + 8 * matrices * points**2)

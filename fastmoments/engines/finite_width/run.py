@@ -30,9 +30,11 @@ from .closures import CLOSURES, Closures
 from .next_order import errors
 from .plain import feedforward, residual
 from .plain_convolutional import feedforward as convolutional
+from .plain_convolutional import residual as convolutional_residual
 from .shared.lognormal import Laws, Lognormal, station_values
 
-PLAIN, PLAIN_CONV, PLAIN_RES = "plain", "plain_conv", "plain_res"
+PLAIN, PLAIN_RES = "plain", "plain_res"
+PLAIN_CONV, PLAIN_RES_CONV = "plain_conv", "plain_res_conv"
 BN_FF, BN_RES, BN_CONV = "bn_ff", "bn_res", "bn_conv"
 
 #: Width below which an expansion in 1 / width says nothing.
@@ -82,12 +84,12 @@ def kind(network: Network) -> str:
     if not network.fully_connected:
         resized = any(not conv.keeps_size for conv in Network(network.layers).convolutions())
         plain_units = found == PLAIN and network.stem and len({unit[0] for unit in network.units}) == 1
-        if not (plain_units or found in (BN_FF, BN_RES)) or resized:
+        if not (plain_units or found in (PLAIN_RES, BN_FF, BN_RES)) or resized:
             raise ValueError(
                 'Of nets with convolutions method="finite" covers plain ones (a stem, then Conv and ReLU, '
-                "all alike) and those with BatchNorm in every layer, with and without skips, all of stride 1 "
-                "and with a padding that keeps the size of images behind the stem; use kernel_size=1, "
-                'method="infinite", or "sampled".'
+                "all alike, or units with skips) and those with BatchNorm in every layer, with and without "
+                "skips, all of stride 1 and with a padding that keeps the size of images behind the stem; "
+                'use kernel_size=1, method="infinite", or "sampled".'
             )
         if found == PLAIN:
             return PLAIN_CONV
@@ -95,7 +97,9 @@ def kind(network: Network) -> str:
         raise ValueError(
             'method="finite" needs a Conv in the stem of a residual net, so that its channels are Gaussian.'
         )
-    return found if network.fully_connected else BN_CONV
+    if network.fully_connected:
+        return found
+    return PLAIN_RES_CONV if found == PLAIN_RES else BN_CONV
 
 
 def _check_positions(first: Conv, grid: tuple[int, int], covered: str) -> None:
@@ -106,7 +110,7 @@ def _check_positions(first: Conv, grid: tuple[int, int], covered: str) -> None:
             'method="finite" covers images with one position behind the first layer as fully connected nets '
             "only: give larger images, or kernel_size=1."
         )
-    if covered == PLAIN_CONV and positions > convolutional.MOST_POSITIONS:
+    if covered in (PLAIN_CONV, PLAIN_RES_CONV) and positions > convolutional.MOST_POSITIONS:
         raise ValueError(
             f'method="finite" covers plain convolutional nets of at most {convolutional.MOST_POSITIONS:,} '
             f'positions behind the stem, not {positions:,}: give smaller images, or use method="infinite" or '
@@ -171,11 +175,11 @@ class FiniteWidthRun:
         theories = {
             PLAIN: feedforward.stations, PLAIN_CONV: convolutional.stations, PLAIN_RES: residual.stations,
             BN_FF: bn_fully_connected.stations, BN_RES: bn_fully_connected.stations,
-            BN_CONV: bn_convolutional.stations,
+            PLAIN_RES_CONV: convolutional_residual.stations, BN_CONV: bn_convolutional.stations,
         }  # fmt: skip
         covered = kind(network)
         self.walk = theories[covered]
-        if covered in (PLAIN_CONV, BN_CONV):
+        if covered in (PLAIN_CONV, PLAIN_RES_CONV, BN_CONV):
             grid = batches[0].shape[1], batches[0].shape[2]
             _check_positions(network.convolutions()[0], grid, covered)
         shape = (-1,) if network.fully_connected else batches[0].shape[1:]

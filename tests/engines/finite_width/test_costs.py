@@ -31,9 +31,10 @@ def test_convolutional_nets_with_batch_norm_take_what_their_means_take(family):
     assert memory(net, shape, PLAN) == infinite.memory(net, shape, "float64")
 
 
-def test_of_plain_convolutional_nets_few_images_stand_for_the_batch():
+@pytest.mark.parametrize("family", ["vanilla", "residual"])
+def test_of_plain_convolutional_nets_few_images_stand_for_the_batch(family):
     """What comes on top of the means is the same for many images, and grows with few."""
-    net = fm.vanilla(4)
+    net = fm.FAMILIES[family](4)
 
     def beside(images, side):
         shape = (images, side, side, 3)

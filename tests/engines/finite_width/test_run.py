@@ -15,6 +15,7 @@ from fastmoments.engines.finite_width.run import (
     PLAIN,
     PLAIN_CONV,
     PLAIN_RES,
+    PLAIN_RES_CONV,
     FiniteWidthRun,
     _mixed,
     kind,
@@ -46,6 +47,8 @@ def finite(family, depth, images, width, *, input_conv=True, every=1, **options)
         (fm.vanilla(3), PLAIN_CONV),
         (fm.vanilla(0), PLAIN_CONV),
         (fm.residual(3, 1), PLAIN_RES),
+        (fm.residual(3), PLAIN_RES_CONV),
+        (fm.residual(3, res_depth=1), PLAIN_RES_CONV),
         (fm.bn_ff(3, 1), BN_FF),
         (fm.bn_res(3, 1), BN_RES),
         (fm.bn_ff(3), BN_CONV),
@@ -62,7 +65,8 @@ def test_which_theory_covers_a_net(net, theory):
 @pytest.mark.parametrize(
     ("net", "said"),
     [
-        (fm.residual(3), "Of nets with convolutions"),
+        (fm.vanilla(3, input_conv=False), "Of nets with convolutions"),
+        (fm.residual(3, input_conv=False), "needs a Conv in the stem"),
         (Network([Conv(3, stride=2), ReLU()], [Conv(3)]), "all of stride 1"),
         (Network([Conv(3, pad=0), ReLU()], [Conv(3)]), "a padding that keeps the size of images"),
         (Network([Conv(1, pad=1), BatchNorm(), ReLU()]), "a padding that keeps the size of images"),
@@ -112,7 +116,11 @@ def test_closures_can_be_swapped():
     assert one != other
 
 
-@pytest.mark.parametrize("net", [fm.vanilla(2), fm.bn_res(2), fm.bn_ff(2, 1)], ids=["plain", "conv", "flat"])
+@pytest.mark.parametrize(
+    "net",
+    [fm.vanilla(2), fm.bn_res(2), fm.bn_ff(2, 1), fm.residual(2)],
+    ids=["plain", "conv", "flat", "skips"],
+)
 def test_the_report_has_the_rows_and_sizes_of_infinite_width(net):
     images = fm.load_images("synthetic:6x6x3", 8, seed=0)
     wide, finite = (
@@ -125,7 +133,7 @@ def test_the_report_has_the_rows_and_sizes_of_infinite_width(net):
 
 
 @pytest.mark.parametrize(
-    ("family", "size"), [*((each, 1) for each in FAMILIES), ("vanilla", 3), ("bn_ff", 3)]
+    ("family", "size"), [*((each, 1) for each in FAMILIES), ("vanilla", 3), ("residual", 3), ("bn_ff", 3)]
 )
 def test_a_walk_says_where_it_is(family, size):
     """In every batch, also where its stations only come at the end."""
@@ -153,7 +161,10 @@ def test_several_batches_add_the_variance_between_them():
 @pytest.mark.parametrize(
     ("call", "said"),
     [
-        (lambda: fm.scan(fm.residual(2), flat(4), fm.FiniteWidth()), "Of nets with convolutions"),
+        (
+            lambda: fm.scan(fm.vanilla(2, input_conv=False), flat(4), fm.FiniteWidth()),
+            "Of nets with convolutions",
+        ),
         (
             lambda: fm.scan(
                 fm.vanilla(2), np.eye(80)[:, :, None] * np.ones((2, 80, 80, 1)), fm.FiniteWidth()

@@ -35,7 +35,7 @@ from ..shared.units import convolutions, residual_of, stem_of
 from .angle_closure import AngleMoments
 from .layer_state import LayerState, StationMeans, sampled, with_sampled_spectrum
 from .noise_diffusion import NoiseDiffusion, SignalNoiseAlignment
-from .residual_backward import deviations
+from .residual_backward import Place, deviations
 
 
 def stations(
@@ -67,8 +67,7 @@ def stations(
             forward[depth + 1, "conv"] = StationMeans.of_next_layer(behind_relu, width, closures)
     nodes = backward_depths(depths)
     inner = [depth for depth in nodes if depth > 0]
-    counts = [len(own) for own in gains]
-    found = yield from deviations(kernels, betas, counts, nodes, inner, width)
+    found = yield from deviations(_backwards(kernels, betas, gains, max(nodes)), nodes, inner, width)
     merges, acts = interpolated_between(nodes, found[0]), interpolated_between(inner, found[1])
     stem = stem_of(network)
     assert stem is not None, "a residual net is covered with a stem only"
@@ -84,6 +83,15 @@ def stations(
             ):
                 yield depth, loc, forward[depth, loc].laws(variances, log_gain + gained, log_input)
         log_gain += growth
+
+
+def _backwards(
+    kernels: list[np.ndarray], betas: list[float], gains: list[list[float]], last: int
+) -> Iterator[tuple[int, Place]]:
+    """Yield (units before it, the place), the last first."""
+    yield last, Place.fully_connected(kernels[last])
+    for unit in range(last - 1, -1, -1):
+        yield unit, Place.fully_connected(kernels[unit], betas[unit], len(gains[unit]))
 
 
 def _walk(

@@ -32,9 +32,8 @@ from collections.abc import Callable, Generator, Iterator
 
 import numpy as np
 
-from ....covariances.storage import NoiseCovariance
 from ....maps.activation import activate
-from ....maps.convolution import convolve, convolve_diagonal, first_convolution
+from ....maps.convolution import convolve, convolve_diagonal
 from ....nets.activations import ReLU
 from ....nets.linear import Conv
 from ....nets.network import Network
@@ -44,19 +43,15 @@ from ..shared.depth_interpolation import backward_depths, interpolated_between
 from ..shared.lognormal import Laws, Lognormal, Passing, Step, chi_moment
 from ..shared.noise_draw import draw_variance, inputs_seen
 from ..shared.relu_moments import ReluMoments, correlations
-from ..shared.representatives import representatives
 from ..shared.units import convolutions, stem_of
 from .covariance_backward import deviations
+from .representation import Representation
 
 #: Points that stand for a batch, at most; at least two images are taken, of no more positions than these.
 MOST_POINTS, MOST_POSITIONS = 1600, 1024
 
 #: Depths at which the backward pass is made.
 NODES = 8
-
-
-def _positions(stem: Conv, images: np.ndarray) -> int:
-    return math.prod(stem.output_size(side) for side in images.shape[1:3])
 
 
 def stations(
@@ -111,20 +106,18 @@ def _deviations(
     variances : callable
         Of the depth, of an activation: `covariance_backward.deviations` over the width.
     """
-    positions = _positions(stem, images)
-    count = max(2, min(len(images), MOST_POINTS // positions))
-    noise = NoiseCovariance.white(count, *images.shape[1:3])
-    signal = first_convolution(representatives(images, count), noise, stem)
-    start, grid = signal.copy(), (1, *signal.grid[1:])
+    standing = Representation.of(stem, images, MOST_POINTS)
+    signal, noise = standing.signal.copy(), standing.noise.copy()
+    (count, *sides), grid = standing.grid, (1, *standing.grid[1:])
     level = convolve_diagonal(np.ones(math.prod(images.shape[1:3])), (1, *images.shape[1:3]), stem)
-    weights = _Weights(signal.grid, len(images), convs)
+    weights = _Weights(standing, convs)
     c = correlations(signal.dense())[0]
     sampled = _law(weights.pairs(2.0 * c * c, signal.diagonal, 0) / width, closures.skewness_square)
     # The noises of two points after the stem have the correlation of random vectors of its inputs.
-    points, inputs = len(images) * positions, images.shape[-1] * stem.kernel_size**2
-    first = 2.0 * (1.0 / points + (1.0 - 1.0 / points) / inputs) / width
+    points = len(images) * math.prod(sides)
+    first = 2.0 * (1.0 / points + (1.0 - 1.0 / points) * standing.chance) / width
     # Shift of the mean and variance of log nu2 and of log mu2 of the noise, by the depth where they are seen.
-    drawn = draw_variance(inputs_seen(images.shape, stem, weights.later[:, :positions]))
+    drawn = draw_variance(inputs_seen(images.shape, stem, weights.later[:, : math.prod(sides)]))
     sums = np.stack([sampled, _law(first + drawn, closures.skewness_square)])
     found: _Sums = {(0, "input"): sums[..., 0].T}
     levels: list[np.ndarray] = []
@@ -152,7 +145,7 @@ def _deviations(
         return seen / seen.sum()
 
     nodes = backward_depths(depths, NODES)
-    at = yield from deviations(start, convs, weights.of_images, masks, nodes)
+    at = yield from deviations(standing, convs, masks, nodes)
     scaled = [{name: value / width for name, value in each.items()} for each in at]
     return found, interpolated_between(nodes, scaled)
 
@@ -167,27 +160,22 @@ class _Weights:
 
     Parameters
     ----------
-    grid : (images, height, width)
-        Of the images that stand for the batch.
-    batch : int
-        Images in the batch.
+    standing : Representation
     convs : sequence of Conv
         All alike.
     """
 
-    def __init__(self, grid: tuple[int, int, int], batch: int, convs: list[Conv]):
+    def __init__(self, standing: Representation, convs: list[Conv]):
+        grid = standing.grid
         images, positions = grid[0], grid[1] * grid[2]
         later = np.ones((len(convs) + 1, positions))
         if convs:
-            unit = np.eye(positions).reshape(-1, *grid[1:])
-            average = np.stack([convolve_diagonal(one.ravel(), (1, *grid[1:]), convs[0]) for one in unit])
-            for k in range(len(convs)):  # average[a, b]: what of point a is seen at point b
-                later[k + 1] = average @ later[k]
+            average = standing.average(convs[0])
+            for k in range(len(convs)):
+                later[k + 1] = later[k] @ average
         self.later = np.tile(later, images)
-        same, other = images / batch, (1.0 - 1.0 / batch) * images / (images - 1)
-        #: Share of a pair of images in a mean over pairs; the same of points.
-        self.of_images = np.where(np.eye(images, dtype=bool), same, other)
-        self.share = np.repeat(np.repeat(self.of_images, positions, 0), positions, 1)
+        #: Share of a pair of points in a mean over pairs.
+        self.share = np.repeat(np.repeat(standing.of_images, positions, 0), positions, 1)
         #: Whether all later points see all points alike, so that one row of weights serves every depth.
         self.even = bool(np.ptp(later) < 1e-12)
 

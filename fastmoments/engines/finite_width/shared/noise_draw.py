@@ -35,8 +35,20 @@ def inputs_seen(images: tuple[int, ...], conv: Conv, later: np.ndarray | None = 
     -------
     ndarray, shape (...)
     """
-    count, height, width, channels = images
-    pixels = np.eye(height * width)
-    share = np.stack([convolve_diagonal(pixel, (1, height, width), conv) for pixel in pixels])
-    weights = share.sum(1) if later is None else later @ share.T
+    count, _, _, channels = images
+    seen = _seen(images, conv)
+    weights = seen.sum(0) if later is None else later @ seen
     return count * channels * weights.sum(-1) ** 2 / np.sum(weights**2, -1)
+
+
+def level_covariance(images: tuple[int, ...], conv: Conv) -> np.ndarray:
+    """Covariance over draws of the variances of the noise behind a convolution, (positions, positions)."""
+    seen = conv.weights.gain * _seen(images, conv)
+    return draw_variance(float(images[3])) * seen @ seen.T
+
+
+def _seen(images: tuple[int, ...], conv: Conv) -> np.ndarray:
+    """Share of every pixel in the variance at every position, shape (positions, pixels)."""
+    _, height, width, _ = images
+    pixels = np.eye(height * width)
+    return np.stack([convolve_diagonal(pixel, (1, height, width), conv) for pixel in pixels], axis=1)

@@ -5,7 +5,7 @@ import math
 import numpy as np
 from numpy.testing import assert_allclose
 
-from fastmoments.engines.finite_width.plain.residual_backward import deviations
+from fastmoments.engines.finite_width.plain.residual_backward import Place, deviations
 from fastmoments.engines.finite_width.shared.hermite_forms import GaussianField
 
 
@@ -50,7 +50,8 @@ def test_deviations_behind_a_unit_of_two_layers_are_those_of_sampled_channels():
 
 def _run(kernels, layers, width):
     """The value that the generator of the backward pass returns."""
-    walk = deviations(kernels, [1.0], layers, [0, 1], [1], width)
+    places = [(1, Place.fully_connected(kernels[1])), (0, Place.fully_connected(kernels[0], 1.0, layers[0]))]
+    walk = deviations(iter(places), [0, 1], [1], width)
     while True:
         try:
             next(walk)
