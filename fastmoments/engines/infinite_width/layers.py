@@ -18,7 +18,7 @@ from ...maps.convolution import convolve, first_convolution
 from ...maps.laws import DRAWN, GAUSSIAN, MIXED, SUMMED, law_after, law_after_stack, merged
 from ...maps.merge import merge
 from ...maps.norms import population_norm
-from ...maps.post_activation import absolute_moment, activate_sum, added
+from ...maps.post_activation import MEASURED_ERROR, absolute_moment, activate_sum, added
 from ...maps.smooth_activation import activate as activate_smoothly
 from ...nets.activations import Nonlinearity, PiecewiseLinear
 from ...nets.layers import Layer
@@ -140,6 +140,7 @@ def _(
     before, state.law = state.law, law_after(layer, state.law)
     if before == SUMMED and state.channels is not None:
         state.channels, state.known = activate_sum(state.covariance, state.noise, state.channels, layer)
+        walk.error = max(walk.error, MEASURED_ERROR)
     elif before != state.law:  # the ReLU of a ReLU is itself
         state.known = activate(state.covariance, state.noise, layer)
         state.mean_share = mean_share_behind(layer, before)

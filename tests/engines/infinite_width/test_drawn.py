@@ -20,9 +20,6 @@ NETS = {
     ),
     "post norm": Network((Conv(), ReLU(), BatchNorm()) * 3),
     "shortcut": Network((Residual((BatchNorm(), ReLU(), Conv())),) * 2 + UNIT, stem=STEM),
-    "post activation": Network(
-        (Residual((Conv(), BatchNorm(), ReLU(), Conv(), BatchNorm())), ReLU()) * 2, stem=UNIT
-    ),
 }
 MOMENTS = ("nu1_abs_signal", "nu2_signal", "mu2_signal", "mu4_signal", "mu2_noise", "log_chi", "reff_signal")
 
