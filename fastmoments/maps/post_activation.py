@@ -31,8 +31,8 @@ from ..nets.activations import PiecewiseLinear
 from .channels import Channels, Summands
 from .copula import tabulated
 
-#: What the copula was found to be off at most, relative, against drawn populations and random nets: nu1 by 0.8%,
-#: nu2 and mu2 of the noise by 0.4%, chi by 0.3%, effective ranks by 2% (50 units, with batch norm). It is told
+#: What the copula was found to be off at most, relative, against drawn channels and random nets: nu1 by 0.8%,
+#: nu2 and mu2 of the noise by 0.4%, chi by 0.3%, effective ranks by 2% (50 units with batch norm). Told
 #: as the error of a layer; an estimate of its own would be a drawn step on a few hundred points.
 MEASURED_ERROR = 0.01
 
