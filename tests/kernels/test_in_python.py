@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from states import in_full, state
 
-from fastmoments.engines.finite_width.plain_convolutional import covariance_backward as convolutional_backward
+from fastmoments.engines.finite_width.plain_convolutional.functionals import transposed
 from fastmoments.kernels import decorrelation, forms, mixtures, spectra
 from fastmoments.maps import batch_norm
 from fastmoments.maps.activation import activate
@@ -51,7 +51,7 @@ def test_other_taps(conv):
 
 def test_transposed_convolution():
     """Of a sum over all pairs, every element of the covariance is seen nine times."""
-    found = convolutional_backward._transposed(np.ones((1, 18, 18)), (2, 3, 3), Conv(3))
+    found = transposed(np.ones((1, 18, 18)), (2, 3, 3), Conv(3))
     np.testing.assert_allclose(found, 1.0, rtol=1e-14)
 
 
