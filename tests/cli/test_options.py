@@ -139,7 +139,7 @@ WRONG = [
     (["verify", "bn_ff", "--widths", "64,x"], ("'64,x' is not a list of whole numbers",)),
     (["verify", "bn_ff", "--widths", "64"], ("at least two different widths",)),
     (["verify", "bn_ff", "--method", "sampled"], ("--method", "sampled")),
-    (["verify", "residual", "--method", "finite"], ("Of nets with convolutions",)),
+    (["verify", "vanilla", "--method", "finite", "--no-input-conv"], ("Of nets with convolutions",)),
     (["verify", "bn_ff", "--widths", "0,64"], ("all of widths must be a positive whole number, not 0",)),
     (["verify", "bn_ff", "--nets", "7"], ("--nets", "x>=8")),
     (["verify", "bn_ff", "--depth", "0"], ("nothing to verify",)),

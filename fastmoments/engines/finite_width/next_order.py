@@ -52,7 +52,7 @@ class Share(NamedTuple):
     of_layer: float
     of_deviation: float
 
-    def error(self, law: Lognormal, width: int, *, rank: bool) -> tuple[float, float]:
+    def error(self, law: Lognormal, width: int, *, rank: bool, exact: float = 0.0) -> tuple[float, float]:
         """Errors of the mean and of the deviation, in the units of the law.
 
         Parameters
@@ -61,16 +61,19 @@ class Share(NamedTuple):
         width : int
         rank : bool
             Whether the law is of a moment itself, an effective rank, not of a logarithm.
+        exact : float
+            Part of the variance that is no part of the expansion: that of the draw of the noise.
         """
         size = law.mean if rank else 1.0
-        variance = max(law.variance, 0.0) / size**2
+        expanded = max(law.variance - exact, 0.0)
+        variance = expanded / size**2
         if not variance > 0.0:
             return 0.0, 0.0  # fixed by batch norm, or the images themselves
         mean = self.of_variance * variance + self.of_layer / width
         deviation = min(self.of_deviation + OF_DEVIATION_BY_VARIANCE * variance, LARGEST)
         if rank:
             mean = min(mean, LARGEST)  # which is not below 1, whatever the lognormal tail says
-        return size * mean, deviation * math.sqrt(max(law.variance, 0.0))
+        return size * mean, deviation * math.sqrt(expanded)
 
 
 #: By moment, of nets with batch norm.
@@ -101,7 +104,11 @@ class Errors(NamedTuple):
     largest: float
 
 
-def errors(batches: Iterable[Laws], width: int, *, normalised: bool) -> Errors:
+#: Share of the variance of a draw of the noise (of the logarithm of its mean square) that a moment has.
+OF_DRAW = {"log_mu2_noise": 1.0, "log_chi": 0.25}
+
+
+def errors(batches: Iterable[Laws], width: int, *, normalised: bool, draw: float = 0.0) -> Errors:
     """Estimate the errors of a station from its laws over nets, of each batch.
 
     A batch does not undo the error of another, so that their mean is taken.
@@ -112,13 +119,16 @@ def errors(batches: Iterable[Laws], width: int, *, normalised: bool) -> Errors:
     width : int
     normalised : bool
         Whether the net has batch norm.
+    draw : float
+        Variance of the draw of the noise, which is exact (`shared.noise_draw`).
     """
     shares = SHARES if normalised else PLAIN_SHARES
     found: dict[str, list[tuple[float, float, float]]] = {}
     for laws in batches:
         for name, law in laws.items():
             rank = name.startswith("reff")
-            mean, deviation = shares[name].error(law, width, rank=rank)
+            exact = OF_DRAW.get(name, 0.0) * draw
+            mean, deviation = shares[name].error(law, width, rank=rank, exact=exact)
             found.setdefault(name, []).append((mean, deviation, mean / law.mean if rank else mean))
     means, deviations, relative = (
         {name: math.fsum(each[part] for each in values) / len(values) for name, values in found.items()}

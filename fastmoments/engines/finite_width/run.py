@@ -32,6 +32,7 @@ from .plain import feedforward, residual
 from .plain_convolutional import feedforward as convolutional
 from .plain_convolutional import residual as convolutional_residual
 from .shared.lognormal import Laws, Lognormal, station_values
+from .shared.noise_draw import draw_variance
 
 PLAIN, PLAIN_RES = "plain", "plain_res"
 PLAIN_CONV, PLAIN_RES_CONV = "plain_conv", "plain_res_conv"
@@ -235,7 +236,8 @@ class FiniteWidthRun:
         if depth != self.wanted.depth:
             self.wanted.begin(depth)
         moments, sigmas = station_values(_mixed(laws))
-        found = errors(laws, self.width, normalised=self.network.normalised)
+        draw = draw_variance(float(self.batches[0].size))
+        found = errors(laws, self.width, normalised=self.network.normalised, draw=draw)
         return self.wanted.station(
             self.wanted.named(loc), moments, sigmas=sigmas, grid=self.grid, channels=self.width,
             error=found.largest, errors=found.means, sigma_errors=found.deviations,

@@ -8,8 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import fastmoments as fm
-from fastmoments.engines.finite_width.next_order import LARGEST, PLAIN_SHARES, SHARES, errors
+from fastmoments.engines.finite_width.next_order import LARGEST, OF_DRAW, PLAIN_SHARES, SHARES, errors
 from fastmoments.engines.finite_width.shared.lognormal import Lognormal
+from fastmoments.engines.finite_width.shared.noise_draw import draw_variance
 from fastmoments.engines.protocol import ENGINE_MOMENTS, Station
 
 FAMILIES = ("vanilla", "residual", "bn_ff", "bn_res")
@@ -32,6 +33,15 @@ def test_the_error_of_a_logarithm_by_hand():
     found = errors([{"log_chi": Lognormal(3.0, 0.04)}], 100, normalised=True)
     assert found.means["log_chi"] == pytest.approx(0.04 + 0.005) == found.largest
     assert found.deviations["log_chi"] == pytest.approx(0.2 * (0.25 + 0.01))
+
+
+def test_the_draw_of_the_noise_is_exact():
+    """Of its variance chi has a quarter, which is taken off before anything is estimated."""
+    for name, share in (("log_chi", 0.25), ("log_mu2_noise", 1.0), ("log_mu2_signal", 0.0)):
+        whole = errors([{name: Lognormal(3.0, 0.04)}], 100, normalised=True, draw=0.02)
+        rest = errors([{name: Lognormal(3.0, 0.04 - 0.02 * share)}], 100, normalised=True)
+        assert whole.means[name] == pytest.approx(rest.means[name])
+        assert whole.deviations[name] == pytest.approx(rest.deviations[name])
 
 
 def test_the_error_of_a_rank_is_in_its_units_and_at_most_itself():
@@ -72,14 +82,25 @@ def test_errors_are_finite_positive_and_grow_with_the_variance(name, mean, varia
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_errors_fall_with_the_width_and_vanish(family):
-    """Of means like 1 / N, of deviations like N^(-1/2); the rank of the noise keeps one draw of it."""
+    """Of means like 1 / N, of deviations like N^(-1/2); the rank of the noise keeps one draw of it.
+
+    Of the draw's variance what is known of its points alike is taken off; the rest, where points weigh
+    differently, stays in plain nets.
+    """
+    draw = draw_variance(12.0 * 6 * 6 * 3)
     wide, wider, limit = (stations(family, width) for width in (10**6, 4 * 10**6, 10**15))
     for one, other, last in zip(wide, wider, limit, strict=True):
         for name in (name for name in one.errors if name != "reff_noise"):
             if one.errors[name]:
-                assert one.errors[name] / other.errors[name] == pytest.approx(4.0, rel=0.03), name
-                assert one.sigma_errors[name] / other.sigma_errors[name] == pytest.approx(2.0, rel=0.03)
-            assert 0.0 <= last.errors[name] < 1e-11 and last.sigma_errors[name] < 1e-5
+                means = [each.errors[name] - last.errors[name] for each in (one, other)]
+                squares = [
+                    each.sigma_errors[name] ** 2 - last.sigma_errors[name] ** 2 for each in (one, other)
+                ]
+                assert means[0] / means[1] == pytest.approx(4.0, rel=0.03), name
+                assert squares[0] / squares[1] == pytest.approx(4.0, rel=0.06), name
+            kept = draw if name in OF_DRAW and family in ("vanilla", "residual") else 0.0
+            assert 0.0 <= last.errors[name] < max(1e-11, kept)
+            assert last.sigma_errors[name] < max(1e-5, kept**0.5)
 
 
 @pytest.mark.parametrize("family", FAMILIES)
