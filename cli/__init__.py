@@ -29,6 +29,7 @@ COMMANDS = {
     "verify": "Test the analytic moments against simulated nets.",
     "sweep": "Scan every combination of parameters.",
     "plot": "Draw a saved scan or comparison.",
+    "zoo": "List the published nets that scan and verify know by name.",
     "doctor": "Check the installation and say what it runs on.",
 }
 

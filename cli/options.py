@@ -15,6 +15,7 @@ from fastmoments.images.sources import Images, load_images
 from fastmoments.nets.families import FAMILIES
 from fastmoments.nets.geometry import PADDINGS
 from fastmoments.nets.network import LOCS, Network
+from fastmoments.nets.zoo import NETS
 from fastmoments.scans import verdict
 from fastmoments.scans.engines import METHODS, engine_from
 from fastmoments.scans.results import Scan
@@ -159,9 +160,9 @@ fail_option = click.option(
 
 
 def family_or_spec(command: Command) -> Command:
-    """Which net: a family by name, or any stack of layers from a file."""
+    """Which net: a family or a published net by name, or any stack of layers from a file."""
     return _together(
-        click.argument("family", type=click.Choice(tuple(FAMILIES)), required=False),
+        click.argument("family", type=click.Choice((*FAMILIES, *NETS)), required=False, metavar="[NET]"),
         click.option("--spec", type=click.Path(path_type=Path), help="TOML file with the layers of any net."),
     )(command)
 
@@ -172,18 +173,19 @@ def preset(ctx: click.Context) -> dict:
 
 
 def chosen_network(ctx: click.Context) -> Network:
-    """The net that FAMILY or --spec names.
+    """The net that NET or --spec names.
 
     Raises
     ------
     click.UsageError
-        If both or neither are given, or --spec with a parameter of a family.
+        If both or neither are given, or a parameter of a family with another net.
     """
     family, spec = ctx.params["family"], ctx.params["spec"]
     if (family is None) == (spec is None):
         wrong = "give one of them, not both" if family else "one of them is needed"
-        raise click.UsageError(f"FAMILY ({', '.join(FAMILIES)}) or --spec FILE: {wrong}.", ctx)
-    if spec is None:
+        known = ", ".join(FAMILIES)
+        raise click.UsageError(f"NET ({known}, or one of `fastmoments zoo`) or --spec FILE: {wrong}.", ctx)
+    if family in FAMILIES:
         return FAMILIES[family](**preset(ctx))
     for name in _PRESET:
         if ctx.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE:
@@ -191,7 +193,10 @@ def chosen_network(ctx: click.Context) -> Network:
             said = max(
                 (*option.opts, *option.secondary_opts) if name == "input_conv" else option.opts, key=len
             )
-            raise click.UsageError(f"{said} is for a FAMILY; the net of --spec is what its file says.", ctx)
+            fixed = f"{family} is as published" if family else "the net of --spec is what its file says"
+            raise click.UsageError(f"{said} is for one of {', '.join(FAMILIES)}; {fixed}.", ctx)
+    if family is not None:
+        return NETS[family]()
     from fastmoments.nets.toml import load_network
 
     return load_network(spec)

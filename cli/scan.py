@@ -38,7 +38,8 @@ def command(
 ) -> None:  # fmt: skip
     """Follow signal and noise through one net.
 
-    FAMILY is vanilla, residual, bn_ff or bn_res; --spec reads any stack of layers from a TOML file.
+    NET is vanilla, residual, bn_ff or bn_res, or a published net that `fastmoments zoo` lists, such as
+    resnet18; --spec reads any stack of layers from a TOML file.
     The table shows about ten depths; JSON and CSV hold all that --every records.
 
     While it runs, OUTPUT.partial holds the stations as they come, which `fastmoments plot` reads; beside

@@ -1,0 +1,28 @@
+"""`fastmoments zoo`."""
+
+from __future__ import annotations
+
+import click
+
+from fastmoments.nets.layers import Layer
+from fastmoments.nets.network import Network, walk
+from fastmoments.nets.zoo import NETS
+from fastmoments.scans.tables import text_table
+
+
+@click.command()
+def command() -> None:
+    """List the published nets that scan and verify know by name.
+
+    Depth counts residual units and the layers with weights outside of them; layers with weights are those of
+    the branches as well.
+    """
+    rows = []
+    for name, maker in NETS.items():
+        net = maker()
+        rows.append([name, str(net.depth), str(sum(layer.weighted for layer in _layers(net)))])
+    click.echo(text_table([["net", "depth", "layers with weights"]], rows), nl=False)
+
+
+def _layers(net: Network) -> list[Layer]:
+    return [layer for _, layer in walk((*net.stem, *net.layers))]
