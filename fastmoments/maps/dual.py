@@ -303,6 +303,9 @@ def integrated(activation: Nonlinearity, function: Function, root1: float, root2
     bends = np.union1d(bends, [kink + side * step for kink in activation.kinks for side in (-1, 1)
                                for step in 2.0 ** np.arange(-2.0, 3.0)])  # fmt: skip
     seen = [bends / root1] + ([bends / (root2 * r)] if r else [])
+    if r and activation.kinks:  # which the integral over w smooths to the width s
+        widths = s * np.concatenate([[0.0], 2.0 ** np.arange(-1.0, 4.0), -(2.0 ** np.arange(-1.0, 4.0))])
+        seen.append(((np.array(activation.kinks)[:, None] / root2 + widths) / r).ravel())
     z, weights = panels(_edges(np.concatenate(seen)), 10)
     weights = weights * np.exp(-0.5 * z * z) / math.sqrt(2.0 * math.pi)
     first = weights * function(root1 * z)
