@@ -92,11 +92,15 @@ def expansion(activation: Nonlinearity, variances: np.ndarray) -> Expansion:
     return Expansion(table[:TERMS], size, mean, absolute, slope2)
 
 
+@lru_cache(maxsize=64)
 def largest_mean_slope(activation: Nonlinearity) -> float:
-    """The largest |E phi'(u)| over Gaussians u of all variances."""
-    roots = np.sqrt(2.0 ** (np.array(_OCTAVES)[:, None] + _nodes()))
-    slopes = [_at_nodes(activation, octave)[1] for octave in _OCTAVES] / roots
-    return float(np.abs(slopes).max())
+    """The largest |E phi'(u)| over Gaussians u of all variances, four to an octave."""
+    found = []
+    for variance in 2.0 ** np.arange(_OCTAVES.start, _OCTAVES.stop, 0.25):
+        z, weights = rule(activation, math.sqrt(variance))
+        density = weights * np.exp(-0.5 * z * z) / math.sqrt(2.0 * math.pi)
+        found.append(abs(float(density @ activation.slope(math.sqrt(variance) * z))))
+    return max(found)
 
 
 def _tangent(activation: Nonlinearity, variances: np.ndarray, table: np.ndarray, small: np.ndarray) -> None:
