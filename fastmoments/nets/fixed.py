@@ -7,9 +7,10 @@ from functools import cached_property
 
 import numpy as np
 
-from ..validation import finite, whole
+from ..validation import finite
 from .layers import Layer
-from .linear import MOST_TAPS, Conv
+from .linear import Conv
+from .windows import Windowed
 
 
 class Fixed(Layer, abstract=True):
@@ -34,48 +35,18 @@ class Averaging(Fixed, abstract=True):
 
 
 @dataclass(frozen=True)
-class AvgPool(Averaging):
-    """Means over windows of positions.
+class AvgPool(Windowed, Averaging):
+    """Means over windows of positions; parameters as of `Windowed`.
 
-    Parameters
-    ----------
-    size : int
-        Side of the square window.
-    stride : int, optional
-        Step between windows, in positions; `size` if left out.
-    pad : int or None
-        So many positions of zeros on both sides, at most half of `size`. They count: a window's sum is always
-        divided by size² (PyTorch's ``AvgPool2d`` with ``count_include_pad=True``, ``ceil_mode=False``, as by
-        default). None makes ceil(size / stride) windows of what is there, divided by the number of positions
-        in each (TensorFlow's "SAME").
-
-    Raises
-    ------
-    ValueError
-        If a parameter is outside its range.
+    With a `pad`, zeros stand beyond the border and count: a window's sum is always divided by size²
+    (PyTorch's ``AvgPool2d`` with ``count_include_pad=True``, ``ceil_mode=False``, as by default). With None it
+    is divided by the number of positions that are there.
     """
-
-    size: int = 2
-    stride: int | None = None
-    pad: int | None = 0
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "size", whole("AvgPool: size", self.size, 1, MOST_TAPS))
-        if self.stride is not None:
-            object.__setattr__(self, "stride", whole("AvgPool: stride", self.stride, 1, MOST_TAPS))
-        if self.pad is not None:
-            most = self.size // 2
-            object.__setattr__(self, "pad", whole("AvgPool: pad", self.pad, 0, most, ", half of its size,"))
 
     @cached_property
     def window(self) -> Conv:
         """A convolution whose taps are the positions of a window."""
-        return Conv(self.size, stride=self.stride or self.size, padding="zeros", pad=self.pad)
-
-    @property
-    def pointwise(self) -> bool:
-        """Whether every window is its own input position."""
-        return self.window.pointwise
+        return Conv(self.size, stride=self.step, padding="zeros", pad=self.pad)
 
     def averages(self, size: int) -> np.ndarray:
         """Weights of the `size` positions along one side in each of those behind it, shape (behind, size).

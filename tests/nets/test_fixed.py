@@ -64,7 +64,10 @@ def test_without_weights_no_unit_begins_and_no_branch_has_any():
     [
         (lambda: AvgPool(0), "AvgPool: size must be a whole number"),
         (lambda: AvgPool(2, 0), "AvgPool: stride must be a whole number"),
-        (lambda: AvgPool(3, 1, 2), "AvgPool: pad must be a whole number from 0 to 1, half of its size,"),
+        (
+            lambda: AvgPool(3, 1, 2),
+            "AvgPool: pad must be a whole number from 0 to 1, at most half of the size 3,",
+        ),
         (lambda: AvgPool(3).averages(2), "An AvgPool of size 3 does not fit on a side of 2 with pad=0"),
         (lambda: Scale(0.0), "Scale: factor must not be 0"),
         (lambda: Scale(np.inf), "Scale: factor must be a finite number"),
