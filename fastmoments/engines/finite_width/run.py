@@ -33,6 +33,7 @@ from .plain_convolutional import feedforward as convolutional
 from .plain_convolutional import residual as convolutional_residual
 from .shared.lognormal import Laws, Lognormal, station_values
 from .shared.noise_draw import draw_variance
+from .shared.units import Task
 
 PLAIN, PLAIN_RES = "plain", "plain_res"
 PLAIN_CONV, PLAIN_RES_CONV = "plain_conv", "plain_res_conv"
@@ -215,7 +216,7 @@ class FiniteWidthRun:
         if self.wanted.images is not None:
             yield self._images(self.wanted.images)
         walks = [
-            self.walk(self.network, batch, self.width, self.wanted.depths, log_input, self.closures)
+            self.walk(Task(self.network, batch, self.width, self.wanted.depths, log_input, self.closures))
             for batch, log_input in zip(self.batches, self.inputs, strict=True)
         ]
         # One batch after the other, so that memory holds one; the stations come with the last. A walk yields

@@ -15,6 +15,7 @@ from fastmoments.engines.finite_width import closures
 from fastmoments.engines.finite_width.batch_norm import fully_connected
 from fastmoments.engines.finite_width.closures import CLOSURES, Closures
 from fastmoments.engines.finite_width.plain import feedforward
+from fastmoments.engines.finite_width.shared.units import Task
 
 
 @given(st.floats(0.2, 20.0), st.floats(0.2, 20.0))
@@ -86,7 +87,7 @@ def test_another_closure_is_used(theory, family, change):
     net, images = getattr(fm, family)(6, 1), np.random.default_rng(3).standard_normal((8, 30))
 
     def laws(used):
-        walk = theory.stations(net, images, 64, frozenset({6}), 0.0, used)
+        walk = theory.stations(Task(net, images, 64, frozenset({6}), 0.0, used))
         return {(loc, name): law for _, loc, found in walk if loc is not None for name, law in found.items()}
 
     usual, other = laws(CLOSURES), laws(dataclasses.replace(CLOSURES, **change))

@@ -38,7 +38,7 @@ from ..shared.lognormal import Laws, Step
 from ..shared.matrices import centred, image_norms
 from ..shared.noise_draw import draw_variance, inputs_seen
 from ..shared.representatives import content_order
-from ..shared.units import convolutions, layers_of, residual_of
+from ..shared.units import Task, convolutions, layers_of, residual_of
 from .convolutional_stations import ChannelNoise, laws_of, ranks
 from .norm_diffusion import feed_back
 from .record import BatchNormRecord
@@ -278,15 +278,9 @@ class FiniteTerms(Corrections):
         return centred(found - means[:, None] - means)
 
 
-def stations(
-    network: Network,
-    images: np.ndarray,
-    width: int,
-    depths: frozenset[int],
-    log_input: float,
-    closures: Closures = CLOSURES,
-) -> Iterator[Step]:
-    """Yield (depth, loc, laws) of every station wanted, in walking order; arguments as of `FiniteTerms`."""
+def stations(task: Task) -> Iterator[Step]:
+    """Yield (depth, loc, laws) of every station wanted, in walking order; of nets as `FiniteTerms` takes."""
+    network, images, width, depths, _, closures = task
     terms = FiniteTerms(network, images, width, closures)
     for station in InfiniteWidthWalk(network, images, depths=depths, corrections=terms):
         if station.loc in LOCS:

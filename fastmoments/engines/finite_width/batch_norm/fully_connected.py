@@ -22,15 +22,14 @@ from dataclasses import replace
 import numpy as np
 
 from ....nets.layers import Layer
-from ....nets.network import Network
 from ....nets.norms import BatchNorm
-from ..closures import CLOSURES, Closures
+from ..closures import Closures
 from ..shared.lognormal import Laws, Lognormal, Step
 from ..shared.marchenko_pastur import sampled_spectrum
 from ..shared.matrices import centred, with_means
 from ..shared.noise_draw import draw_variance
 from ..shared.relu_moments import correlations
-from ..shared.units import convolutions, layers_of, residual_of, stem_of
+from ..shared.units import Task, convolutions, layers_of, residual_of, stem_of
 from .kernel_state import KernelState, PointNoise
 from .noise_rank import noise_rank
 from .norm_diffusion import fed_back
@@ -49,26 +48,9 @@ from .unit_fluctuations import UnitFluctuations, shares_of
 ALONE = np.ones((1, 1))
 
 
-def stations(
-    network: Network,
-    images: np.ndarray,
-    width: int,
-    depths: frozenset[int],
-    log_input: float,
-    closures: Closures = CLOSURES,
-) -> Iterator[Step]:
-    """Yield (depth, loc, laws) of every station wanted, in walking order.
-
-    Parameters
-    ----------
-    network : Network
-        Units of one kind (`engine.kind`).
-    images : shape (n, features)
-    width : int
-    depths : set of int
-    log_input : float
-        Logarithm of mu2 of the images, which normalises chi.
-    """
+def stations(task: Task) -> Iterator[Step]:
+    """Yield (depth, loc, laws) of every station wanted, in walking order."""
+    network, images, width, depths, log_input, closures = task
     stem, units = stem_of(network), network.units
     # The first layer is the stem, or that of the first unit.
     first = stem or convolutions(layers_of(units[0]))[0]

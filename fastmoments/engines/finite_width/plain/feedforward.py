@@ -11,28 +11,21 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from ....nets.network import Network
-from ..closures import CLOSURES, Closures
+from ..closures import Closures
 from ..shared.depth_interpolation import backward_depths, interpolated_between
 from ..shared.hermite_forms import GaussianField
 from ..shared.lognormal import Step
 from ..shared.relu_moments import correlations
-from ..shared.units import convolutions, stem_of
+from ..shared.units import Task, convolutions, stem_of
 from .angle_closure import AngleMoments
 from .covariance_backward import deviations
 from .layer_state import LayerState, StationMeans, sampled, with_sampled_spectrum
 from .noise_diffusion import NoiseDiffusion
 
 
-def stations(
-    network: Network,
-    images: np.ndarray,
-    width: int,
-    depths: frozenset[int],
-    log_input: float,
-    closures: Closures = CLOSURES,
-) -> Iterator[Step]:
-    """Yield (depth, loc, laws) of every station wanted; parameters as of `batch_norm.fully_connected`."""
+def stations(task: Task) -> Iterator[Step]:
+    """Yield (depth, loc, laws) of every station wanted."""
+    network, images, width, depths, log_input, closures = task
     gains = [conv.weights.gain for unit in network.units for conv in convolutions(unit)]
     stem = stem_of(network)
     linear = stem is not None

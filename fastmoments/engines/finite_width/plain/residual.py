@@ -22,8 +22,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ....nets.network import Network
-from ..closures import CLOSURES, Closures
+from ..closures import Closures
 from ..shared.depth_interpolation import backward_depths, interpolated_between
 from ..shared.fluctuations import FluctuationState
 from ..shared.hermite_forms import GaussianField
@@ -31,22 +30,16 @@ from ..shared.lognormal import Step
 from ..shared.matrices import between_pairs, mean_of_pairs
 from ..shared.noise_draw import draw_variance
 from ..shared.relu_moments import ReluMoments, correlations
-from ..shared.units import convolutions, residual_of, stem_of
+from ..shared.units import Task, convolutions, residual_of, stem_of
 from .angle_closure import AngleMoments
 from .layer_state import LayerState, StationMeans, sampled, with_sampled_spectrum
 from .noise_diffusion import NoiseDiffusion, SignalNoiseAlignment
 from .residual_backward import Place, deviations
 
 
-def stations(
-    network: Network,
-    images: np.ndarray,
-    width: int,
-    depths: frozenset[int],
-    log_input: float,
-    closures: Closures = CLOSURES,
-) -> Iterator[Step]:
-    """Yield (depth, loc, laws) of every station wanted; parameters as of `feedforward.stations`."""
+def stations(task: Task) -> Iterator[Step]:
+    """Yield (depth, loc, laws) of every station wanted."""
+    network, images, width, depths, log_input, closures = task
     units = [residual for unit in network.units if (residual := residual_of(unit)) is not None]
     gains = [[conv.weights.gain for conv in convolutions(unit.branch)] for unit in units]
     betas = [

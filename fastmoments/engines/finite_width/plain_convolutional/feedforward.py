@@ -36,14 +36,13 @@ from ....maps.activation import activate
 from ....maps.convolution import convolve, convolve_diagonal
 from ....nets.activations import ReLU
 from ....nets.linear import Conv
-from ....nets.network import Network
 from ...infinite_width.walk import InfiniteWidthWalk
-from ..closures import CLOSURES, Closures
+from ..closures import Closures
 from ..shared.depth_interpolation import backward_depths, interpolated_between
 from ..shared.lognormal import Laws, Lognormal, Passing, Step, chi_moment
 from ..shared.noise_draw import draw_variance, inputs_seen
 from ..shared.relu_moments import ReluMoments, correlations
-from ..shared.units import convolutions, stem_of
+from ..shared.units import Task, convolutions, stem_of
 from .covariance_backward import deviations
 from .representation import Representation
 
@@ -54,19 +53,12 @@ MOST_POINTS, MOST_POSITIONS = 1600, 1024
 NODES = 8
 
 
-def stations(
-    network: Network,
-    images: np.ndarray,
-    width: int,
-    depths: frozenset[int],
-    log_input: float,
-    closures: Closures = CLOSURES,
-) -> Iterator[Step]:
+def stations(task: Task) -> Iterator[Step]:
     """Yield (depth, loc, laws) of every station wanted, in walking order.
 
-    Parameters are those of `batch_norm.fully_connected.stations`, but that the network is a stem of one Conv,
-    then units of Conv and ReLU, all of one kernel and stride 1, and images have the shape (n, h, w, c).
+    The network is a stem of one Conv, then units of Conv and ReLU, all of one kernel and stride 1.
     """
+    network, images, width, depths, log_input, closures = task
     stem, convs = stem_of(network), [conv for unit in network.units for conv in convolutions(unit)]
     assert stem is not None, "a plain convolutional net is covered with a stem only"
     sums, variances = yield from _deviations(stem, convs, images, width, depths, closures)

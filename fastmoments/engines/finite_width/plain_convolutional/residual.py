@@ -39,16 +39,16 @@ from ....maps.convolution import convolve
 from ....maps.merge import merge
 from ....nets.activations import ReLU
 from ....nets.linear import Conv
-from ....nets.network import Network, Residual
+from ....nets.network import Residual
 from ...infinite_width.walk import InfiniteWidthWalk
-from ..closures import CLOSURES, Closures
+from ..closures import Closures
 from ..plain.residual_backward import BranchLayer, Place, deviations
 from ..shared.depth_interpolation import backward_depths, interpolated_between
 from ..shared.fluctuations import FluctuationState
 from ..shared.hermite_forms import GaussianField
 from ..shared.lognormal import Laws, Lognormal, Step, chi_moment
 from ..shared.relu_moments import ReluMoments, correlations
-from ..shared.units import convolutions, residual_of, stem_of
+from ..shared.units import Task, convolutions, residual_of, stem_of
 from .diagonal_diffusion import DiagonalDiffusion, Orders, both_sides
 from .functionals import gradients, sampled_variance, transposed
 from .representation import Representation, walked_backwards
@@ -63,15 +63,9 @@ MOST_POINTS = 768
 NODES, EVALUATED = 8, 6
 
 
-def stations(
-    network: Network,
-    images: np.ndarray,
-    width: int,
-    depths: frozenset[int],
-    log_input: float,
-    closures: Closures = CLOSURES,
-) -> Iterator[Step]:
-    """Yield (depth, loc, laws) of every station wanted; parameters as of `feedforward.stations`."""
+def stations(task: Task) -> Iterator[Step]:
+    """Yield (depth, loc, laws) of every station wanted."""
+    network, images, width, depths, log_input, closures = task
     stem = stem_of(network)
     assert stem is not None, "a residual net is covered with a stem only"
     units = [residual for unit in network.units if (residual := residual_of(unit)) is not None]

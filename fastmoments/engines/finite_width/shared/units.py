@@ -1,12 +1,42 @@
-"""What the theories read off a net that they cover (`run.kind`): its stem, its residual units, its layers."""
+"""What the theories are asked, and what they read off a net that they cover (`run.kind`)."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import NamedTuple
+
+import numpy as np
 
 from ....nets.layers import Layer
 from ....nets.linear import Conv
 from ....nets.network import Network, Residual
+from ..closures import CLOSURES, Closures
+
+
+class Task(NamedTuple):
+    """One batch of images through one net.
+
+    Attributes
+    ----------
+    network : Network
+        Units of one kind (`run.kind`).
+    images : ndarray, shape (n, features) or (n, h, w, c)
+        The latter of nets with convolutions.
+    width : int
+    depths : frozenset of int
+        Where stations are wanted.
+    log_input : float
+        Logarithm of mu2 of the images, which normalises chi.
+    closures : Closures
+        What the theory assumes where it derives nothing.
+    """
+
+    network: Network
+    images: np.ndarray
+    width: int
+    depths: frozenset[int]
+    log_input: float
+    closures: Closures = CLOSURES
 
 
 def convolutions(layers: Iterable[Layer]) -> list[Conv]:
