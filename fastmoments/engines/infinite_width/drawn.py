@@ -15,7 +15,7 @@ from ...nets.network import Place
 from ..protocol import Station
 from .layers import At, Walk, carry
 from .population import of_gaussian, of_images
-from .state import State
+from .state import State, known_of
 
 #: Share of its square that single precision keeps of a number.
 RESOLVED = 2.0**-24
@@ -56,7 +56,7 @@ def settle(walk: Walk, state: State) -> None:
     walk.error = max(walk.error, error)
     signal.blocks = signal.blocks.astype(walk.dtype)
     state.signal, state.noise, state.population, state.channels = signal, noise, None, None
-    state.law, state.known = MIXED, {"log_nu1_abs_signal": None, "log_mu4_signal": None}
+    state.law, state.known = MIXED, known_of(MIXED)
 
 
 def station(walk: Walk, state: State, place: Place, ranked: bool) -> Station:

@@ -28,7 +28,7 @@ from ...nets.norms import BatchNorm
 from ..protocol import Station, Wanted
 from .corrections import Corrections
 from .population import Draws, of_gaussian, summed
-from .state import State
+from .state import State, known_of
 
 
 class Walk(Protocol):
@@ -128,24 +128,25 @@ def _activation(follows: At | None) -> PiecewiseLinear | None:
     return layer if isinstance(layer, PiecewiseLinear) else None
 
 
-def mean_share_behind(layer: Layer, law: str) -> float | None:
-    """`State.mean_share` behind an activation of a signal of this law."""
-    return layer.mean_share if law == GAUSSIAN and isinstance(layer, PiecewiseLinear) else None
+def settle(state: State, layer: PiecewiseLinear) -> None:
+    """The law behind an activation of a Gaussian or of what batch norm makes of it, and what goes with it."""
+    before, state.law = state.law, law_after(layer, state.law)
+    state.mean_share = layer.mean_share if before == GAUSSIAN else None
+    state.channels, state.overlap = gaussian().activated(layer), None
 
 
 @carry.register(PiecewiseLinear)
 def _(
     layer: PiecewiseLinear, walk: Walk, state: State, at: At, follows: At | None
 ) -> Generator[Station, None, bool]:
-    before, state.law = state.law, law_after(layer, state.law)
-    if before == SUMMED and state.channels is not None:
+    behind = law_after(layer, state.law)
+    if state.law == SUMMED and state.channels is not None:
         state.channels, state.known = activate_sum(state.covariance, state.noise, state.channels, layer)
+        state.law, state.overlap = behind, None
         walk.error = max(walk.error, MEASURED_ERROR)
-    elif before != state.law:  # the ReLU of a ReLU is itself
+    elif behind != state.law:  # the ReLU of a ReLU is itself
         state.known = activate(state.covariance, state.noise, layer)
-        state.mean_share = mean_share_behind(layer, before)
-        state.channels = gaussian().activated(layer)
-    state.overlap = None
+        settle(state, layer)
     place = walk.wanted.place(at.path)
     if place is not None:
         yield walk.station(state, place)
@@ -185,7 +186,7 @@ def _(layer: Conv, walk: Walk, state: State, at: At, follows: At | None) -> Gene
             detail=place is not None,
         )  # fmt: skip
     if state.law == MIXED:
-        state.known = {"log_nu1_abs_signal": None, "log_mu4_signal": None}
+        state.known = known_of(MIXED)
     walk.corrections.after_convolution(state, layer, images is not None)
     if place is not None:
         yield walk.record(state, place, between.moments()) if activation else walk.station(state, place)
@@ -201,7 +202,7 @@ def _(
         state.form(walk.tile, walk.dtype)
         population_norm(state.covariance, state.noise, layer.epsilon, layer.gamma)
         state.law, state.overlap = law_after(layer, state.law), None
-        state.known = {} if state.law == GAUSSIAN else {"log_nu1_abs_signal": None, "log_mu4_signal": None}
+        state.known = known_of(state.law)
         if place is not None:
             yield walk.station(state, place)
         return False
@@ -258,7 +259,7 @@ def _(
     walk.memory = skip
     state.overlap = skip.overlap  # the branch has fresh weights and lost its own at a ReLU
     # Of a sum that is not Gaussian the diagonal gives no more than second moments.
-    state.known = {} if state.law == GAUSSIAN else {"log_nu1_abs_signal": None, "log_mu4_signal": None}
+    state.known = known_of(state.law)
     if state.channels is not None:
         state.known = absolute_moment(signal, state.channels)
     if not layer.scale:

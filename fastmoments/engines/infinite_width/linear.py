@@ -6,14 +6,14 @@ from collections.abc import Generator
 
 from ...covariances.scales import log
 from ...maps.averaging import average, average_images, average_noise, flatten, flatten_noise
-from ...maps.laws import GAUSSIAN, law_after
+from ...maps.laws import law_after
 from ...maps.overlap import Overlap
 from ...nets.dense import Dense
 from ...nets.fixed import Averaging, Dropout, Fixed, Flatten, Scale
 from ..protocol import Station
 from .costs import copies
 from .layers import At, Walk, carry
-from .state import State
+from .state import State, known_of
 
 # In copies of the larger of the stored covariances, before and behind it (`python -m bench.layer`).
 AVERAGE = 1.5
@@ -35,7 +35,7 @@ def _(
         average_noise(state.noise, layer)
     else:
         average(state.covariance, state.noise, layer)
-        state.known = {} if state.law == GAUSSIAN else {"log_nu1_abs_signal": None, "log_mu4_signal": None}
+        state.known = known_of(state.law)
     return (yield from _behind(layer, walk, state, at))
 
 

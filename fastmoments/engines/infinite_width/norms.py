@@ -14,7 +14,7 @@ from ...nets.layer_norm import ChannelNorm
 from ..protocol import Station
 from .costs import copies
 from .layers import At, Walk, carry
-from .state import State
+from .state import State, known_of
 
 
 @carry.register
@@ -32,7 +32,7 @@ def _(
         _take_along(state, layer.epsilon)
     channel_norm(state.covariance, state.noise, layer.epsilon, layer.gamma, share, layer.image)
     state.law, state.overlap = law, None
-    state.known = {} if law == GAUSSIAN else {"log_nu1_abs_signal": None, "log_mu4_signal": None}
+    state.known = known_of(law)
     place = walk.wanted.place(at.path)
     if place is not None:
         yield walk.station(state, place)

@@ -10,10 +10,15 @@ from numpy.typing import DTypeLike
 from ...covariances.scales import log, log_mean
 from ...covariances.storage import Covariance, NoiseCovariance
 from ...maps.channels import Channels
-from ...maps.laws import DATA
+from ...maps.laws import DATA, GAUSSIAN
 from ...maps.marginals import Marginals, marginals
 from ...maps.overlap import Overlap
 from .population import Population
+
+
+def known_of(law: str) -> dict[str, float | None]:
+    """`Marginals.known` of a law: of a Gaussian the diagonal tells all, of any other second moments only."""
+    return {} if law == GAUSSIAN else {"log_nu1_abs_signal": None, "log_mu4_signal": None}
 
 
 @dataclass

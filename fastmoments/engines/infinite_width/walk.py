@@ -18,8 +18,7 @@ from ...covariances.eigenpairs import Product, leading_eigenvalue
 from ...covariances.storage import NoiseCovariance
 from ...kernels.ahead import compile_ahead
 from ...kernels.threads import workers
-from ...maps.channels import gaussian
-from ...maps.laws import between_units, check, course, law_after
+from ...maps.laws import between_units, check, course
 from ...maps.moving_statistics import MOST_POINTS
 from ...maps.overlap import Overlap
 from ...nets.activations import Nonlinearity, PiecewiseLinear
@@ -30,7 +29,7 @@ from ..protocol import Checkpoints, Station, Wanted, input_log_variances, log_ch
 from . import drawn, linear, norms  # noqa: F401  # the last two register their layers
 from .corrections import Corrections
 from .costs import account
-from .layers import At, carry, mean_share_behind
+from .layers import At, carry, settle
 from .population import Draws
 from .state import State
 
@@ -219,11 +218,8 @@ class InfiniteWidthWalk:
                 follows = None
             activated = yield from carry(at.layer, self, state, at, follows)
             if activated and follows is not None:
-                before, state.overlap = state.law, None
-                state.law = law_after(follows.layer, before)
-                state.mean_share = mean_share_behind(follows.layer, before)
-                if isinstance(follows.layer, PiecewiseLinear):
-                    state.channels = gaussian().activated(follows.layer)
+                assert isinstance(follows.layer, PiecewiseLinear), "no other is done with the layer before"
+                settle(state, follows.layer)
                 place = self.wanted.place(follows.path)
                 if place is not None:
                     yield self.station(state, place)
