@@ -1,8 +1,8 @@
 """Dual activations: E phi(u) phi(v) and E phi'(u) phi'(v) of two Gaussians, block by block.
 
-(u, v) has the covariance (q_u, c, q_v). In closed form for erf, the sine and GELU, and for what comes down
-to the rectifier; by Hermite expansion (`hermite`) for all others. Source of erf: Williams, 1997; of the
-rectifier: Cho and Saul, 2009.
+(u, v) has the covariance (q_u, c, q_v). In closed form for erf, the sine and GELU; by Hermite expansion
+(`hermite`) for all others. What comes down to the rectifier has its own map (`activation`). Source of erf:
+Williams, 1997.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Protocol
 
 import numpy as np
 
-from ..nets.activations import GELU, Erf, Nonlinearity, PiecewiseLinear, Sin
+from ..nets.activations import GELU, Erf, Nonlinearity, Sin
 from .hermite import expansion, panels
 
 #: What an expansion may leave out, relative to sqrt(E phi^2 E phi^2), before pairs are integrated one by one;
@@ -75,11 +75,6 @@ def _(activation: Sin, variances: np.ndarray) -> Dual:
 @dual.register
 def _(activation: GELU, variances: np.ndarray) -> Dual:
     return GELUDual(activation, variances) if activation.exact else Expanded(activation, variances)
-
-
-@dual.register
-def _(activation: PiecewiseLinear, variances: np.ndarray) -> Dual:
-    return PiecewiseLinearDual(activation, variances)
 
 
 class _Closed:
@@ -188,32 +183,6 @@ def _both_positive(c: np.ndarray, q1: np.ndarray, q2: np.ndarray) -> np.ndarray:
     """E Phi(u) Phi(v)."""
     sine = c / np.sqrt((1.0 + q1) * (1.0 + q2))
     return 0.25 + np.arcsin(np.clip(sine, -1.0, 1.0)) / (2.0 * math.pi)
-
-
-class PiecewiseLinearDual:
-    """(a - b)^2 sqrt(q_u q_v) k1(r) + a b c, and (a - b)^2 k0(r) + a b of the derivatives."""
-
-    def __init__(self, activation: PiecewiseLinear, variances: np.ndarray) -> None:
-        self.activation, self.error = activation, 0.0
-        self.roots = np.sqrt(variances)
-        self.square = activation.second_moment * variances
-        above, below = activation.slopes
-        self.mean = 0.5 * (above - below) * math.sqrt(2.0 / math.pi) * self.roots
-        self.absolute = activation.absolute_moment * math.sqrt(2.0 / math.pi) * self.roots
-        self.slope2 = np.full(len(variances), activation.second_moment)
-
-    def covariance(self, block: np.ndarray, rows: slice, columns: slice) -> np.ndarray:
-        """See `Dual`."""
-        scale = np.outer(self.roots[rows], self.roots[columns])
-        r = np.clip(block / scale, -1.0, 1.0)
-        both = (np.sqrt((1.0 - r) * (1.0 + r)) + r * (math.pi - np.arccos(r))) / (2.0 * math.pi)
-        return self.activation.bend * scale * both + self.activation.passed * block
-
-    def derivative(self, block: np.ndarray, rows: slice, columns: slice) -> np.ndarray:
-        """See `Dual`."""
-        r = np.clip(block / np.outer(self.roots[rows], self.roots[columns]), -1.0, 1.0)
-        both = (math.pi - np.arccos(r)) / (2.0 * math.pi)
-        return self.activation.bend * both + self.activation.passed
 
 
 class Expanded:

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from naive import k1
 from scipy import integrate
 
 import fastmoments as fm
@@ -11,7 +12,7 @@ SMOOTH = [
     fm.Erf(), fm.Sin(), fm.GELU(), fm.GELU("tanh"), fm.Tanh(), fm.SiLU(), fm.Softplus(), fm.Mish(),
     fm.Activation(lambda x: x / np.sqrt(1.0 + x * x)),
 ]  # fmt: skip
-KINKED = [fm.ReLU(), fm.LeakyReLU(0.2), fm.Abs(), fm.ELU(), fm.ELU(0.5), fm.HardSwish()]
+KINKED = [fm.ELU(), fm.ELU(0.5), fm.HardSwish()]
 FIRST, SECOND, BOTH = slice(0, 1), slice(1, 2), slice(0, 2)
 
 
@@ -116,7 +117,7 @@ def test_a_large_signal_sees_the_asymptote():
     """tanh of it is a sign, GELU and SiLU are rectifiers, to the inverse of its size."""
     r, q = 0.4, 1e6
     assert both(fm.Tanh(), [q, q], r)[0][0] == pytest.approx(2.0 / np.pi * np.arcsin(r), rel=1e-5)
-    wanted = both(fm.ReLU(), [q, q], r)[0][0]
+    wanted = q * k1(r)
     for activation in (fm.GELU(), fm.SiLU(), fm.Softplus()):
         assert both(activation, [q, q], r)[0][0] == pytest.approx(wanted, rel=1e-3)
 
