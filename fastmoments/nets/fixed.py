@@ -39,8 +39,8 @@ class AvgPool(Windowed, Averaging):
     """Means over windows of positions; parameters as of `Windowed`.
 
     With a `pad`, zeros stand beyond the border and count: a window's sum is always divided by size²
-    (PyTorch's ``AvgPool2d`` with ``count_include_pad=True``, ``ceil_mode=False``, as by default). With None it
-    is divided by the number of positions that are there.
+    (PyTorch's ``AvgPool2d`` with ``count_include_pad=True``, ``ceil_mode=False``, as by default). With None
+    it is divided by the number of positions that are there.
     """
 
     @cached_property

@@ -5,6 +5,7 @@ from numpy.testing import assert_allclose
 
 import fastmoments as fm
 from fastmoments.engines.finite_width.batch_norm.fully_connected import _of_typical_net, stations
+from fastmoments.engines.finite_width.shared.units import Task
 
 IMAGES = np.random.default_rng(0).standard_normal((8, 40)) + 0.2
 
@@ -17,7 +18,7 @@ def test_a_typical_net_has_more_correlation_than_the_mean():
 
 def test_the_size_of_the_images_does_not_matter_behind_batch_norm():
     def acts(images):
-        walk = stations(fm.bn_ff(3, 1, epsilon=0.0), images, 64, frozenset({3}), 0.0)
+        walk = stations(Task(fm.bn_ff(3, 1, epsilon=0.0), images, 64, frozenset({3}), 0.0))
         return {loc: laws for _, loc, laws in walk if loc is not None}["act"]
 
     usual, larger = acts(IMAGES), acts(10.0 * IMAGES)

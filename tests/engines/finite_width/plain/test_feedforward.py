@@ -6,6 +6,7 @@ from numpy.testing import assert_allclose
 import fastmoments as fm
 from fastmoments.engines.finite_width.closures import CLOSURES
 from fastmoments.engines.finite_width.plain.feedforward import _walk, stations
+from fastmoments.engines.finite_width.shared.units import Task
 
 IMAGES = np.random.default_rng(0).standard_normal((6, 40)) * np.linspace(0.6, 1.5, 6)[:, None] + 0.5
 
@@ -26,7 +27,7 @@ def test_gains_scale_what_is_no_ratio():
 
     def act(gain):
         net = fm.Network([fm.Conv(1, weights=fm.Gaussian(gain=gain)), fm.ReLU()] * 2)
-        walk = stations(net, images, 64, frozenset({2}), 0.0)
+        walk = stations(Task(net, images, 64, frozenset({2}), 0.0))
         return {loc: laws for _, loc, laws in walk if loc is not None}["act"]
 
     usual, more = act(2.0), act(3.0)

@@ -12,6 +12,7 @@ from fastmoments.engines.finite_width.plain import residual as fully_connected
 from fastmoments.engines.finite_width.plain_convolutional import residual
 from fastmoments.engines.finite_width.plain_convolutional.residual import _sources
 from fastmoments.engines.finite_width.shared.relu_moments import ReluMoments
+from fastmoments.engines.finite_width.shared.units import Task
 from fastmoments.nets.activations import ReLU
 from fastmoments.nets.linear import Conv, Gaussian
 from fastmoments.nets.network import Network, Residual
@@ -75,7 +76,7 @@ def test_pointwise_convolutions_make_a_fully_connected_net_of_the_positions(widt
     net, wanted = fm.residual(depth, 1), frozenset({depth})
 
     def laws(stations, values):
-        walk = stations(net, values, width, wanted, 0.0)
+        walk = stations(Task(net, values, width, wanted, 0.0))
         return {loc: found for _, loc, found in walk if loc is not None}
 
     ours, theirs = laws(residual.stations, images), laws(fully_connected.stations, images.reshape(16, 30))
