@@ -199,8 +199,8 @@ def course(
     law : str
         Behind the last.
     starts : frozenset of str
-        Paths of the layers before which channels are drawn. Of the first Conv it is the weights on the
-        images that are drawn.
+        Paths of the layers before which channels are drawn. Of the first layer with weights it is
+        these, on the images, that are drawn.
 
     Raises
     ------
@@ -225,12 +225,12 @@ def course(
                 raise
             path, layer = layers[source]
             starts.add(path)
-            # The first Conv is drawn with its weights.
+            # The first layer with weights is drawn with these.
             index, law, source = source + (source in on_images), DRAWN, None
             continue
         if after == GAUSSIAN:
             source = index + 1
-            if law == DATA:
+            if law == DATA and layer.weighted:
                 source = index
                 on_images.add(index)
         law = between_units(after) if path in last else after

@@ -125,6 +125,11 @@ class Conv(Layer):
         """Whether every channel sees itself alone."""
         return self.groups == DEPTHWISE
 
+    @property
+    def convolution(self) -> Conv:
+        """What it is as a convolution: itself."""
+        return self
+
     @cached_property
     def tap_weights(self) -> np.ndarray:
         """Variance of each tap's weights relative to their mean, shape (kernel_size, kernel_size)."""

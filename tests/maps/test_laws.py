@@ -128,6 +128,8 @@ def test_a_stack_has_the_law_of_its_layers_one_by_one(one, other):
         ([CONV, POOL, Residual([NORM, RELU, CONV]), NORM], {"0"}, DRAWN),
         ([CONV, RELU, Residual([CONV, NORM]), RELU], set(), CLOSED),
         ([CONV, RELU, Residual([CONV], [CONV]), RELU], set(), RECTIFIED),
+        ([Residual([CONV], [CONV]), BENT, BENT], {"1"}, DRAWN),
+        ([Dense(), RELU, NORM], {"0"}, DRAWN),
     ],
 )
 def test_channels_are_drawn_where_the_signal_was_gaussian_last(layers, starts, behind):

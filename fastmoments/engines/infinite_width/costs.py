@@ -90,7 +90,8 @@ class Account:
                 self.grid = layer.output_grid(self.grid)
                 self.draw()
                 continue
-            self.drawing = self.drawing and bool(layer.stacks)
+            # A layer with weights at which drawing starts is the first of all, on the images.
+            self.drawing = self.drawing and (bool(layer.stacks) or path in self.starts)
             if isinstance(layer, Residual):
                 self.unit(layer)
                 continue

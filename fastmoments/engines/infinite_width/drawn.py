@@ -9,6 +9,7 @@ import numpy as np
 
 from ...covariances.storage import Covariance, NoiseCovariance
 from ...maps.laws import DRAWN, MIXED
+from ...nets.dense import Dense
 from ...nets.linear import Conv
 from ...nets.max_pool import MaxPool
 from ...nets.network import Place
@@ -22,10 +23,10 @@ RESOLVED = 2.0**-24
 
 
 def begin(walk: Walk, state: State, at: At) -> None:
-    """Draw channels before a layer: of the covariances, or with the weights of the first Conv."""
+    """Draw channels before a layer: of the covariances, or with the first weights, on the images."""
     if state.images is not None:
-        assert isinstance(at.layer, Conv)
-        state.population = of_images(state.images, at.layer, walk.draws, at.path)
+        assert isinstance(at.layer, Conv | Dense), "the images' first weights"
+        state.population = of_images(state.images, at.layer.convolution, walk.draws, at.path)
     else:
         state.population = of_gaussian(state.covariance, state.noise, walk.draws, at.path)
         state.signal = None
@@ -33,7 +34,7 @@ def begin(walk: Walk, state: State, at: At) -> None:
 
 
 def through(walk: Walk, state: State, at: At) -> Iterator[Station]:
-    """Carry drawn channels through a layer that treats each by itself; the first Conv is in them already."""
+    """Carry drawn channels through a layer that treats each by itself; first weights are in them already."""
     assert state.population is not None
     if state.images is None:
         state.population.through(at.path, at.layer)

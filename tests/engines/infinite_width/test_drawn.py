@@ -105,3 +105,28 @@ def test_a_beta_shifts_every_channel():
     scan = fm.scan(net, IMAGES)
     at = scan.station("layers.1").mean
     assert at["nu2_signal"] - at["mu2_signal"] == pytest.approx(0.25, rel=1e-5)
+
+
+def test_the_first_weights_may_be_those_of_a_dense_layer():
+    """The same draws as of the 1 x 1 convolution that it is."""
+    behind = (ReLU(), BatchNorm(), ReLU(), Conv(1))
+    one, other = (fm.scan(Network((first, *behind)), IMAGES) for first in (Conv(1), fm.Dense()))
+    assert one.stations[-1].mean["log_chi"] == other.stations[-1].mean["log_chi"]
+    assert other.provenance["drawn"]
+
+
+def test_a_unit_of_fresh_weights_on_the_images_is_drawn_behind_it():
+    unit = Residual((Conv(),), (Conv(),))
+    scan = fm.scan(Network((unit, fm.LeakyReLU(), fm.LeakyReLU())), IMAGES)
+    assert [station.law for station in scan.stations[-2:]] == ["drawn", "drawn"]
+    sampled = fm.scan(Network((unit, fm.LeakyReLU(), fm.LeakyReLU())), IMAGES, fm.Sampled(256, 20))
+    assert scan["log_chi"][-1] == pytest.approx(sampled["log_chi"][-1], abs=0.03)
+
+
+def test_a_dry_run_knows_of_channels_drawn_on_the_images():
+    behind = (ReLU(), BatchNorm(), ReLU(), Conv(1))
+    many, few = (
+        fm.estimate(Network((Conv(), *behind)), IMAGES, fm.InfiniteWidth(draws=draws)).bytes
+        for draws in (10**6, 10**3)
+    )
+    assert many > few + 4 * 2 * 30_000 * IMAGES.array[..., 0].size  # a batch, a 32nd of them
