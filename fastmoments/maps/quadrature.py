@@ -130,6 +130,17 @@ class BatchNormWeight:
         """Integral of ``s^power w(s)`` on the fine grid."""
         return float(GRID_STEP * np.sum(np.exp(self._log_weight + (1.0 + power) * np.log(self._s))))
 
+    def inverse_square_of_shared_weights(self, values: np.ndarray) -> float:
+        """E (p / q)^2 / (E p / q)^2 of a channel whose Gaussian weights w make p as well as its variance q.
+
+        p = sum_k w_k^2 and q = eps + sum_k values_k w_k^2 / M; the values are all eigenvalues, and a 0 for
+        every weight that q does not see. Sums of 1 / (1 + 2 s value / M) under the weight.
+        """
+        weight = GRID_STEP * np.exp(self._log_weight) * self._s
+        left = 1.0 / (1.0 + 2.0 / self.points * np.outer(self._s, values))
+        once, squares = left.sum(1), (left**2).sum(1)
+        return float((weight * self._s) @ (once**2 + 2.0 * squares) / (weight @ once) ** 2)
+
     def mean_damping(self, values: np.ndarray) -> np.ndarray:
         """Mean of ``t / (1 + t value)``, t = 2 s / M, under the weight, for each value."""
         weight = np.exp(self._log_weight) * self._s

@@ -76,3 +76,17 @@ def test_a_quadratic_rule_knows_squares_of_s_times_damped_eigenvalues(values, ep
         share = these / these.sum()
         error = (share * np.abs(found - exact) / these**2).sum() / (share * exact / these**2).sum()
         assert error < max(1e-6, 3.0 * rule.error) or rule.nodes.size == MAX_NODES
+
+
+@pytest.mark.parametrize("epsilon", [0.0, 0.1])
+def test_weights_that_signal_and_noise_share(epsilon):
+    """Against channels of sampled weights; a constant if all weights count alike and epsilon is 0."""
+    points, values = 40, np.array([20.0, 6.0, 4.0, *[2.0] * 9, 0.0, 0.0])
+    weight = BatchNormWeight(values[:12], np.ones(12), points, epsilon)
+    squares = np.random.default_rng(3).standard_normal((1_000_000, len(values))) ** 2
+    ratio = squares.sum(1) / (squares @ values / points + epsilon)
+    batches = (ratio**2).reshape(100, -1).mean(1) / ratio.mean() ** 2
+    found = weight.inverse_square_of_shared_weights(values)
+    assert abs(found - batches.mean()) < 3.5 * batches.std() / 10.0
+    alike = BatchNormWeight(np.ones(8), np.ones(8), points, 0.0)
+    assert alike.inverse_square_of_shared_weights(np.ones(8)) == pytest.approx(1.0, rel=1e-6)

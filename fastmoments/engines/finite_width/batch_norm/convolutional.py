@@ -165,7 +165,7 @@ class FiniteTerms(Corrections):
         #: What the weights of the last convolution add to N times the squared correlation of two noises.
         self.taps = 0.0
         self.fluctuations = UnitFluctuations(
-            self.lattice, images, positions, self.width, self.draw, self.closures
+            self.lattice, images, positions, self.width, round(self.inputs), self.draw, self.closures
         )
         self.trails = {name: FluctuationRecursion() for name in ("leading", "mode")}
         self.trails["noise"] = FluctuationRecursion(self.lattice.modes(overlaps))

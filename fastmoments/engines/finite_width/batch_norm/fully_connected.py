@@ -95,8 +95,10 @@ class _Walk:
         self.kernel = KernelState.of_images(images, gain)
         self.points = PointNoise(*images.shape)
         lattice = TapAveraging((1, 1), True)
-        draw = draw_variance(images.size)
-        self.fluctuations = UnitFluctuations(lattice, len(images), 1, width, draw, closures)
+        points, features = images.shape
+        self.fluctuations = UnitFluctuations(
+            lattice, points, 1, width, features, draw_variance(images.size), closures
+        )
         #: After the last ReLU: the input of the next unit of a net without skips.
         self.activation: Laws = {}
         self.depth, self.wanted, self.ahead = 0, False, False

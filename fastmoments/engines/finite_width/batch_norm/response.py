@@ -236,6 +236,19 @@ def batch_norm_response(
     )
 
 
+def shared_weights_ratio(through: BatchNormResponse, epsilon: float, inputs: int) -> float:
+    """E nu^4 / q^2 / (E nu^2 / q)^2 over E q^-2 / (E 1 / q)^2 behind the layer that sees the images.
+
+    There a channel is w x and its noise w dx, of the same weights on so many inputs: one whose q is small by
+    chance has a small nu^2 = |w|^2 as well. For many inputs it is next to 1.
+    """
+    values = np.zeros(inputs)
+    seen = min(inputs, len(through.values))
+    values[:seen] = through.values[-seen:]
+    together = _weight(through.values, epsilon, 0.0).inverse_square_of_shared_weights(values)
+    return together / through.inverse_square
+
+
 def _weight(values: np.ndarray, epsilon: float, pair_variance: float) -> BatchNormWeight:
     samples = 1.0 / pair_variance if pair_variance > 0.0 else math.inf
     return BatchNormWeight(values, np.ones(len(values)), len(values), epsilon, samples)

@@ -30,7 +30,7 @@ from ..shared.relu_moments import correlation_of_squares, correlations
 from .merge import held_norms, merged_noise, merged_norms, merged_with_signal, signal_noise_shares
 from .noise_sampling import NoiseFluctuationState, NoiseSampling
 from .record import BatchNormRecord
-from .response import batch_norm_response
+from .response import batch_norm_response, shared_weights_ratio
 from .tap_averaging import TapAveraging
 
 
@@ -46,6 +46,8 @@ class UnitFluctuations:
         Of an image.
     width : int
         N.
+    inputs : int
+        Weights of a channel of the layer that sees the images.
     draw : float
         Variance of log mu2 of the noise on the images, of which every net has a draw of its own.
     closures : Closures
@@ -68,11 +70,13 @@ class UnitFluctuations:
     """
 
     def __init__(
-        self, lattice: TapAveraging, images: int, positions: int, width: int, draw: float,
+        self, lattice: TapAveraging, images: int, positions: int, width: int, inputs: int, draw: float,
         closures: Closures = CLOSURES,
     ) -> None:  # fmt: skip
         self.lattice, self.images, self.positions = lattice, images, positions
-        self.width, self.closures = width, closures
+        self.width, self.inputs, self.closures = width, inputs, closures
+        #: Whether the channels are those of the layer that sees the images.
+        self.first = True
         nothing = np.zeros((images, images))
         self.pairs, self.overlap, self.diffusion = (FluctuationRecursion() for _ in range(3))
         self.norms = FluctuationMatrices(nothing, nothing)
@@ -144,6 +148,9 @@ class UnitFluctuations:
         added = float(np.diag(fresh).mean())
         self.diffusion = FluctuationRecursion(self.diffusion.variance + added)
         self.noise = NoiseFluctuationState(self.noise.variance + noise)
+        # The same weights w make both: 2 (w x)^2 |dx|^2 / F is the covariance of (w x)^2 and (w dx)^2.
+        self.growth = NoiseGain(self.growth.variance, self.growth.cross + 2.0 / (self.inputs * self.width))
+        self.first = False
         return added
 
     def sampled_norms(self, few: np.ndarray) -> np.ndarray:
@@ -214,6 +221,11 @@ class UnitFluctuations:
             Of all points: as of `NoiseSampling`.
         """
         through, modes = passed.through, self.lattice.modes
+        if self.first:
+            # The noise's own fluctuation is in it, of which `NoiseSampling` takes 1 + 2 rho^2.
+            inverse_square *= shared_weights_ratio(through, passed.epsilon, self.inputs)
+            inverse_square /= 1.0 + 2.0 * squared_correlation
+            self.first = False
         passed.channels = NoiseSampling(
             self.width,
             inverse_square,

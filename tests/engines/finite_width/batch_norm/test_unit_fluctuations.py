@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose
 
+from fastmoments.engines.finite_width.batch_norm.response import batch_norm_response
 from fastmoments.engines.finite_width.batch_norm.tap_averaging import TapAveraging
 from fastmoments.engines.finite_width.batch_norm.unit_fluctuations import UnitFluctuations, shares_of
 from fastmoments.engines.finite_width.shared.matrices import centred
@@ -19,8 +20,13 @@ def covariance(images=8):
     return centred(IMAGES[:images] @ IMAGES[:images].T / 60)
 
 
+def centred_images(inputs):
+    images = IMAGES[:, :inputs]
+    return images - images.mean(0)
+
+
 def points(width, images=8):
-    return UnitFluctuations(TapAveraging((1, 1), True), images, 1, width, draw=0.0)
+    return UnitFluctuations(TapAveraging((1, 1), True), images, 1, width, inputs=60, draw=0.0)
 
 
 def passed(fluctuations, mean, epsilon=1e-3):
@@ -106,12 +112,50 @@ def test_positions_that_are_alike_are_one_position():
     """A lattice whose positions are the same point: all errors are shared, and none is averaged away."""
     one, mean = points(100, 4), covariance(4)
     lattice = TapAveraging((1, 2), True)
-    two = UnitFluctuations(lattice, 4, 2, 100, draw=0.0)
+    two = UnitFluctuations(lattice, 4, 2, 100, inputs=60, draw=0.0)
     same = np.ones(lattice.shape)
     one.sample(mean, ALONE, ALONE, 0.0)
     two.sample(np.kron(mean, np.ones((2, 2))), same, same, 0.0)
     assert_allclose(two.norms_here, one.norms_here, rtol=1e-12)
     assert_allclose(two.overlap.variance.mean(), one.overlap.variance.mean())
+
+
+@pytest.mark.parametrize("inputs", [8, 60])
+def test_weights_of_the_first_layer_make_both_signal_and_noise(inputs):
+    """White noise on few inputs: what the channels' batch norm makes of it."""
+    rng, width, nets, images = np.random.default_rng(5), 200, 4000, centred_images(inputs)
+    found = UnitFluctuations(TapAveraging((1, 1), True), 8, 1, width, inputs, draw=0.0)
+    record = found.before(images @ images.T / inputs, ALONE, 0.0)
+    found.behind(record, ALONE, ALONE, record.through.inverse_square, 1.0 / inputs)
+    weights = rng.standard_normal((nets, inputs, width))
+    signals = np.square(images @ weights / math.sqrt(inputs)).mean(1)
+    logs = np.log(np.mean(np.square(weights).mean(1) / signals, axis=1))
+    sampled = record.channels.before_masks()
+    assert abs(sampled / logs.var() - 1.0) < 3.5 * math.sqrt(2.0 / nets) + 10.0 / width
+    alone = width * sampled / (record.through.inverse_square * (1.0 + 2.0 / inputs) - 1.0)
+    assert alone < 0.8 if inputs == 8 else 0.8 < alone < 1.1
+
+
+def test_a_batch_norm_takes_away_what_a_stem_made_of_both():
+    """A linear layer, and batch norm behind another: the variance of log mu2 of the noise, of few inputs.
+
+    The images are eight whose centred directions are all alike, so that their norms tell all of E 1 / q.
+    """
+    rng, inputs, width, nets = np.random.default_rng(6), 8, 1000, 1000
+    images = math.sqrt(inputs) * (np.eye(8) - 1.0 / 8)
+    found = UnitFluctuations(TapAveraging((1, 1), True), 8, 1, width, inputs, draw=0.0)
+    found.sample(images @ images.T / inputs, ALONE, ALONE, 2.0 / (inputs * width))
+    record = found.before(images @ images.T / inputs, ALONE, 0.0)
+    logs = np.empty(nets)
+    for net in range(nets):
+        weights = rng.standard_normal((inputs, width))
+        signal = images @ weights / math.sqrt(inputs)
+        through = batch_norm_response(centred(signal @ signal.T / width), 0.0, 0.0)
+        logs[net] = math.log(np.mean(weights**2)) + through.log_inverse
+    expected = record.noise.variance + record.grown
+    # Seven directions of eight; the rule of the slope errs by 0.2% of terms that are up to 14 times as large.
+    assert expected == pytest.approx(2.0 / (width * 7 * 8), rel=0.04)
+    assert abs(expected / logs.var() - 1.0) < 3.5 * math.sqrt(2.0 / nets) + 0.05
 
 
 def test_norms_are_held_at_the_variance_of_their_law():
