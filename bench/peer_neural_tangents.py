@@ -48,12 +48,20 @@ def same(size, strides):
     return stax.AvgPool((size, size), (strides, strides), padding="SAME", normalize_edges=True)
 
 
+def side_by_side():
+    """The identity and two stacks of convolutions, one behind the other along the channels."""
+    one, two = stax.serial(stax.Relu(), zeros()), stax.serial(stax.Relu(), zeros(), stax.Relu(), zeros())
+    branches = stax.parallel(stax.Identity(), one, two)
+    return stax.serial(stax.FanOut(3), branches, stax.FanInConcat(-1))
+
+
 #: The nets of `bench.peers.LAYERS`, of an even number of convolutions each, or one position behind them.
 LAYERS = {
     "AvgPool": lambda: [zeros(), stax.Relu(), stax.AvgPool((2, 2), (2, 2)), zeros()],
     "AvgPool, SAME": lambda: [zeros(), stax.Relu(), same(3, 2), zeros()],
     "GlobalAvgPool": lambda: [zeros(), stax.Relu(), stax.GlobalAvgPool(), dense()],
     "Flatten": lambda: [zeros(), stax.Relu(), stax.Flatten(), dense(), stax.Relu(), dense()],
+    "Concat": lambda: [zeros(), side_by_side(), zeros()],
     "LayerNorm": lambda: [zeros(), stax.LayerNorm(axis=(-1,), eps=0.1), stax.Relu(), zeros()],
     "LayerNorm, image": lambda: [zeros(), stax.LayerNorm(axis=(1, 2, 3), eps=0.1), stax.Relu(), zeros()],
 }

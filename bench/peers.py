@@ -56,6 +56,7 @@ LAYERS = {
     "AvgPool, SAME": [_ZEROS, ReLU(), fm.AvgPool(3, 2, pad=None), _ZEROS],
     "GlobalAvgPool": [_ZEROS, ReLU(), fm.GlobalAvgPool(), _DENSE],
     "Flatten": [_ZEROS, ReLU(), fm.Flatten(), _DENSE, ReLU(), _DENSE],
+    "Concat": [_ZEROS, fm.Concat([(), (ReLU(), _ZEROS), (ReLU(), _ZEROS, ReLU(), _ZEROS)]), _ZEROS],
     "LayerNorm": [_ZEROS, fm.LayerNorm(0.1), ReLU(), _ZEROS],
     "LayerNorm, image": [_ZEROS, fm.LayerNorm(0.1, over="image"), ReLU(), _ZEROS],
 }

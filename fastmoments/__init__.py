@@ -28,6 +28,7 @@ if TYPE_CHECKING:  # the same names for whoever reads types; a test compares
     from .nets.activations import Sin as Sin
     from .nets.activations import Softplus as Softplus
     from .nets.activations import Tanh as Tanh
+    from .nets.concat import Concat as Concat
     from .nets.dense import Dense as Dense
     from .nets.families import FAMILIES as FAMILIES
     from .nets.families import bn_ff as bn_ff
@@ -79,6 +80,7 @@ _HOMES = {
     "nets.norms": ("BatchNorm",),
     "nets.layer_norm": ("LayerNorm", "GroupNorm"),
     "nets.network": ("Residual", "Network"),
+    "nets.concat": ("Concat",),
     "nets.families": ("vanilla", "residual", "bn_ff", "bn_res", "FAMILIES"),
     "images.sources": ("load_images", "Images"),
     "engines.infinite_width.engine": ("InfiniteWidth",),

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from functools import singledispatch
 
+from ..nets.concat import Concat
 from ..nets.dense import Dense
 from ..nets.fixed import Fixed
 from ..nets.layer_norm import ChannelNorm
@@ -40,6 +41,11 @@ def _(layer: Fixed | BatchNorm | ChannelNorm, fresh: bool) -> bool:
 @fresh_after.register
 def _(layer: Residual, fresh: bool) -> bool:
     return fresh_behind(layer.branch, fresh) and fresh_behind(layer.shortcut, fresh)
+
+
+@fresh_after.register
+def _(layer: Concat, fresh: bool) -> bool:
+    return all(fresh_behind(branch, fresh) for branch in layer.branches)
 
 
 def fresh_behind(layers: Iterable[Layer], fresh: bool = False) -> bool:

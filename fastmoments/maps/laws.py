@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from functools import singledispatch
+from itertools import takewhile
 
 from ..nets.activations import Nonlinearity, PiecewiseLinear
+from ..nets.concat import Concat
 from ..nets.dense import Dense
 from ..nets.fixed import Fixed, Flatten
 from ..nets.layer_norm import ChannelNorm
@@ -29,6 +31,32 @@ DATA, GAUSSIAN, NORMALISED, MIXED, DRAWN = "images", "gaussian", "normalised", "
 RECTIFIED, LEAKY, ACTIVATED = "rectified", "leaky", "activated"
 #: A sum of channels of a known law and fresh Gaussians; what an activation makes of it (`post_activation`).
 SUMMED, CLOSED = "summed", "closed"
+
+
+#: Channels of several laws: those of the branches of a Concat.
+_MIXTURE, _AND = "mixture of ", ", "
+
+
+def mixture(laws: Iterable[str]) -> str:
+    """Law of channels of which some have each of these laws; mixtures among them are taken apart."""
+    found = {part for law in laws for part in parts(law) or (law,)}
+    return _MIXTURE + _AND.join(sorted(found))
+
+
+def parts(law: str) -> tuple[str, ...]:
+    """The laws of a mixture; none of another law."""
+    return tuple(law.removeprefix(_MIXTURE).split(_AND)) if law.startswith(_MIXTURE) else ()
+
+
+def drawn_to_end(branch: tuple[Layer, ...], law: str) -> bool:
+    """Whether a branch of a Concat is drawn to its end: if channels before it are, and it can be."""
+    if DRAWN not in (parts(law) or (law,)):
+        return False
+    try:
+        law_after_stack(branch, law, to_end=True)
+    except NoFormula:
+        return False
+    return True
 
 
 class NoFormula(ValueError):
@@ -141,8 +169,8 @@ def _(layer: Nonlinearity, law: str) -> str:
 
 @law_after.register
 def _(layer: Residual, law: str) -> str:
-    shortcut = law_after_stack(layer.shortcut, law)
-    branch = law_after_stack(layer.branch, law, to_end=shortcut == DRAWN)
+    shortcut = unmixed(law_after_stack(layer.shortcut, law))
+    branch = unmixed(law_after_stack(layer.branch, law, to_end=shortcut == DRAWN))
     drawn = DRAWN in (shortcut, branch)  # channel by channel, correlated as they are
     if not drawn and not (fresh_behind(layer.branch) or fresh_behind(layer.shortcut)):
         raise NoFormula(
@@ -150,6 +178,16 @@ def _(layer: Residual, law: str) -> str:
             "correlates it with the shortcut; end it in a Conv, or a Conv and a BatchNorm."
         )
     return merged(shortcut, branch) if layer.scale else shortcut
+
+
+@law_after.register
+def _(layer: Concat, law: str) -> str:
+    return mixture(law_after_stack(branch, law, drawn_to_end(branch, law)) for branch in layer.branches)
+
+
+def unmixed(law: str) -> str:
+    """Law of the channels of a mixture taken together, of which second moments are known; others stay."""
+    return MIXED if parts(law) else law
 
 
 def merged(shortcut: str, branch: str) -> str:
@@ -168,6 +206,8 @@ def merged(shortcut: str, branch: str) -> str:
 
 def between_units(law: str) -> str:
     """A station stands between units, so a ReLU there no longer knows the batch norm before it."""
+    if parts(law):
+        return mixture(map(between_units, parts(law)))
     return MIXED if law == NORMALISED else law
 
 
@@ -182,7 +222,8 @@ def course(
     """Law behind a stack, and where channels are drawn.
 
     Where a layer has no formula for the law before it, channels are drawn where the signal was Gaussian
-    last, and go through the layers one by one, up to the next that mixes channels.
+    last, and go through the layers one by one, up to the next that mixes channels. The parts of a mixture
+    go through such layers each by itself, and are drawn by themselves.
 
     Parameters
     ----------
@@ -215,9 +256,15 @@ def course(
     while True:
         try:
             if index == len(layers):
-                if to_end and law not in (GAUSSIAN, DRAWN):
+                if to_end and not {GAUSSIAN, DRAWN} >= set(parts(law) or (law,)):
                     raise NoFormula(f"A signal of law {law} is not covered where channels are drawn.")
                 return law, frozenset(starts)
+            run = channelwise(layer for _, layer in layers[index:]) if parts(law) else 0
+            if run:
+                own = layers[index : index + run]
+                law = mixture(course(own, part, last=last)[0] for part in parts(law))
+                index += run
+                continue
             path, layer = layers[index]
             after = _after(layer, law)
         except NoFormula:
@@ -237,7 +284,14 @@ def course(
         index += 1
 
 
+def channelwise(layers: Iterable[Layer]) -> int:
+    """How many layers, from the first on, treat every channel by itself."""
+    return sum(1 for _ in takewhile(lambda layer: layer.channelwise, layers))
+
+
 def _after(layer: Layer, law: str) -> str:
+    if parts(law) and not layer.stacks:
+        return law_after(layer, MIXED)
     if law == DRAWN and not layer.stacks:
         return DRAWN if layer.channelwise else law_after(layer, MIXED)
     return law_after(layer, law)

@@ -17,6 +17,7 @@ positions that a convolution takes; without the latter the number of inputs is l
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -28,6 +29,16 @@ from .convolution import patches
 
 #: Features beyond which the overlap is too small to be worth following.
 MAX_FEATURES = 8192
+
+
+def joined(parts: Sequence[tuple[int, Overlap | None]]) -> Overlap | None:
+    """The overlap of channels of several kinds, so many of each; None when it is not followed any further."""
+    known = [(channels, overlap) for channels, overlap in parts if overlap is not None]
+    if len(known) < len(parts) or sum(overlap.features.shape[-1] for _, overlap in known) > MAX_FEATURES:
+        return None
+    total = sum(channels for channels, _ in known)
+    features = [channels / total * overlap.features for channels, overlap in known]
+    return Overlap(np.concatenate(features, -1), np.concatenate([each.sources for _, each in known], -1))
 
 
 @dataclass(frozen=True)

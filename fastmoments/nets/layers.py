@@ -23,6 +23,10 @@ class Layer:
         Name of the station behind it on curves over depth; "" where the layer has none of its own.
     stacks : tuple of str
         Fields that hold layers, in the order in which the signal meets them.
+    nested : tuple of str
+        Fields that hold several stacks each.
+    merges : bool
+        Whether its stacks are branches of one signal that it puts together; a unit of depth begins at it.
     flat : mapping of str to type
         Fields whose own fields stand beside them in a table.
     weighted : bool
@@ -33,6 +37,8 @@ class Layer:
 
     loc: ClassVar[str] = ""
     stacks: ClassVar[tuple[str, ...]] = ()
+    nested: ClassVar[tuple[str, ...]] = ()
+    merges: ClassVar[bool] = False
     flat: ClassVar[Mapping[str, type]] = MappingProxyType({})
     weighted: ClassVar[bool] = False
     TYPES: ClassVar[dict[str, type[Layer]]] = {}
@@ -41,6 +47,11 @@ class Layer:
         super().__init_subclass__(**options)
         if not abstract:
             Layer.TYPES[cls.__name__] = cls
+
+    @property
+    def main(self) -> str:
+        """The stack of a layer that merges which names the stations inside of it."""
+        raise NotImplementedError
 
     @property
     def channelwise(self) -> bool:

@@ -163,8 +163,8 @@ class Conv(Layer):
         return self.output_size(grid[0]), self.output_size(grid[1])
 
     def output_channels(self, channels: int, grid: tuple[int, int], width: int) -> int:
-        """Its own number of channels, or `width`."""
-        return self.channels or width
+        """Its own number of channels, or `width`; as many as before a depthwise one."""
+        return channels if self.channelwise else self.channels or width
 
     def output_size(self, size: int) -> int:
         """Positions along one side after the convolution, of `size` before it."""

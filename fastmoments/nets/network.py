@@ -18,7 +18,8 @@ from .norms import BatchNorm
 LOCS = ("input", "conv", "norm", "act", "branch", "merge", "out")
 
 
-def _stack(owner: str, layers: Iterable[object]) -> tuple[Layer, ...]:
+def checked_stack(owner: str, layers: Iterable[object]) -> tuple[Layer, ...]:
+    """The layers of a stack, or a ValueError that names its owner."""
     try:
         given = tuple(layers)
     except TypeError:
@@ -54,12 +55,14 @@ class Residual(Layer):
     scale: float = 1.0
 
     loc = "merge"
+    merges = True
+    main = "branch"
     stacks = ("branch", "shortcut")
 
     def __post_init__(self) -> None:
         finite("Residual: scale", self.scale, positive=False)
-        object.__setattr__(self, "branch", _stack("Residual: branch", self.branch))
-        object.__setattr__(self, "shortcut", _stack("Residual: shortcut", self.shortcut))
+        object.__setattr__(self, "branch", checked_stack("Residual: branch", self.branch))
+        object.__setattr__(self, "shortcut", checked_stack("Residual: shortcut", self.shortcut))
         if not any(layer.weighted for _, layer in walk(self.branch)):
             raise ValueError("Residual: the branch needs a Conv, or it would have no weights of its own.")
 
@@ -93,10 +96,10 @@ class Place(NamedTuple):
 class Network(Layer):
     """A stack of layers, cut into units of depth; it may stand inside another one, as a stage.
 
-    Depth counts units: one begins at every `Residual` and, in a flat stack, at every `Conv` or `Dense`. What
-    follows belongs to the unit it follows, such as a ReLU behind a merge; layers before the first of them
-    belong to the first unit. The stem stands before depth 1. Of a network inside another the layers count as
-    if they stood there themselves.
+    Depth counts units: one begins at every `Residual` or `Concat` and, in a flat stack, at every `Conv` or
+    `Dense`. What follows belongs to the unit it follows, such as a ReLU behind a merge; layers before the
+    first of them belong to the first unit. The stem stands before depth 1. Of a network inside another the
+    layers count as if they stood there themselves.
 
     Parameters
     ----------
@@ -116,8 +119,8 @@ class Network(Layer):
     stacks = ("stem", "layers")
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "layers", _stack("Network: layers", self.layers))
-        object.__setattr__(self, "stem", _stack("Network: stem", self.stem))
+        object.__setattr__(self, "layers", checked_stack("Network: layers", self.layers))
+        object.__setattr__(self, "stem", checked_stack("Network: stem", self.stem))
         object.__setattr__(self, "parameters", tuple(self.parameters))
 
     def output_grid(self, grid: tuple[int, int]) -> tuple[int, int]:
@@ -132,10 +135,10 @@ class Network(Layer):
     def _units(self) -> tuple[tuple[tuple[str, Layer], ...], ...]:
         """The layers with their paths, grouped by depth."""
         units: list[list[tuple[str, Layer]]] = []
-        begun = False  # whether the last unit has its Conv or its Residual
+        begun = False  # whether the last unit has its Conv or its merge
         for path, layer in unrolled(self.layers, "", "layers"):
-            begins = layer.weighted or isinstance(layer, Residual)
-            if not units or (begins and (begun or isinstance(layer, Residual))):
+            begins = layer.weighted or layer.merges
+            if not units or (begins and (begun or layer.merges)):
                 units.append([])
             begun = begun or begins
             units[-1].append((path, layer))
@@ -174,11 +177,11 @@ class Network(Layer):
             named.add(loc)
 
         (head, first), *rest = self._units[depth - 1]
-        if not isinstance(first, Residual):
+        if not first.merges:
             for path, layer in self._units[depth - 1]:
                 take(path, layer, layer.loc)
             return tuple(found)
-        branch = [f"{head}.branch.{index}" for index in range(len(first.branch))]
+        branch = [f"{head}.{first.main}.{index}" for index in range(len(getattr(first, first.main)))]
         for path, layer in walk([first], head):
             loc = layer.loc if path == head or (path in branch and not layer.stacks) else ""
             last = path == branch[-1]
@@ -210,10 +213,10 @@ class Network(Layer):
         stacks = (unit[0].branch if isinstance(unit[0], Residual) else unit for unit in set(self.units))
         return all(any(isinstance(layer, BatchNorm) for _, layer in walk(stack)) for stack in stacks)
 
-    def has(self, kind: type) -> bool:
-        """Whether any layer is of that kind, inside others or holding them."""
+    def has(self, *kinds: type) -> bool:
+        """Whether any layer is of these kinds, inside others or holding them."""
         once = tuple(dict.fromkeys((*self.stem, *self.layers)))
-        return any(isinstance(layer, kind) for _, layer in walk(once))
+        return any(isinstance(layer, kinds) for _, layer in walk(once))
 
     def convolutions(self) -> tuple[Conv, ...]:
         """Every different Conv of the net."""

@@ -26,6 +26,7 @@ from dataclasses import MISSING, fields
 from pathlib import Path
 
 from ..validation import MOST
+from . import concat  # noqa: F401  # known by name
 from .layers import Layer
 from .network import Network
 
@@ -138,6 +139,12 @@ def _entry(table: object, where: str) -> list[Layer]:
             raise ValueError(f"{where} ({kind}) needs a {field.name}, an array of layers.")
     for key in given.keys() & set(TYPES[kind].stacks):
         given[key] = tuple(_stack(given[key], f"{where}.{key}"))
+    for key in given.keys() & set(TYPES[kind].nested):
+        if not isinstance(given[key], list):
+            raise ValueError(f"{where}.{key} must be an array of arrays of tables, not {given[key]!r}.")
+        given[key] = tuple(
+            tuple(_stack(stack, f"{where}.{key}[{place}]")) for place, stack in enumerate(given[key], 1)
+        )
     try:
         for name, part in flat.items():
             given[name] = part(**{key: given.pop(key) for key in parts[name] if key in given})

@@ -23,6 +23,7 @@ ENGINES = [fm.InfiniteWidth(), fm.FiniteWidth(64), fm.Sampled(16, 2)]
 #: What a layer cannot do without.
 NEEDED = {
     "Residual": {"branch": (fm.Conv(),)},
+    "Concat": {"branches": ((), (fm.Conv(),))},
     "Network": {"layers": (fm.Conv(),)},
     "MaxPool": {"size": 3, "stride": 1, "pad": 1},
 }

@@ -22,6 +22,8 @@ BRANCHES = {
     (CONV, RELU, fm.AvgPool(2)): False,
     (UNIT,): False,
     (CONV, UNIT): True,
+    (fm.Concat([(CONV,), (RELU, CONV)]),): True,
+    (fm.Concat([(), (RELU, CONV)]),): False,
     (RELU, fm.GlobalAvgPool(), fm.Flatten(), fm.Dense()): True,
 }
 
@@ -53,7 +55,7 @@ def test_what_has_fresh_weights_has_the_mean_0_given_all_before(branch):
 
 
 def test_every_layer_has_a_rule_or_ends_freshness():
-    for kind in set(Layer.TYPES.values()) - {fm.Network, fm.Residual}:
+    for kind in set(Layer.TYPES.values()) - {fm.Network, fm.Residual, fm.Concat}:
         if fresh_after.dispatch(kind) is fresh_after.dispatch(object):
             assert not fresh_after(kind(), True)
 

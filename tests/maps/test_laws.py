@@ -21,6 +21,7 @@ from fastmoments.maps.laws import (
 )
 from fastmoments.nets import families
 from fastmoments.nets.activations import Abs, LeakyReLU, ReLU
+from fastmoments.nets.concat import Concat
 from fastmoments.nets.dense import Dense
 from fastmoments.nets.fixed import AvgPool, Flatten
 from fastmoments.nets.layer_norm import LayerNorm
@@ -52,6 +53,29 @@ RULES = {
     },
     BENT: dict.fromkeys((GAUSSIAN, NORMALISED, SUMMED), LEAKY),
 }
+
+
+def test_a_mixture_is_told_by_its_parts():
+    found = laws.mixture([GAUSSIAN, laws.mixture([DRAWN, GAUSSIAN]), RECTIFIED])
+    assert laws.parts(found) == (DRAWN, GAUSSIAN, RECTIFIED) and laws.unmixed(found) == MIXED
+    assert laws.parts(GAUSSIAN) == () and laws.unmixed(GAUSSIAN) == GAUSSIAN
+    assert laws.between_units(laws.mixture([NORMALISED, DRAWN])) == laws.mixture([MIXED, DRAWN])
+
+
+def test_channels_of_a_mixture_go_through_what_treats_each_by_itself():
+    dense = Concat([(), (NORM, RELU, CONV)])
+    assert law_after_stack((dense,), GAUSSIAN) == laws.mixture([GAUSSIAN])
+    assert law_after_stack((dense, NORM, RELU), GAUSSIAN) == laws.mixture([RECTIFIED])
+    assert law_after_stack((dense, NORM, RELU, CONV), GAUSSIAN) == GAUSSIAN
+    assert law_after_stack((dense,), DRAWN) == laws.mixture([DRAWN, GAUSSIAN])
+    assert law_after_stack((dense, NORM), DRAWN) == laws.mixture([DRAWN, NORMALISED])
+    assert law_after_stack((dense, AvgPool()), GAUSSIAN) == MIXED
+    assert law_after_stack((Residual([dense, CONV]),), GAUSSIAN) == GAUSSIAN
+    # A MaxPool behind it has the branches drawn to their ends.
+    ends = Concat([(CONV, NORM, RELU), (CONV,)])
+    assert law_after_stack((ends, ends, POOL), GAUSSIAN) == laws.mixture([DRAWN])
+    assert laws.drawn_to_end((CONV, NORM, RELU), DRAWN) and not laws.drawn_to_end((AvgPool(),), DRAWN)
+    assert not laws.drawn_to_end((CONV, NORM, RELU), laws.mixture([GAUSSIAN, RECTIFIED]))
 
 
 @pytest.mark.parametrize("before", LAWS)

@@ -13,6 +13,7 @@ import numpy as np
 from ...covariances.storage import tile_size
 from ...maps.laws import check
 from ...nets.activations import Nonlinearity, PiecewiseLinear
+from ...nets.concat import Concat, concatenated_channels
 from ...nets.fixed import Fixed
 from ...nets.layers import Layer
 from ...nets.linear import Conv
@@ -45,7 +46,8 @@ class Account:
     images: int
     grid: tuple[int, int]
     itemsize: int
-    held: int = 0  # stored bytes of a shortcut
+    held: int = 0  # stored bytes of a shortcut, and of the parts of a mixture
+    parts: int = 0  # the latter
     peak: int = 0
     noise: int = 0  # values of the noise's blocks once the images' masks tell them apart
     joint: int = 0  # points whose noise moves the statistics of a batch norm, the most at one
@@ -95,6 +97,11 @@ class Account:
             if isinstance(layer, Residual):
                 self.unit(layer)
                 continue
+            if isinstance(layer, Concat):
+                self.concat(layer)
+                continue
+            if not layer.channelwise:
+                self.held, self.parts = self.held - self.parts, 0
             if behind and isinstance(layer, Nonlinearity):
                 points = self.images * self.grid[0] * self.grid[1]
                 self.behind_merges += points * (SECONDS_PER_POINT + 0.5 * points * SECONDS_PER_PAIR)
@@ -123,6 +130,22 @@ class Account:
         self.pass_through(unrolled(unit.branch, "", ""))
         self.copies += MERGE * self.stored
         self.held -= stored
+
+    def concat(self, layer: Concat) -> None:
+        """Take what a Concat takes: every branch that holds layers leaves a part, the first also its sums."""
+        grid, parts = self.grid, self.parts
+        for branch in filter(None, layer.branches):
+            self.grid, self.parts = grid, 0
+            self.copies += COPY * self.stored
+            self.pass_through(unrolled(branch, "", ""))
+            self.held -= self.parts
+            part = self.stored + 8 * self.images * (self.grid[0] * self.grid[1]) ** 2
+            added = part if parts else 3 * part
+            self.held += added
+            parts += added
+            self.copies += 2.0 * MERGE * self.stored
+        self.parts = parts
+        self.peak = max(self.peak, self.stored + self.held)
 
 
 @singledispatch
@@ -154,6 +177,7 @@ def _(layer: BatchNorm) -> float:
 def account(network: Network, shape: Shape, dtype: str, draws: int = 0) -> Account:
     """What the layers of a net take, on images of a shape as the engine takes them."""
     images, height, width, _ = shape
+    concatenated_channels(network, shape)  # or it is refused
     found = Account(images, (height, width), np.dtype(dtype).itemsize, starts=check(network), draws=draws)
     pairs = [*unrolled(network.stem, "", "stem"), *unrolled(network.layers, "", "layers")]
     # The images' own covariance is never formed before layers without weights, nor before those of the stem.

@@ -42,12 +42,16 @@ class Walk(Protocol):
     dtype: np.dtype
     error: float
     memory: State | None
+    concatenated: dict[str, tuple[int, ...]]
     draws: Draws
     drawn: dict[str, float]
     at_input: tuple[float, float]
 
     def through(self, state: State, stack: list[At], to_end: bool = False) -> Iterator[Station]:
         """Carry the state through a stack."""
+
+    def unmix(self, state: State) -> None:
+        """Take channels of several laws together."""
 
     def station(self, state: State, place: Place) -> Station:
         """Take a station."""
@@ -244,6 +248,8 @@ def _(
     law = law_after_stack(layer.shortcut, state.law)
     yield from walk.through(state, inside(at, "branch"), law == DRAWN)
     yield from walk.through(skip, inside(at, "shortcut"))
+    for side in (state, skip):
+        walk.unmix(side)
     if DRAWN in (state.law, skip.law):
         yield from merge_drawn(walk, state, skip, at, layer.scale)
         return False

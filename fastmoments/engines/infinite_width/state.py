@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import DTypeLike
@@ -14,6 +15,9 @@ from ...maps.laws import DATA, GAUSSIAN
 from ...maps.marginals import Marginals, marginals
 from ...maps.overlap import Overlap
 from .population import Population
+
+if TYPE_CHECKING:
+    from .mixture import Mixture
 
 
 def known_of(law: str) -> dict[str, float | None]:
@@ -30,7 +34,8 @@ class State:
     `overlap` is what the first weights made signal and noise share, as long as it is followed. `mean_share`
     is the mean over channels relative to the root of their mean square, where an activation made it known.
     `channels` is the law of a channel at every point, where `law` is not enough (`Channels.of`).
-    `population` are drawn channels, which stand instead of the covariances where there is no formula.
+    `population` are drawn channels, which stand instead of the covariances where there is no formula;
+    `mixture` are channels of several laws, which stand instead of them behind a Concat.
     """
 
     images: np.ndarray | None
@@ -43,6 +48,7 @@ class State:
     mean_share: float | None = None
     channels: Channels | None = None
     population: Population | None = None
+    mixture: Mixture | None = None
 
     def __setattr__(self, name: str, value: object) -> None:
         """Set an attribute; another law forgets the mean."""
@@ -53,6 +59,8 @@ class State:
     @property
     def grid(self) -> tuple[int, int]:
         """Positions (height, width) of an image."""
+        if self.mixture is not None:
+            return self.mixture.grid
         return self.noise.grid if self.population is None else self.population.grid[1:]
 
     @property
@@ -66,6 +74,8 @@ class State:
         if self.population is not None:
             own = self.population.copy()
             return State(None, None, self.noise, dict(self.known), self.law, population=own)
+        if self.mixture is not None:
+            return State(None, None, self.noise, law=self.law, mixture=self.mixture.copy())
         fits = memory is not None and memory.signal is not None
         free = (memory.covariance.blocks, memory.noise.blocks) if memory and fits else (None, None)
         signal, noise = self.covariance.copy(free[0]), self.noise.copy(free[1])

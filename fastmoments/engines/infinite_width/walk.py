@@ -18,15 +18,16 @@ from ...covariances.eigenpairs import Product, leading_eigenvalue
 from ...covariances.storage import NoiseCovariance
 from ...kernels.ahead import compile_ahead
 from ...kernels.threads import workers
-from ...maps.laws import between_units, check, course
+from ...maps.laws import between_units, channelwise, check, course
 from ...maps.moving_statistics import MOST_POINTS
 from ...maps.overlap import Overlap
 from ...nets.activations import Nonlinearity, PiecewiseLinear
+from ...nets.concat import Concat, concatenated_channels
 from ...nets.layer_norm import ChannelNorm
 from ...nets.network import Network, Place, Residual, unrolled
 from ...nets.norms import BatchNorm
 from ..protocol import Checkpoints, Station, Wanted, input_log_variances, log_chi
-from . import drawn, linear, norms  # noqa: F401  # the last two register their layers
+from . import concat, drawn, linear, mixture, norms  # noqa: F401  # some only register their layers
 from .corrections import Corrections
 from .costs import account
 from .layers import At, carry, settle
@@ -88,6 +89,8 @@ class InfiniteWidthWalk:
                 f"(images times positions), not {joint:,}: give fewer or smaller images, or use "
                 'method="sampled".'
             )
+        #: Channels of the branches of every Concat, by its path.
+        self.concatenated = concatenated_channels(network, (*images.shape[:3], images.shape[3]))
         self.network = network
         self.images = images
         self.at_input = input_log_variances(images)
@@ -133,8 +136,8 @@ class InfiniteWidthWalk:
     def _compile_ahead(self) -> None:
         """Have the kernels compiled that follow the first, that of the convolution."""
         if workers() > 1:
-            behind = {"normalise": BatchNorm, "combine": Residual}
-            needed = [kernel for kernel, kind in behind.items() if self.network.has(kind)]
+            behind = {"normalise": (BatchNorm,), "combine": (Residual, Concat)}
+            needed = [kernel for kernel, kinds in behind.items() if self.network.has(*kinds)]
             compile_ahead(["multiply", *needed], self.dtype)
 
     def final_state(self) -> State:
@@ -145,6 +148,7 @@ class InfiniteWidthWalk:
             for _ in self._walk(state):
                 pass
         self.wanted = wanted
+        self.unmix(state)
         drawn.settle(self, state)
         state.form(self.tile, self.dtype)
         return state
@@ -180,7 +184,8 @@ class InfiniteWidthWalk:
         if not self.network.depth and self.wanted.entrance is not None:
             yield self.station(state, self.wanted.entrance)
         for depth in range(done + 1, self.network.depth + 1):
-            if self._checkpoint is not None and depth - 1 > done and state.population is None:
+            whole = state.population is None and state.mixture is None
+            if self._checkpoint is not None and depth - 1 > done and whole:
                 self._checkpoint(depth - 1, partial(self._taken, state))
             self.wanted.begin(depth)
             if self.wanted.entrance is not None:
@@ -209,6 +214,13 @@ class InfiniteWidthWalk:
                 yield from drawn.through(self, state, at)
                 index += 1
                 continue
+            run = channelwise(each.layer for each in stack[index:]) if state.mixture is not None else 0
+            if run:
+                yield from mixture.through(self, state, stack[index : index + run])
+                index += run
+                continue
+            if not at.layer.stacks:
+                self.unmix(state)
             if state.population is not None and not at.layer.stacks:
                 drawn.settle(self, state)
             follows = stack[index + 1] if index + 1 < len(stack) else None
@@ -225,9 +237,15 @@ class InfiniteWidthWalk:
                     yield self.station(state, place)
             index += 2 if activated else 1
 
+    def unmix(self, state: State) -> None:
+        """Take channels of several laws together, if there are, and go on with their second moments."""
+        mixture.settle(self, state)
+
     def station(self, state: State, place: Place) -> Station:
         """Take a station where the signal stands."""
         ranked = self.wanted.ranked(place)
+        if state.mixture is not None:
+            return mixture.station(self, state, place)
         if state.population is not None:
             return drawn.station(self, state, place, ranked)
         self.corrections.before_station(state, place.loc)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator
 
+from ...nets.concat import Concat
 from ...nets.fixed import Flatten
 from ...nets.layers import Layer
 from ...nets.network import Network, Residual, unrolled
@@ -28,7 +29,7 @@ def memory(network: Network, shape: Shape, width: int) -> int:
     positions = map(math.prod, _grids((*network.stem, *network.layers), (height, width_in)))
     largest = images * max(height * width_in * channels, width * max(positions, default=0))
     weights = max(network.kernel_size**2 * max(width, channels), fan_in) * width
-    return int(PROCESS + 8 * (FLOWS + network.has(Residual)) * largest + 4 * weights)
+    return int(PROCESS + 8 * (FLOWS + network.has(Residual, Concat)) * largest + 4 * weights)
 
 
 def _flattened(layers: Iterable[Layer], channels: int, grid: tuple[int, int], width: int) -> Iterator[int]:

@@ -14,7 +14,7 @@ from scipy.linalg import eigh
 from ...nets.layers import Layer
 from ...nets.network import Network, Place, unrolled
 from ..protocol import Checkpoints, Station, Wanted, input_log_variances, log_chi
-from . import linear, max_pool, norms  # noqa: F401  # register their layers
+from . import concat, linear, max_pool, norms  # noqa: F401  # register their layers
 from .layers import BLOCK, Draw, Flow, blocks, forward
 
 

@@ -94,6 +94,19 @@ def test_noise_that_moves_statistics_stands_at_all_points_together():
     assert seconds(net("through"), shape, plan, "float64", 1) > SECONDS_PER_PRODUCT * through.products
 
 
+def test_every_layer_of_a_dense_block_leaves_a_part():
+    """Of signal and noise, beside the sums of two kinds; a Conv behind the block frees them."""
+    dense = fm.Concat([(), (fm.BatchNorm(), fm.ReLU(), fm.Conv())])
+    shape, sizes = (4, 8, 8, 3), []
+    for count in (1, 2, 5):
+        found = account(fm.Network([dense] * count, stem=[fm.Conv()]), shape, "float64")
+        sizes.append(found.peak)
+        freed = account(fm.Network([dense] * count + [fm.Conv()], stem=[fm.Conv()]), shape, "float64")
+        assert found.held == found.parts > 0 and freed.held == freed.parts == 0
+    part = 8 * (10 * 64**2 + 4 * 64**2)
+    assert sizes[1] - sizes[0] == part and sizes[2] - sizes[1] == 3 * part
+
+
 def test_drawn_channels_are_accounted_for_and_the_covariance_that_is_never_formed_is_not():
     """The stem of ImageNet: 25,088 points behind its Conv, whose covariance would take 2.5 GB."""
     stem = (fm.Conv(7, stride=2, padding="zeros", pad=3), fm.BatchNorm(), fm.ReLU(), fm.MaxPool(3, 2, 1))
