@@ -12,10 +12,12 @@ REACH = 9.0
 
 @jit()
 def smooth(
-    worker, workers, sources, zero, positive, negative, slopes, scales, widths, shares, density, energy,
-    step, new_zero, new_density, new_energy,
+    worker, workers, sources, zero, positive, negative, slopes, scales, widths, shares, kurtosis, density,
+    energy, step, new_zero, new_density, new_energy,
 ):  # fmt: skip
-    """Density and noise energy of phi(y) scale + width g, g a standard Gaussian, on a grid; row by row.
+    """Density and noise energy of phi(y) scale + width g, g nearly a Gaussian, on a grid; row by row.
+
+    The density of g is that of a Gaussian times 1 + kurtosis He_4 / 24, of variance 1.
 
     Parameters
     ----------
@@ -27,11 +29,14 @@ def smooth(
         Of phi, above 0 and below.
     scales, widths, shares : (points,)
         Share: of g in the noise energy, the rest of which stands in `energy` with any factor.
+    kurtosis : float
+        Excess of g.
     step, new_zero, new_density, new_energy
         The grid behind, and what is found on it; zero on entry.
     """
     size, n = sources.size, new_density.shape[1]
     root = 1.0 / math.sqrt(2.0 * math.pi)
+    kurtosis /= 24.0
     for p in range(worker, density.shape[0], workers):
         width, scale, share = widths[p], scales[p], shares[p]
         out, out_energy = new_density[p], new_energy[p]
@@ -69,17 +74,22 @@ def smooth(
                     value = peak
                     factor = math.exp(-turn * x * h - 0.5 * h * h)
                     j = middle
+                    at = x
                     if side == 1:
                         value *= factor
                         factor *= shrink
                         j -= 1
+                        at -= h
                     while value > 1e-18 * peak:
                         if 0 <= j < n:
-                            out[j] += mass * value
-                            out_energy[j] += heat * value
+                            square = at * at
+                            bent = value * (1.0 + kurtosis * ((square - 6.0) * square + 3.0))
+                            out[j] += mass * bent
+                            out_energy[j] += heat * bent
                         value *= factor
                         factor *= shrink
                         j += 1 if side == 0 else -1
+                        at += turn * h
 
 
 @jit()

@@ -169,6 +169,8 @@ class Normalised:
     inverse_square : float
         E (q + eps)^-2 / (E (q + eps)^-1)^2: one and the relative variance over channels of the factor on the
         noise.
+    kurtosis : float
+        Excess of the fourth moment at a point over that of a Gaussian, mean over points by squared variance.
     between : NoiseCovariance or None
         Behind the batch norm, before the activation, where the noise moves the statistics.
     """
@@ -179,6 +181,7 @@ class Normalised:
     vectors: np.ndarray
     error: float
     inverse_square: float
+    kurtosis: float
     between: NoiseCovariance | None = None
 
 
@@ -251,7 +254,9 @@ def normalise(
     level = float(diagonal.mean())
     exact = 1.0 - weight.epsilon * inverse_variance  # int w tr(S_s) / M, by parts
     error = max(rule.error, abs(level / exact - 1.0) if exact > 1e-6 else 0.0)
-    known = _moments(spectral, weight, tolerance) if detail else {}
+    fourth = _fourth_moment(spectral, weight, tolerance)
+    kurtosis = fourth / float((diagonal * diagonal).mean()) - 3.0
+    known = {"log_mu4_signal": log(fourth)} | _absolute(spectral, weight, tolerance) if detail else {}
     values = spectral.weighted_values[0]
     leading = rule.weights @ damping.of(values)
     damped = leading[: spectral.values.size] / inverse_variance
@@ -298,7 +303,9 @@ def normalise(
             now["log_nu1_abs_signal"] = known["log_nu1_abs_signal"] + log(activation.absolute_moment)
     rank_behind = level * points / float(leading.max())
     inverse_square = weight.integral(1.0) / inverse_variance**2
-    return Normalised(station, dict(now), rank_behind, spectral.block, error, inverse_square, between)
+    return Normalised(
+        station, dict(now), rank_behind, spectral.block, error, inverse_square, kurtosis, between
+    )
 
 
 def _weight(spectral: Spectrum, points: int, epsilon: float, samples: float) -> BatchNormWeight:
@@ -312,16 +319,19 @@ def _weight(spectral: Spectrum, points: int, epsilon: float, samples: float) -> 
     return BatchNormWeight(values, counts, points, epsilon, samples)
 
 
-def _moments(spectral: Spectrum, weight: BatchNormWeight, tolerance: float) -> dict[str, float]:
-    """The moments of a batch-normalised Gaussian that are not of second order."""
-    absolute, fourth = weight.rule(-0.5, 0.5, tolerance), weight.rule(1.0, 2.0, tolerance)
-    roots = np.sqrt(spectral.variances(weight.damping(absolute.nodes)))
-    squares = spectral.variances(weight.damping(fourth.nodes)) ** 2
+def _fourth_moment(spectral: Spectrum, weight: BatchNormWeight, tolerance: float) -> float:
+    """Of a batch-normalised Gaussian, mean over points."""
+    rule = weight.rule(1.0, 2.0, tolerance)
+    squares = spectral.variances(weight.damping(rule.nodes)) ** 2
+    return 3.0 * float(rule.weights @ squares.mean(1))
+
+
+def _absolute(spectral: Spectrum, weight: BatchNormWeight, tolerance: float) -> dict[str, float]:
+    """Mean absolute value of a batch-normalised Gaussian, as `Marginals.known` has it."""
+    rule = weight.rule(-0.5, 0.5, tolerance)
+    roots = np.sqrt(spectral.variances(weight.damping(rule.nodes)))
     # sqrt(2/pi) of a Gaussian's mean absolute value, times 1/sqrt(pi) of the exponential integral.
-    return {
-        "log_nu1_abs_signal": log(math.sqrt(2.0) / math.pi * float(absolute.weights @ roots.mean(1))),
-        "log_mu4_signal": log(3.0 * float(fourth.weights @ squares.mean(1))),
-    }
+    return {"log_nu1_abs_signal": log(math.sqrt(2.0) / math.pi * float(rule.weights @ roots.mean(1)))}
 
 
 def _mix(

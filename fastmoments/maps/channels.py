@@ -18,6 +18,8 @@ REACH, FIRST_STEP, NODES, LEAST_WIDTH = 8.5, 0.05, 4.0, 0.01
 #: Gregory's weights at the end of a half line, relative to the step; 1 further inside.
 GREGORY = np.array([19087, 84199, 37738, 75242, 55031, 61343]) / 60480
 IDENTITY = (1.0, 1.0)
+#: Largest excess of the fourth moment, either way, that a first order describes.
+MOST_KURTOSIS = 1.0
 
 
 @dataclass(frozen=True)
@@ -50,6 +52,11 @@ class Channels:
     def grid(self) -> np.ndarray:
         """The z of the nodes, shape (n,)."""
         return self.step * (np.arange(self.density.shape[1]) - self.zero)
+
+    @property
+    def kurtosis(self) -> float:
+        """Excess of the fourth moment over that of a Gaussian of the same variance, mean over points."""
+        return float((self.mean(4) / np.maximum(self.mean(2), 1e-300) ** 2).mean()) - 3.0
 
     @property
     def halves(self) -> tuple[np.ndarray, np.ndarray]:
@@ -103,13 +110,15 @@ class Channels:
         )
         return Channels(self.step / times, self.zero * times, density, energy, self.slopes)
 
-    def plus(self, share: np.ndarray, noise_share: np.ndarray) -> Channels:
-        """The law of the sum with a fresh Gaussian.
+    def plus(self, share: np.ndarray, noise_share: np.ndarray, fresh: Channels | None = None) -> Channels:
+        """The law of the sum with what is fresh and Gaussian, or nearly.
 
         Parameters
         ----------
         share, noise_share : ndarray, shape (points,)
             Of the Gaussian in the second moment of the sum, and of its noise in that of the noise.
+        fresh : Channels, optional
+            Its law (`nearly_gaussian`); a Gaussian if left out.
         """
         from ..kernels import post_activation as kernels
         from ..kernels.threads import spread
@@ -125,10 +134,11 @@ class Channels:
         zero = max(math.ceil(low / finest), GREGORY.size)
         size = zero + math.ceil(REACH / finest) + 1
         density, energy = np.zeros((points, size)), np.zeros((points, size))
+        kurtosis = 0.0 if fresh is None else fresh.kurtosis
         n = source.density.shape[1]
         spread(
             kernels.smooth, source.grid, source.zero, *source.halves, np.array(source.slopes),
-            np.broadcast_to(scales, points).copy(), widths, noise_share,
+            np.broadcast_to(scales, points).copy(), widths, noise_share, kurtosis,
             np.broadcast_to(source.density, (points, n)), np.broadcast_to(source.energy, (points, n)),
             finest, zero, density, energy,
         )  # fmt: skip
@@ -139,10 +149,21 @@ class Channels:
 @lru_cache(maxsize=1)
 def gaussian() -> Channels:
     """A Gaussian channel, the noise independent of it: the same law at all points."""
+    return nearly_gaussian(0.0)
+
+
+def nearly_gaussian(kurtosis: float) -> Channels:
+    """A channel that is Gaussian but for the excess of its fourth moment, as a batch norm leaves it.
+
+    To first order: the density is the Gaussian one times 1 + kurtosis He_4 / 24. An excess beyond
+    `MOST_KURTOSIS` is taken as that.
+    """
+    kurtosis = min(max(kurtosis, -MOST_KURTOSIS), MOST_KURTOSIS)
     zero = math.ceil(REACH / FIRST_STEP)
     z = FIRST_STEP * (np.arange(2 * zero + 1) - zero)
-    density = np.exp(-0.5 * z * z)[None] / math.sqrt(2.0 * math.pi)
-    return Channels(FIRST_STEP, zero, density, density)
+    density = np.exp(-0.5 * z * z) / math.sqrt(2.0 * math.pi)
+    bent = density * (1.0 + kurtosis / 24.0 * ((z * z - 6.0) * z * z + 3.0))
+    return Channels(FIRST_STEP, zero, bent[None], bent[None])
 
 
 @dataclass(frozen=True)

@@ -96,13 +96,13 @@ def absolute_moment(signal: Covariance, channels: Channels) -> dict[str, float |
 
 def added(
     channels: Channels, shortcut: Covariance, shortcut_noise: NoiseCovariance, branch: Covariance,
-    branch_noise: NoiseCovariance,
+    branch_noise: NoiseCovariance, fresh: Channels | None = None,
 ) -> Channels:  # fmt: skip
-    """The law of the sum of a shortcut, whose channels have such laws, and a Gaussian branch."""
+    """The law of the sum of a shortcut with such channels and a branch; of `fresh` see `Channels.plus`."""
     share = _share(branch.diagonal, branch.log_scale, shortcut.diagonal, shortcut.log_scale)
     noises = [_variances(noise, branch.points) for noise in (branch_noise, shortcut_noise)]
     noise_share = _share(noises[0], branch_noise.log_scale, noises[1], shortcut_noise.log_scale)
-    found = channels.plus(share, noise_share)
+    found = channels.plus(share, noise_share, fresh)
     return replace(found, summands=Summands(channels, share, shortcut, shortcut_noise))
 
 

@@ -3,10 +3,13 @@
 import math
 
 import numpy as np
+from numpy.polynomial.hermite_e import hermeval
 from numpy.testing import assert_allclose
 
 from fastmoments.kernels import post_activation as kernels
 from fastmoments.kernels.threads import limited, spread
+
+KURTOSIS = -0.3
 
 
 def smoothed(threads=None):
@@ -20,8 +23,8 @@ def smoothed(threads=None):
     widths, shares = np.array([0.1, 0.2, 0.3, 0.4]), np.array([0.0, 0.3, 0.6, 1.0])
     with limited(threads):
         spread(
-            kernels.smooth, sources, zero, positive, negative, slopes, scales, widths, shares, density,
-            energy, step, new_zero, out[0], out[1],
+            kernels.smooth, sources, zero, positive, negative, slopes, scales, widths, shares, KURTOSIS,
+            density, energy, step, new_zero, out[0], out[1],
         )  # fmt: skip
     return out, (sources, density, energy, positive, negative, slopes, scales, widths, shares, step, new_zero)
 
@@ -38,6 +41,7 @@ def test_smoothing_is_a_sum_of_gaussians():
             places = scales[p] * slope * sources
             bells = np.exp(-0.5 * ((y - places[:, None]) / widths[p]) ** 2) / widths[p]
             bells /= math.sqrt(2.0 * math.pi)
+            bells *= 1.0 + KURTOSIS / 24.0 * hermeval((y - places[:, None]) / widths[p], [0, 0, 0, 0, 1])
             expected[0] += weights * density[p] @ bells
             heat = shares[p] * density[p] + kept * slope**2 * energy[p]
             expected[1] += weights * heat @ bells

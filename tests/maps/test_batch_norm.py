@@ -35,6 +35,8 @@ def test_batch_norm(seed, size, epsilon, log_scale):
     )
     assert np.exp(station.known["log_mu4_signal"]) == pytest.approx(exact.mu4(), rel=1e-5)
     assert np.exp(station.known["log_nu1_abs_signal"]) == pytest.approx(exact.nu1(), rel=1e-5)
+    squares = np.mean(np.diag(exact.linear()) ** 2)
+    assert done.kurtosis == pytest.approx(exact.mu4() / squares - 3.0, abs=1e-4)
     assert np.exp(known["log_nu1_abs_signal"]) == pytest.approx(0.5 * exact.nu1(), rel=1e-5)
     variance = np.mean(np.einsum("npp->np", blocks)) * exact.inverse_variance()
     assert np.exp(station.log_noise) == pytest.approx(variance, rel=1e-8)

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from numpy.testing import assert_allclose
 from scipy.special import ndtr
 
-from fastmoments.maps.channels import gaussian
+from fastmoments.maps.channels import gaussian, nearly_gaussian
 from fastmoments.nets.activations import Abs, LeakyReLU, ReLU
 
 ACTIVATIONS = (ReLU(), LeakyReLU(0.2), Abs())
@@ -34,6 +34,18 @@ def test_one_point_behind_a_half_gaussian_is_exact(share, noise_share, activatio
     assert_allclose(found.passed((1.0, 0.0)), passed, atol=3e-5)
     assert_allclose(found.passed((1.0, 1.0)), 1.0)
     assert negative.sum() > 0.0
+
+
+def test_the_fourth_moment_of_what_is_nearly_gaussian():
+    """Of a sum the fourth cumulants add up."""
+    assert_allclose(gaussian().kurtosis, 0.0, atol=1e-7)
+    one, other = nearly_gaussian(-0.3), nearly_gaussian(0.2)
+    assert_allclose([one.kurtosis, other.kurtosis], [-0.3, 0.2], atol=1e-7)
+    share = np.array([0.4])
+    found = one.plus(share, share, other)
+    assert_allclose(found.mean(2), 1.0, rtol=1e-6)
+    assert_allclose(found.kurtosis, 0.6**2 * -0.3 + 0.4**2 * 0.2, atol=2e-5)
+    assert nearly_gaussian(-5.0).kurtosis == nearly_gaussian(-1.0).kurtosis
 
 
 def test_the_law_is_taken_and_restored():

@@ -13,9 +13,9 @@ from ...covariances.scales import log
 from ...covariances.storage import NoiseCovariance
 from ...maps import batch_norm
 from ...maps.activation import activate
-from ...maps.channels import gaussian
+from ...maps.channels import gaussian, nearly_gaussian
 from ...maps.convolution import convolve, first_convolution
-from ...maps.laws import DRAWN, GAUSSIAN, MIXED, SUMMED, law_after, law_after_stack, merged
+from ...maps.laws import DRAWN, GAUSSIAN, MIXED, NORMALISED, SUMMED, law_after, law_after_stack, merged
 from ...maps.merge import merge
 from ...maps.norms import population_norm
 from ...maps.post_activation import MEASURED_ERROR, absolute_moment, activate_sum, added
@@ -136,7 +136,8 @@ def settle(state: State, layer: PiecewiseLinear) -> None:
     """The law behind an activation of a Gaussian or of what batch norm makes of it, and what goes with it."""
     before, state.law = state.law, law_after(layer, state.law)
     state.mean_share = layer.mean_share if before == GAUSSIAN else None
-    state.channels, state.overlap = gaussian().activated(layer), None
+    channels = state.channels if before == NORMALISED else None
+    state.channels, state.overlap = (channels or gaussian()).activated(layer), None
 
 
 @carry.register(PiecewiseLinear)
@@ -222,7 +223,7 @@ def _(
         overlap=state.overlap, samples=samples, gamma=layer.gamma,
         moving=layer.noise == "through",
     )  # fmt: skip
-    state.law, state.channels = law_after(layer, state.law), None
+    state.law, state.channels = law_after(layer, state.law), nearly_gaussian(done.kurtosis)
     state.known, state.overlap = done.known, None
     walk.keep_vectors(at.key, done.vectors)
     walk.error = max(walk.error, done.error)
@@ -258,9 +259,9 @@ def _(
     state.noise.log_scale += 2.0 * log(layer.scale)
     state.law = merged(skip.law, state.law) if layer.scale else skip.law
     # Of Gaussians alone, or taken as such, the sum is one: no channels of their own.
-    state.channels = None
-    if state.law == SUMMED and skip.channels is not None:
-        state.channels = added(skip.channels, shortcut, skip.noise, signal, state.noise)
+    fresh, state.channels = state.channels, None
+    if state.law == SUMMED and skip.channels is not None and skip.law != NORMALISED:
+        state.channels = added(skip.channels, shortcut, skip.noise, signal, state.noise, fresh)
     merge(signal, state.noise, shortcut, skip.noise)
     walk.memory = skip
     state.overlap = skip.overlap  # the branch has fresh weights and lost its own at a ReLU
