@@ -92,6 +92,16 @@ class Place(NamedTuple):
     loc: str | None
 
 
+def _holds(stack: Sequence[Layer], *kinds: type) -> bool:
+    """Whether a layer of a stack is of these kinds, or holds one."""
+    return any(isinstance(layer, kinds) for _, layer in walk(stack))
+
+
+def _normalises(unit: tuple[Layer, ...]) -> bool:
+    """Whether a unit holds a batch norm, in its branch if it is residual."""
+    return _holds(unit[0].branch if isinstance(unit[0], Residual) else unit, BatchNorm)
+
+
 @dataclass(frozen=True)
 class Network(Layer):
     """A stack of layers, cut into units of depth; it may stand inside another one, as a stage.
@@ -210,13 +220,18 @@ class Network(Layer):
     @property
     def normalised(self) -> bool:
         """Whether every unit holds a batch norm, in its branch if it is residual."""
-        stacks = (unit[0].branch if isinstance(unit[0], Residual) else unit for unit in set(self.units))
-        return all(any(isinstance(layer, BatchNorm) for _, layer in walk(stack)) for stack in stacks)
+        return all(map(_normalises, set(self.units)))
+
+    @property
+    def spreading(self) -> bool:
+        """Whether units are normalised, all of those that activate: else points grow alike with depth."""
+        plain = (unit for unit in set(self.units) if not _normalises(unit))
+        return self.has(BatchNorm) and not any(_holds(unit, activations.Nonlinearity) for unit in plain)
 
     def has(self, *kinds: type) -> bool:
         """Whether any layer is of these kinds, inside others or holding them."""
         once = tuple(dict.fromkeys((*self.stem, *self.layers)))
-        return any(isinstance(layer, kinds) for _, layer in walk(once))
+        return _holds(once, *kinds)
 
     def convolutions(self) -> tuple[Conv, ...]:
         """Every different Conv of the net."""

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from fastmoments.nets import families
 from fastmoments.nets.activations import ReLU
 from fastmoments.nets.dense import Dense
-from fastmoments.nets.fixed import AvgPool, Flatten
+from fastmoments.nets.fixed import AvgPool, Flatten, GlobalAvgPool
 from fastmoments.nets.linear import Conv
 from fastmoments.nets.network import Network, Residual, output_channels, output_grid, unrolled, walk
 from fastmoments.nets.norms import BatchNorm
@@ -131,6 +131,10 @@ def test_a_net_is_normalised_when_every_unit_is():
     assert Network([inside] * 3).normalised
     assert not Network([inside, outside]).normalised
     assert not Network([CONV, NORM, CONV]).normalised
+    head = [CONV, GlobalAvgPool()]
+    assert Network([inside, *head]).spreading and not Network([inside, *head]).normalised
+    assert not Network([CONV] * 2).spreading
+    assert not Network([inside, *head, ReLU()]).spreading and not Network([outside, ReLU()]).spreading
     assert {name for name, family in families.FAMILIES.items() if family(3).normalised} == {"bn_ff", "bn_res"}
 
 

@@ -33,7 +33,7 @@ class InfiniteWidth:
         Leading eigenpairs in batch norm; as many as matter if left out.
     dtype : {"float64", "float32"}
         Precision in which the signal's covariance is stored. "float32" takes half the memory and about half
-        the time, and is refused for nets that have a unit without batch norm.
+        the time, and is refused for nets that have a unit with an activation but no batch norm.
     draws : int
         Channels drawn where there is no formula: max pooling, a depthwise Conv with an activation behind it,
         batch norm of what is not Gaussian. Their error falls as 1 / sqrt(draws) and stands with every station
@@ -94,6 +94,6 @@ class InfiniteWidth:
 
     def smaller(self, network: Network) -> list[InfiniteWidth]:
         """The same question in less memory."""
-        if self.dtype == "float32" or not network.normalised:
+        if self.dtype == "float32" or not network.spreading:
             return []
         return [replace(self, dtype="float32")]

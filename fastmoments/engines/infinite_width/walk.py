@@ -77,10 +77,10 @@ class InfiniteWidthWalk:
         self.draws = draws or Draws()
         #: Where channels are drawn, but for what is inside of other layers.
         self.starts = check(network)
-        if dtype == "float32" and not network.normalised:
+        if dtype == "float32" and not network.spreading:
             raise ValueError(
-                "dtype float32 needs a BatchNorm in every unit: without, correlations tend to 1, and single "
-                "precision loses what is left of the signal; use float64."
+                "dtype float32 needs a BatchNorm in every unit that activates: without, correlations tend "
+                "to 1, and single precision loses what is left of the signal; use float64."
             )
         joint = account(network, images.shape, dtype).joint
         if joint > MOST_POINTS:
