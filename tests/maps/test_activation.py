@@ -6,15 +6,17 @@ import hypothesis.strategies as st
 import naive
 import numpy as np
 import pytest
+from gaussian_pairs import expectations, triples
 from hypothesis import given, settings
 from states import assert_consistent, in_full, seeds, sizes, state
 
-from fastmoments.covariances.storage import Covariance, NoiseCovariance
+from fastmoments.covariances.storage import Covariance, NoiseCovariance, pairs
 from fastmoments.maps.activation import activate
 from fastmoments.nets.activations import Abs, LeakyReLU, ReLU
 
 ACTIVATIONS = [ReLU(), LeakyReLU(), LeakyReLU(0.3), LeakyReLU(2.0), Abs()]
 activations = st.sampled_from(ACTIVATIONS)
+ROUNDING = np.finfo(float).eps
 
 
 @pytest.mark.parametrize("r", [-1.0, -0.999, -0.3, 0.0, 0.5, 0.9999, 1.0])
@@ -55,6 +57,29 @@ def test_an_activation_alone(seed, size, activation):
         here = slice(i * positions, (i + 1) * positions)
         masked = blocks[i] * naive.mask_of(naive.flat(full)[here, here], activation.slopes)
         np.testing.assert_allclose(in_full(noise)[i], masked, rtol=0, atol=4e-13 * np.abs(blocks).max())
+
+
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+def test_against_quadrature_in_two_dimensions(activation):
+    """500 pairs of points, each two positions of an image that has nothing in common with the others."""
+    cases = list(triples(500, 5))
+    first, second = pairs(len(cases))
+    blocks = np.zeros((first.size, 2, 2))
+    each = np.array([[[q1, r * np.sqrt(q1 * q2)], [r * np.sqrt(q1 * q2), q2]] for q1, q2, r in cases])
+    blocks[first == second] = each
+    diagonal = each[:, [0, 1], [0, 1]].ravel()
+    signal = Covariance(blocks, (len(cases), 2, 1), 0.0, diagonal, each.sum(2).ravel())
+    noise = NoiseCovariance(np.ones((len(cases), 2, 2)), len(cases), (2, 1))
+    activate(signal, noise, activation)
+    found = math.exp(signal.log_scale) * signal.blocks[first == second][:, 0, 1]
+    masks = math.exp(noise.log_scale) * noise.blocks[:, 0, 1]
+    for value, mask, (q1, q2, r) in zip(found, masks, cases, strict=True):
+        wanted = expectations((activation.value, activation.slope), activation.kinks, q1, q2, r)
+        off = abs(value - wanted[0]) / np.sqrt(q1 * q2), abs(mask - wanted[1])
+        assert off[0] <= 1e-10 * activation.second_moment, (q1, q2, r, off)
+        # A rounded covariance turns the angle, which is what the mask tells.
+        turned = activation.bend * ROUNDING / max(np.sqrt(1.0 - r * r), np.sqrt(ROUNDING))
+        assert off[1] <= 1e-10 * activation.second_moment + turned, (q1, q2, r, off)
 
 
 def test_arc_cosine_kernels_keep_their_digits_at_both_ends():
