@@ -1,8 +1,8 @@
 """The other side of `bench.peers`: run where neural-tangents is installed, it answers JSON lines.
 
-A line in asks for one covariance, {"net", "stack", "depth", "images", "keep"}; a line out says how many
+A line in asks for one kernel, {"net", "stack", "depth", "images", "keep", "kind"}; a line out says how many
 seconds the call took, and whether it was the first of its function, which compiles. `keep` names a file
-for the covariance.
+for the kernel. The kind "ntk" is between the first half of the images and the second.
 """
 
 import json
@@ -30,7 +30,7 @@ def layer(net):
     if net == "vanilla":
         return stax.serial(stax.Relu(), conv())
     branch = stax.serial(stax.Relu(), conv(), stax.Relu(), conv())
-    return stax.serial(stax.FanOut(2), stax.parallel(stax.Identity(), branch), stax.FanInSum())
+    return merged(stax.Identity(), branch)
 
 
 def zeros():
@@ -41,6 +41,21 @@ def zeros():
 def dense():
     """Of gain 1 and bias variance 0.25."""
     return stax.Dense(1, W_std=1.0, b_std=0.5)
+
+
+def pointwise():
+    """The same at every position."""
+    return stax.Conv(1, (1, 1), W_std=1.0, b_std=0.5)
+
+
+def flattened(activation):
+    """An activation behind a convolution, and behind a dense layer."""
+    return [zeros(), activation(), stax.Flatten(), dense(), activation(), dense()]
+
+
+def merged(shortcut, branch):
+    """A residual unit."""
+    return stax.serial(stax.FanOut(2), stax.parallel(shortcut, branch), stax.FanInSum())
 
 
 def same(size, strides):
@@ -64,23 +79,41 @@ LAYERS = {
     "Concat": lambda: [zeros(), side_by_side(), zeros()],
     "LayerNorm": lambda: [zeros(), stax.LayerNorm(axis=(-1,), eps=0.1), stax.Relu(), zeros()],
     "LayerNorm, image": lambda: [zeros(), stax.LayerNorm(axis=(1, 2, 3), eps=0.1), stax.Relu(), zeros()],
+    "LeakyReLU": lambda: [zeros(), stax.LeakyRelu(0.1), zeros()],
+    "Abs": lambda: [zeros(), stax.Abs(), zeros()],
+    "Erf": lambda: flattened(stax.Erf),
+    "GELU": lambda: flattened(stax.Gelu),
+    "Sin": lambda: flattened(stax.Sin),
+    "Residual": lambda: [
+        zeros(),
+        merged(stax.Identity(), stax.serial(*[stax.Relu(), pointwise()] * 2)),
+        merged(*[stax.serial(stax.Relu(), pointwise())] * 2),
+        *(stax.GlobalAvgPool(), dense()),
+    ],
 }
 
 
-def function(net, stack, depth):
+def compiled(kernel, kind):
+    """A kernel as a function of images."""
+    if kind == "nngp":
+        return jax.jit(lambda x: kernel(x, None, get=kind))
+    return jax.jit(lambda x: kernel(x[: len(x) // 2], x[len(x) // 2 :], get=kind))
+
+
+def function(net, stack, depth, kind):
     """The compiled kernel of a net; a convolution first, so that what meets the ReLU is Gaussian."""
-    if (net, stack, depth) not in FUNCTIONS:
+    if (net, stack, depth, kind) not in FUNCTIONS:
         if stack == "layers":
             _, _, kernel = stax.serial(*LAYERS[net]())
-            FUNCTIONS[net, stack, depth] = jax.jit(lambda x: kernel(x, None, get="nngp"))
-            return FUNCTIONS[net, stack, depth]
+            FUNCTIONS[net, stack, depth, kind] = compiled(kernel, kind)
+            return FUNCTIONS[net, stack, depth, kind]
         if stack == "serial":
             layers = stax.serial(*[layer(net)] * depth)
         else:  # two at a time: every convolution transposes their layout, and a loop must keep it
             layers = stax.repeat(stax.serial(layer(net), layer(net)), depth // 2)
         _, _, kernel = stax.serial(conv(), layers)
-        FUNCTIONS[net, stack, depth] = jax.jit(lambda x: kernel(x, None, get="nngp"))
-    return FUNCTIONS[net, stack, depth]
+        FUNCTIONS[net, stack, depth, kind] = compiled(kernel, kind)
+    return FUNCTIONS[net, stack, depth, kind]
 
 
 def main():
@@ -88,7 +121,7 @@ def main():
     for line in sys.stdin:
         task = json.loads(line)
         images = np.load(task["images"])
-        key = task["net"], task["stack"], task["depth"]
+        key = task["net"], task["stack"], task["depth"], task["kind"]
         first = key not in FUNCTIONS
         run = function(*key)
         start = time.perf_counter()

@@ -2,7 +2,8 @@
 
 Plain nets (3x3 circular convolution, ReLU) and residual ones without batch norm; both compute the whole
 covariance over images and positions in float64, on two threads. First it is checked that they give the same
-numbers, of single layers as well (`LAYERS`). Steady state is the time at one depth less that at another, by
+numbers, of single layers as well (`LAYERS`); tangent kernels between different images, since that of a point
+and itself is theirs to 1e-8 behind a ReLU. Steady state is the time at one depth less that at another, by
 their difference; theirs is compiled with `stax.repeat`. What the first call takes beyond a later one is
 compilation: of `stax.repeat`, which is a loop, and of `stax.serial`, which is not. neural-tangents runs in an
 environment of its own, made at the first run in --env.
@@ -24,6 +25,7 @@ from fastmoments.engines.infinite_width.walk import InfiniteWidthWalk
 from fastmoments.nets.activations import ReLU
 from fastmoments.nets.linear import Conv
 from fastmoments.nets.network import Network, Residual
+from fastmoments.scans.kernel import KINDS
 from fastmoments.scans.scanning import limited_threads
 
 from .common import arguments, deliver, quartiles, table
@@ -41,12 +43,13 @@ class NeuralTangents(Peer):
         self.folder = folder
 
     def seconds(
-        self, net: str, stack: str, depth: int, images: np.ndarray, keep: Path | None = None
-    ) -> float:
-        """Compute one covariance."""
+        self, net: str, stack: str, depth: int, images: np.ndarray, keep: Path | None = None,
+        kind: str = "nngp",
+    ) -> float:  # fmt: skip
+        """Compute one kernel."""
         path = self.folder / f"images{len(images)}.npy"
         np.save(path, images)
-        return self.ask(net=net, stack=stack, depth=depth, images=path, keep=keep)["seconds"]
+        return self.ask(net=net, stack=stack, depth=depth, images=path, keep=keep, kind=kind)["seconds"]
 
 
 _ZEROS, _DENSE = Conv(padding="zeros"), fm.Dense(weights=fm.Gaussian(1.0, bias_variance=0.25))
@@ -59,7 +62,16 @@ LAYERS = {
     "Concat": [_ZEROS, fm.Concat([(), (ReLU(), _ZEROS), (ReLU(), _ZEROS, ReLU(), _ZEROS)]), _ZEROS],
     "LayerNorm": [_ZEROS, fm.LayerNorm(0.1), ReLU(), _ZEROS],
     "LayerNorm, image": [_ZEROS, fm.LayerNorm(0.1, over="image"), ReLU(), _ZEROS],
-}
+    "LeakyReLU": [_ZEROS, fm.LeakyReLU(0.1), _ZEROS],
+    "Abs": [_ZEROS, fm.Abs(), _ZEROS],
+    "Erf": [_ZEROS, fm.Erf(), fm.Flatten(), _DENSE, fm.Erf(), _DENSE],
+    "GELU": [_ZEROS, fm.GELU(), fm.Flatten(), _DENSE, fm.GELU(), _DENSE],
+    "Sin": [_ZEROS, fm.Sin(), fm.Flatten(), _DENSE, fm.Sin(), _DENSE],
+    "Residual": [
+        _ZEROS, Residual([ReLU(), _DENSE, ReLU(), _DENSE]), Residual([ReLU(), _DENSE], [ReLU(), _DENSE]),
+        fm.GlobalAvgPool(), _DENSE,
+    ],
+}  # fmt: skip
 
 
 def network(net: str, depth: int) -> Network:
@@ -79,15 +91,19 @@ def ours(net: str, depth: int, images: np.ndarray) -> tuple[float, State]:
     return time.perf_counter() - start, state
 
 
-def same_numbers(peer: NeuralTangents, net: str) -> float:
+def same_numbers(peer: NeuralTangents, net: str) -> dict[str, float]:
     """The largest difference on a small case, relative to the largest entry; of a net, or one of `LAYERS`."""
-    images = np.random.default_rng(0).standard_normal((3, 6, 6, 3))
+    images = np.random.default_rng(0).standard_normal((4, 6, 6, 3))
     kept = peer.folder / "kept.npy"
-    peer.seconds(net, "layers" if net in LAYERS else "repeat", 4, images, kept)
-    theirs = np.load(kept)
     mine = Network(LAYERS[net]) if net in LAYERS else network(net, 4)
-    full = InfiniteWidthWalk(mine, images).final_state().covariance.dense().reshape(theirs.shape)
-    return float(np.abs(full - theirs).max() / np.abs(theirs).max())
+    found = {}
+    for kind in KINDS:
+        peer.seconds(net, "layers" if net in LAYERS else "repeat", 4, images, kept, kind)
+        theirs = np.load(kept)
+        full = fm.kernel(mine, images, kind=kind, normalise=False)
+        full = (full if kind == "nngp" else full[:2, :, :, 2:]).reshape(theirs.shape)
+        found[kind] = float(np.abs(full - theirs).max() / np.abs(theirs).max())
+    return found
 
 
 def measured(
@@ -154,21 +170,19 @@ def main() -> None:
         NeuralTangents(environment(given.env, PINS), Path(folder)) as peer,
     ):
         differences = {net: same_numbers(peer, net) for net in ("vanilla", "residual", *LAYERS)}
-        for net, error in differences.items():
-            if error > 1e-10:
-                raise SystemExit(f"{net}: the covariances differ by {error:.1e}; nothing is compared.")
+        for net, errors in differences.items():
+            for kind, error in errors.items():
+                if error > 1e-10:
+                    raise SystemExit(f"{net}: {kind} differs by {error:.1e}; nothing is compared.")
         for net in ("vanilla", "residual"):
             for count in map(int, given.counts.split(",")):
                 images = fm.load_images("synthetic:16x16x3", count, seed=0).array
-                rows.append(
-                    measured(peer, net, images, depths, given.repeats) | {"difference": differences[net]}
-                )
+                rows.append(measured(peer, net, images, depths, given.repeats) | differences[net])
     columns = {"net": "", "points": "d", "ours": ".4f", "theirs": ".4f", "ratio": ".1f"}
     columns |= {"ours, ns/entry": ".2f", "theirs, ns/entry": ".1f", "compile repeat": ".1f"}
-    table(
-        [{"layer": net, "difference": differences[net]} for net in LAYERS], {"layer": "", "difference": ".1e"}
-    )
-    table(rows, columns | {f"compile serial {SERIAL_DEPTH}": ".1f", "difference": ".1e"})
+    of_kinds = dict.fromkeys(KINDS, ".1e")
+    table([{"layer": net, **differences[net]} for net in LAYERS], {"layer": "", **of_kinds})
+    table(rows, columns | {f"compile serial {SERIAL_DEPTH}": ".1f", **of_kinds})
     if given.plot:
         draw(rows, given.plot)
     deliver(given.json, peers=rows, layers={net: differences[net] for net in LAYERS})

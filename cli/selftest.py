@@ -11,7 +11,8 @@ from fastmoments.nets.families import bn_res
 from fastmoments.nets.linear import Conv, Gaussian
 from fastmoments.nets.network import Network
 from fastmoments.nets.norms import BatchNorm
-from fastmoments.scans.scanning import kernel, scan
+from fastmoments.scans.kernel import kernel
+from fastmoments.scans.scanning import scan
 
 
 def _difference(got: np.ndarray, wanted: np.ndarray | float, tolerance: float) -> str | None:

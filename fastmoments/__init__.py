@@ -54,8 +54,8 @@ if TYPE_CHECKING:  # the same names for whoever reads types; a test compares
     from .scans.costs import estimate as estimate
     from .scans.files import load_scan as load_scan
     from .scans.files import save_scan as save_scan
+    from .scans.kernel import kernel as kernel
     from .scans.results import Scan as Scan
-    from .scans.scanning import kernel as kernel
     from .scans.scanning import scan as scan
     from .scans.verification import verify as verify
     from .sweeps.sweeping import Sweep as Sweep
@@ -90,7 +90,8 @@ _HOMES = {
     "scans.results": ("Scan",),
     "scans.files": ("save_scan", "load_scan"),
     "plots.scans": ("plot_scan",),
-    "scans.scanning": ("scan", "kernel"),
+    "scans.scanning": ("scan",),
+    "scans.kernel": ("kernel",),
     "nets.toml": ("load_network",),
     "sweeps.sweeping": ("sweep", "Sweep"),
     "scans.verification": ("verify",),

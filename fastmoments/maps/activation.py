@@ -51,11 +51,12 @@ def mask_target(signal: Covariance, noise: NoiseCovariance, activation: Piecewis
     dead = signal.diagonal == 0.0
     check_dead(dead, activation)
     if noise.joint:
-        _, inverses = roots_and_inverses(signal.diagonal, np.dtype(np.float64))
-        r = np.clip(signal.unscaled() * np.outer(inverses, inverses), -1.0, 1.0)
-        np.fill_diagonal(r, 1.0)
-        noise.blocks *= activation.bend * passed_derivative(r) + activation.passed
-        noise.blocks *= ~(dead[:, None] | dead)
+        from ..kernels.threads import spread
+
+        _, inverses = roots_and_inverses(signal.diagonal)
+        spread(_mask, noise.blocks[0], activation, signal.blocks, *pairs(signal.grid[0]), inverses)
+        if dead.any():
+            noise.blocks *= ~(dead[:, None] | dead)
         return np.empty((0, 0, 0))
     if noise.grid == (1, 1):
         if dead.any():
@@ -67,6 +68,23 @@ def mask_target(signal: Covariance, noise: NoiseCovariance, activation: Piecewis
     if dead.any():
         noise.blocks *= ~(dead[:, :, None] | dead[:, None, :])
     return noise.blocks
+
+
+def _mask(
+    worker: int, workers: int, noise: np.ndarray, activation: PiecewiseLinear, blocks: np.ndarray,
+    first: np.ndarray, second: np.ndarray, inverses: np.ndarray,
+) -> None:  # fmt: skip
+    """A worker's blocks of the noise of all images together; `inverses` of the roots of the diagonal."""
+    size = blocks.shape[1]
+    for p in range(worker, len(blocks), workers):
+        rows, columns = (slice(i * size, (i + 1) * size) for i in (first[p], second[p]))
+        r = np.clip(blocks[p] * np.outer(inverses[rows], inverses[columns]), -1.0, 1.0)
+        if first[p] == second[p]:
+            np.fill_diagonal(r, 1.0)
+        mask = activation.bend * passed_derivative(r) + activation.passed
+        noise[rows, columns] *= mask
+        if first[p] != second[p]:
+            noise[columns, rows] *= mask.T
 
 
 def check_dead(dead: np.ndarray, activation: PiecewiseLinear) -> None:

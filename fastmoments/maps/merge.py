@@ -33,6 +33,8 @@ def merge(signal: Covariance, noise: NoiseCovariance, skip: Covariance, skip_noi
     calls: list[Call] = []
     for one, other in ((signal, skip), (noise, skip_noise)):
         top = max(one.log_scale, other.log_scale)
+        if top == -math.inf:
+            continue
         mine, theirs = math.exp(one.log_scale - top), math.exp(other.log_scale - top)
         calls.append((kernels.combine, (one.blocks, mine, other.blocks, theirs)))
         one.log_scale = top

@@ -41,7 +41,7 @@ def activate(
     first, second = pairs(signal.grid[0])
     size = signal.blocks.shape[1]
     after = np.zeros((first.size, 2, size))
-    masked = _masked(signal, noise, applied, factor)
+    masked = _masked(noise, applied)
     spread(
         _share,
         signal.blocks,
@@ -61,12 +61,10 @@ def activate(
     return known, applied.error
 
 
-def _masked(signal: Covariance, noise: NoiseCovariance, applied: Dual, factor: float) -> bool:
+def _masked(noise: NoiseCovariance, applied: Dual) -> bool:
     """Mask the noise where that needs no visit to a block; whether the visit has to do it."""
     if noise.joint:
-        everywhere = slice(0, signal.points)
-        noise.blocks *= applied.derivative(factor * signal.unscaled(), everywhere, everywhere)
-        return False
+        return True
     noise.separate()
     if noise.grid == (1, 1):
         noise.blocks *= applied.slope2[:, None, None]
@@ -78,15 +76,21 @@ def _share(
     worker: int, workers: int, blocks: np.ndarray, first: np.ndarray, second: np.ndarray, applied: Dual,
     factor: float, shrink: float, noise: np.ndarray, masked: bool, after: np.ndarray,
 ) -> None:  # fmt: skip
-    """A worker's blocks."""
-    size = blocks.shape[1]
+    """A worker's blocks; all of them mask noise of all images together, else those on the diagonal."""
+    size, joint = blocks.shape[1], noise.shape[1] == len(applied.square)
     for p in range(worker, len(blocks), workers):
         rows, columns = (slice(i * size, (i + 1) * size) for i in (first[p], second[p]))
         block = factor * blocks[p].astype(np.float64)
-        if first[p] == second[p] and masked:
+        if masked and (joint or first[p] == second[p]):
             mask = applied.derivative(block, rows, columns)
-            np.fill_diagonal(mask, applied.slope2[rows])
-            noise[first[p]] *= mask
+            if first[p] == second[p]:
+                np.fill_diagonal(mask, applied.slope2[rows])
+            if joint:
+                noise[0, rows, columns] *= mask
+            else:
+                noise[first[p]] *= mask
+            if first[p] != second[p]:
+                noise[0, columns, rows] *= mask.T
         found = applied.covariance(block, rows, columns)
         if first[p] == second[p]:
             np.fill_diagonal(found, applied.square[rows])

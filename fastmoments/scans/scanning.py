@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import math
 import os
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from hashlib import sha256
-from typing import Literal, NamedTuple, overload
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from .. import __version__
-from ..covariances.scales import log
 from ..engines.protocol import Engine, Passage, Plan, Run, Station, recorded_depths
 from ..images.batches import Batch
 from ..images.sources import Images, as_images
@@ -28,9 +25,6 @@ from .results import Scan, assembled
 
 #: Values in the signal, points times channels, from which on BLAS gets more than one thread.
 BLAS_VALUES = 2**18
-
-#: Logarithms of the smallest number of full precision, and of the largest but for what rounding may add.
-_SMALLEST, _LARGEST = math.log(np.finfo(np.float64).tiny), math.log(np.finfo(np.float64).max) - 1e-9
 
 #: What is told of a scan on its way.
 Progress = Callable[[Station | Passage], None]
@@ -100,7 +94,7 @@ def scan(
         If the checkpoint is damaged, so that the scan begins anew.
     """
     prepared = _prepare(network, images, engine, every, reff_locs, normalise)
-    threads = _checked_threads(threads)
+    threads = checked_threads(threads)
     start = time.perf_counter()
     # Small products gain nothing from a second BLAS thread, whose waiting costs much on a busy machine.
     values = (prepared.engine.width or 0) * prepared.batch.values[..., 0].size
@@ -139,7 +133,7 @@ def rehearsed(
         As `scan`.
     """
     prepared = _prepare(network, images, engine, every, reff_locs, normalise)
-    threads = _checked_threads(threads)
+    threads = checked_threads(threads)
     if journal is not None:
         prepared.journal(journal, resume).close()
     source = as_images(images)
@@ -244,81 +238,6 @@ def _collected(run: Run, progress: Progress | None, journal: Journal | None = No
     return stations
 
 
-class ScaledKernel(NamedTuple):
-    """A kernel that no depth makes overflow: ``exp(log_scale)`` times `covariance`.
-
-    Attributes
-    ----------
-    covariance : ndarray of float64, shape (n, h, w, n, h, w)
-        With a diagonal of mean 1.
-    log_scale : float
-        Natural logarithm of the mean of the kernel's diagonal; -inf if all of the kernel is 0.
-    """
-
-    covariance: np.ndarray
-    log_scale: float
-
-
-@overload
-def kernel(
-    network: Network, images: Images | ArrayLike, *, normalise: bool = True, threads: int | None = None,
-    log_scale: Literal[False] = False,
-) -> np.ndarray: ...  # fmt: skip
-@overload
-def kernel(
-    network: Network, images: Images | ArrayLike, *, normalise: bool = True, threads: int | None = None,
-    log_scale: Literal[True],
-) -> ScaledKernel: ...  # fmt: skip
-def kernel(
-    network: Network, images: Images | ArrayLike, *, normalise: bool = True, threads: int | None = None,
-    log_scale: bool = False,
-) -> np.ndarray | ScaledKernel:  # fmt: skip
-    """Covariance of the signal behind the last layer, at infinite width.
-
-    Parameters
-    ----------
-    network, images, normalise, threads
-        As for `scan`.
-    log_scale : bool
-        Give the scale apart, as a logarithm: a net that is deep enough leaves the range of float64.
-
-    Returns
-    -------
-    ndarray of float64, shape (n, h, w, n, h, w)
-        Second moments over channels between all pairs of points; h = w = 1 for a fully connected net.
-        With `log_scale` the pair (covariance, log_scale) of a `ScaledKernel`, whose diagonal has the mean 1.
-
-    Raises
-    ------
-    ValueError
-        As `scan`.
-    OverflowError
-        If the kernel is larger, or all of it smaller, than float64 holds, and `log_scale` is False.
-    """
-    from ..engines.infinite_width.walk import InfiniteWidthWalk
-
-    checked_network(network)
-    truth("log_scale", log_scale)
-    batch = Batch(as_images(images).array, truth("normalise", normalise), network.fully_connected)
-    with limited_threads(_checked_threads(threads)):
-        state = InfiniteWidthWalk(network, batch.values).final_state()
-    shape = (batch.shape[0], *state.noise.grid)
-    signal = state.covariance
-    full, mean = signal.unscaled().reshape(*shape, *shape), float(np.mean(signal.diagonal))
-    log_mean = log(mean) + signal.log_scale
-    if log_scale:
-        return ScaledKernel(full / (mean or 1.0), log_mean)
-    largest = log(float(np.max(signal.diagonal))) + signal.log_scale  # of the diagonal, and so of all
-    if not _SMALLEST <= largest <= _LARGEST and mean:
-        said = "larger" if largest > _LARGEST else "smaller"
-        raise OverflowError(
-            f"The kernel is {said} than float64 holds: its diagonal has a mean of exp({log_mean:.6g}); call "
-            "kernel(..., log_scale=True), which gives the scale apart as a logarithm."
-        )
-    root = math.exp(0.5 * signal.log_scale)  # of the scale, which may be too large where the kernel is not
-    return full * root * root
-
-
 def checked_network(network: Network) -> None:
     """Refuse what is no net."""
     if not isinstance(network, Network):
@@ -332,7 +251,8 @@ def _iterated(value: Iterable[object]) -> tuple[object, ...]:
         return (None,)
 
 
-def _checked_threads(threads: int | None) -> int:
+def checked_threads(threads: int | None) -> int:
+    """Of so many threads: all there are, if left out; more are refused."""
     from ..kernels.threads import available
 
     most = available()

@@ -13,7 +13,7 @@ from fastmoments.nets.network import Network, Residual
 from fastmoments.nets.norms import BatchNorm
 from fastmoments.scans.engines import engine_from
 from fastmoments.scans.files import load_scan
-from fastmoments.scans.scanning import kernel, limited_threads, scan
+from fastmoments.scans.scanning import limited_threads, scan
 from fastmoments.scans.verification import verify
 
 NET = families.bn_ff(depth=2, kernel_size=1)
@@ -28,8 +28,6 @@ def of_layers(*stack):
 CALLS = {
     "network is no net": (lambda: scan("bn_ff", IMAGES), "network must be a fastmoments Network, not str"),
     "network is a layer": (lambda: scan(Conv(), IMAGES), "network must be a fastmoments Network, not Conv"),
-    "kernel of no net": (lambda: kernel(None, IMAGES), "network must be a fastmoments Network"),
-    "scale of a kernel": (lambda: kernel(NET, IMAGES, log_scale=1), "log_scale must be true or false"),
     "verify of no net": (lambda: verify("bn_ff", IMAGES), "network must be a fastmoments Network"),
     "unknown method": (lambda: scan(NET, IMAGES, "exact"), "one of infinite, finite, sampled, not"),
     "engine is a class": (lambda: scan(NET, IMAGES, fm.Sampled), "engine must be an engine such as"),
@@ -178,57 +176,6 @@ def test_images_as_they_are_may_be_large_and_small(family, kernel_size, scale, e
     if family in ("vanilla", "residual"):
         expected = scan(fm.FAMILIES[family](3, kernel_size), images, engine, normalise=False)["chi"]
         np.testing.assert_allclose(found, expected, rtol=1e-6)  # simulated nets are of single precision
-
-
-def test_the_kernel_is_symmetric_and_has_the_variance_of_the_scan():
-    found = kernel(families.vanilla(2), IMAGES)
-    assert found.shape == (4, 1, 1, 4, 1, 1)
-    matrix = found.reshape(4, 4)
-    np.testing.assert_allclose(matrix, matrix.T, rtol=0, atol=1e-15)
-    last = scan(families.vanilla(2), IMAGES)["log_nu2_signal", "act"][-1]
-    assert np.log(np.mean(np.diag(matrix))) == pytest.approx(last, abs=1e-12)
-
-
-@pytest.mark.parametrize("gain", [8.0, 2.0, 1e-3])
-def test_the_kernel_of_a_deep_net_has_its_scale_apart(gain):
-    """Every layer of a plain fully connected net multiplies the diagonal by gain / 2."""
-    found = kernel(families.vanilla(600, 1, gain=gain), IMAGES, log_scale=True)
-    flat = data.normalise(IMAGES.reshape(4, 1, 1, 12)).reshape(4, 12)
-    assert found.covariance.shape == (4, 1, 1, 4, 1, 1) and isinstance(found.log_scale, float)
-    diagonal = np.diag(found.covariance.reshape(4, 4))
-    assert diagonal.mean() == pytest.approx(1.0, rel=1e-14)
-    expected = np.log(np.mean(flat**2, axis=1)) + 600 * np.log(gain / 2)
-    np.testing.assert_allclose(np.log(diagonal) + found.log_scale, expected, rtol=1e-12, atol=1e-12)
-
-
-def test_the_scale_of_a_kernel_is_what_it_lacks():
-    net = families.bn_res(3)
-    covariance, log_scale = kernel(net, IMAGES, log_scale=True)
-    np.testing.assert_allclose(covariance * np.exp(log_scale), kernel(net, IMAGES), rtol=1e-14)
-
-
-@pytest.mark.parametrize(("gain", "said"), [(8.0, "larger"), (1e-3, "smaller")])
-def test_a_kernel_beyond_float64_is_refused(gain, said):
-    with pytest.raises(OverflowError, match=f"is {said} than float64 holds.*log_scale=True.*\\.$") as caught:
-        kernel(families.vanilla(600, 1, gain=gain), IMAGES)
-    assert "\n" not in str(caught.value)
-
-
-@pytest.mark.parametrize("gain", [8.0, 1e-3])
-def test_the_last_kernel_that_fits_is_given(gain):
-    """Of all depths up to the first that is refused, none holds anything infinite or lost."""
-    step, limit = abs(np.log(gain / 2)), {8.0: 709.7, 1e-3: 708.3}[gain]
-    last = int(limit / step)
-    for depth in (last - 1, last, last + 1):
-        net = families.vanilla(depth, 1, gain=gain)
-        covariance, log_scale = kernel(net, IMAGES, log_scale=True)
-        try:
-            found = kernel(net, IMAGES)
-        except OverflowError:
-            assert depth > last - 1
-            continue
-        assert depth <= last
-        np.testing.assert_allclose(found * np.exp(-log_scale), covariance, rtol=1e-12)
 
 
 def test_threads_are_put_back_also_behind_an_error():

@@ -21,6 +21,7 @@ from ...kernels.threads import workers
 from ...maps.laws import between_units, channelwise, check, course
 from ...maps.moving_statistics import MOST_POINTS
 from ...maps.overlap import Overlap
+from ...maps.tangent import nothing
 from ...nets.activations import Nonlinearity, PiecewiseLinear
 from ...nets.concat import Concat, concatenated_channels
 from ...nets.layer_norm import ChannelNorm
@@ -33,6 +34,8 @@ from .costs import account
 from .layers import At, carry, settle
 from .population import Draws
 from .state import State
+from .tangent import check as check_tangent
+from .tangent import learn
 
 #: Relative error of a variance by rounding that is worth telling, and that is too much.
 LOSS, RESOLUTION = 1e-8, 1e-2
@@ -61,6 +64,8 @@ class InfiniteWidthWalk:
     corrections : Corrections, optional
     draws : Draws, optional
         How channels are drawn where there is no formula.
+    tangent : bool
+        Carry the tangent kernel in the place of the noise; for `final_state`, not for stations.
 
     Raises
     ------
@@ -72,8 +77,11 @@ class InfiniteWidthWalk:
         self, network: Network, images: np.ndarray, *, depths: Collection[int] | None = None,
         reff_locs: Collection[str] = ("act",), convolution: str = "auto", rank: int | None = None,
         dtype: str = "float64", tile: int | None = None, corrections: Corrections | None = None,
-        draws: Draws | None = None,
+        draws: Draws | None = None, tangent: bool = False,
     ) -> None:  # fmt: skip
+        self.tangent = tangent
+        if tangent:
+            check_tangent(network)
         self.draws = draws or Draws()
         #: Where channels are drawn, but for what is inside of other layers.
         self.starts = check(network)
@@ -161,6 +169,8 @@ class InfiniteWidthWalk:
         self._vectors = {}
         self.corrections.start()
         images, height, width, _ = self.images.shape
+        if self.tangent:
+            return State(self.images, None, nothing(images, height, width))
         noise = NoiseCovariance.white(images, height, width, view=True)
         followed = self.network.has(BatchNorm) or self.network.has(ChannelNorm)
         overlap = Overlap.of_images(self.images) if followed else None
@@ -225,10 +235,12 @@ class InfiniteWidthWalk:
                 drawn.settle(self, state)
             follows = stack[index + 1] if index + 1 < len(stack) else None
             if follows is not None and (
-                not isinstance(follows.layer, Nonlinearity) or follows.path in starts
+                self.tangent or not isinstance(follows.layer, Nonlinearity) or follows.path in starts
             ):
                 follows = None
             activated = yield from carry(at.layer, self, state, at, follows)
+            if self.tangent:
+                learn(at.layer, state)
             if activated and follows is not None:
                 assert isinstance(follows.layer, PiecewiseLinear), "no other is done with the layer before"
                 settle(state, follows.layer)
