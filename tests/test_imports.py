@@ -93,6 +93,8 @@ def test_every_room_is_in_the_street():
 #: The theory of finite width takes means of infinite width, which carries drawn channels through a layer as
 #: the simulation does; the simulation knows none of them.
 KNOWN = {"finite_width": {"infinite_width"}, "infinite_width": {"sampled"}}
+#: What all engines know.
+SHARED = {"protocol", "averages"}
 
 
 def test_engines_know_each_other_only_where_one_takes_means_of_another():
@@ -100,7 +102,7 @@ def test_engines_know_each_other_only_where_one_takes_means_of_another():
         if module.startswith("engines."):
             engine = module.split(".")[1]
             others = {name.split(".")[1] for name in imported(module) if name.startswith("engines.")}
-            assert others - {engine, "protocol"} <= KNOWN.get(engine, set())
+            assert others - {engine, *SHARED} <= KNOWN.get(engine, set())
 
 
 def loaded(code):

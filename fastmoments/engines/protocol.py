@@ -66,7 +66,10 @@ class Station:
     grid : (height, width), or None
         Positions of an image; None where the engine does not say.
     channels : int or None
-        None where there are infinitely many.
+        At infinite width as the net says; None where it does not.
+    averaged : tuple of float
+        What means over positions up to here have left of the noise, more than of white noise: logarithms by
+        stretches of the net (`averages.Averages`).
     law : str or None
         What the engine knows of a channel: "gaussian", ...; None for sampled nets.
     """
@@ -84,6 +87,7 @@ class Station:
     drawn: dict[str, float] = field(default_factory=dict)
     grid: tuple[int, int] | None = None
     channels: int | None = None
+    averaged: tuple[float, ...] = (0.0,)
     law: str | None = None
 
 

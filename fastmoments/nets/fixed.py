@@ -29,6 +29,10 @@ class Averaging(Fixed, abstract=True):
         """Weights of the `size` positions along one side in each of those behind it, shape (behind, size)."""
         raise NotImplementedError
 
+    def white_share(self, grid: tuple[int, int]) -> float:
+        """Share of the variance of white noise that is left behind it, of `grid` positions before it."""
+        return float(np.prod([np.mean(np.sum(self.averages(size) ** 2, axis=1)) for size in grid]))
+
     def output_grid(self, grid: tuple[int, int]) -> tuple[int, int]:
         """Positions (height, width) behind it, of `grid` before it."""
         return len(self.averages(grid[0])), len(self.averages(grid[1]))

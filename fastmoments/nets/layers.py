@@ -59,6 +59,11 @@ class Layer:
         return False
 
     @property
+    def overlaps(self) -> bool:
+        """Whether values behind it have positions before it in common, without weights of their own."""
+        return False
+
+    @property
     def joins(self) -> bool:
         """Whether the noise of different images has something in common behind it."""
         return False
@@ -86,6 +91,11 @@ class Layer:
 def joined(path: str, stack: str, index: int) -> str:
     """Path of a layer inside another: ``layers.3`` and its ``branch``, 1 make ``layers.3.branch.1``."""
     return f"{path}.{stack}.{index}" if path else f"{stack}.{index}"
+
+
+def passed_by_all(path: str) -> bool:
+    """Whether a path leads through networks only, so that all of the signal passes there."""
+    return not path or set(path.split(".")[::2]) <= {"stem", "layers"}
 
 
 def describe(layer: Layer) -> dict:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import groupby
 from typing import NamedTuple
 
 from ..validation import finite
@@ -16,6 +17,10 @@ from .norms import BatchNorm
 #: Names of stations on curves over depth, in the order in which a unit meets them. "branch" is the end of
 #: a residual branch where no other name stands for it, "out" the end of what follows a merge.
 LOCS = ("input", "conv", "norm", "act", "branch", "merge", "out")
+
+
+#: Stands for the channels of a layer that does not say how many it has; more than any net says.
+_UNSAID = 2**62
 
 
 def checked_stack(owner: str, layers: Iterable[object]) -> tuple[Layer, ...]:
@@ -216,6 +221,26 @@ class Network(Layer):
         for layer in dict.fromkeys((*self.stem, *self.layers)):
             found.update(dict.fromkeys(each for _, each in walk([layer]) if not each.stacks))
         return tuple(found)
+
+    def channel_numbers(self, channels: int, grid: tuple[int, int]) -> dict[str, int | None]:
+        """Channels behind every layer by its path, of images with so many; None where it does not say."""
+        found: dict[str, int | None] = {"": channels}
+
+        def follow(
+            pairs: Iterable[tuple[str, Layer]], channels: int, grid: tuple[int, int]
+        ) -> tuple[int, tuple[int, int]]:
+            for path, layer in pairs:
+                start = channels, grid
+                for _, stack in groupby(layer.inside(path), lambda pair: pair[0].rpartition(".")[0]):
+                    end = follow(stack, *start)
+                    start = end if isinstance(layer, Network) else start
+                channels = layer.output_channels(channels, grid, _UNSAID)
+                grid = layer.output_grid(grid)
+                found[path] = channels if channels < _UNSAID else None
+            return channels, grid
+
+        follow(self.inside(""), channels, grid)
+        return found
 
     @property
     def normalised(self) -> bool:

@@ -50,6 +50,11 @@ class Windowed(Layer, abstract=True):
         return self.size if self.stride is None else self.stride
 
     @property
+    def overlaps(self) -> bool:
+        """Whether windows share positions."""
+        return self.size > self.step
+
+    @property
     def pointwise(self) -> bool:
         """Whether every window is its own input position."""
         return self.size == 1 and self.step == 1

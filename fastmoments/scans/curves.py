@@ -9,12 +9,14 @@ import numpy as np
 
 from ..engines.protocol import Station
 
-#: Curves in the order of tables. The logarithms of the last three never overflow.
+#: Curves in the order of tables. The logarithms, the last four, never overflow.
 MOMENTS = (
     "nu1_abs_signal", "nu2_signal", "mu2_signal", "mu4_signal", "mu2_noise", "chi",
-    "delta_chi", "delta_chi_bn", "delta_chi_phi", "reff_signal", "reff_noise",
-    "log_nu2_signal", "log_mu2_noise", "log_chi",
+    "delta_chi", "delta_chi_bn", "delta_chi_phi", "reff_signal", "reff_noise", "jacobian",
+    "log_nu2_signal", "log_mu2_noise", "log_chi", "log_jacobian",
 )  # fmt: skip
+#: Those that count from the end of a net, where they are 1: what they tell of it stands at its beginning.
+BACKWARD = ("jacobian", "log_jacobian")
 
 
 @dataclass(frozen=True, eq=False)

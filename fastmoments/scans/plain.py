@@ -14,7 +14,7 @@ from ..validation import MOST, one_of, whole
 from .curves import MOMENTS, Curve
 from .engines import METHODS
 from .results import SCHEMA, Scan, judged
-from .stations import StationMoments
+from .stations import STATION_MOMENTS, StationMoments
 
 #: Schemas that can be read; the older has no stations.
 SCHEMAS = (SCHEMA, "fastmoments.scan/1")
@@ -104,17 +104,22 @@ def station_from(values: dict, nets: int | None) -> Station:
     whole("net", given.get("net", 0), 0, (nets or 1) - 1)
     if _number("error", given.get("error", 0.0)) < 0.0:
         raise ValueError(f"error must not be negative, but is {given['error']!r}.")
+    averaged = [_number("averaged", each) for each in _listed("averaged", given.get("averaged", [0.0]))]
+    if not averaged:
+        raise ValueError("averaged must have a number.")
     if loc is not None:
         one_of("loc", loc, LOCS)
     _described(given)
-    return Station(**{**given, "grid": None if grid is None else _grid(grid)})
+    read = {"grid": None if grid is None else _grid(grid), "averaged": tuple(averaged)}
+    return Station(**{**given, **read})
 
 
 def _station(values: dict) -> StationMoments:
     """A row of the table of stations, from its plain values."""
     whole("depth", values["depth"], 0, MOST)
     for moment, parts in _table("moments", values["moments"]).items():
-        one_of("moments", moment.removeprefix("log_"), [name.removeprefix("log_") for name in ENGINE_MOMENTS])
+        known = [name.removeprefix("log_") for name in STATION_MOMENTS]
+        one_of("moments", moment.removeprefix("log_"), known)
         for value in _table(moment, parts).values():
             _number(moment, value)
         if "mean" not in parts:

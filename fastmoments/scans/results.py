@@ -12,6 +12,7 @@ import numpy as np
 from ..engines.protocol import Station
 from ..validation import whole
 from .curves import Curve, gather, main_curve
+from .jacobian import with_jacobian
 from .stations import Report, StationMoments, report, tabulated
 from .uncertainty import in_words, most_uncertain
 from .verdict import Verdict, judge
@@ -33,7 +34,8 @@ class Scan:
     ``scan["chi"]`` is the curve's mean at its main station (chi: the last of a unit; ranks: the
     activation; nu1 and mu4: the batch norm, or what feeds the activation) and ``scan["chi", "conv"]``
     at another. chi is the square root of noise over signal variance, relative to the images; how exact it
-    is depends on the engine: see `scan`.
+    is depends on the engine: see `scan`. jacobian is the mean squared singular value of the Jacobian of the
+    output, by which gradients grow on their way back from there: see `scans.jacobian`.
 
     Attributes
     ----------
@@ -246,6 +248,7 @@ def _number(value: float | None) -> float | None:
 
 def assembled(described: dict, stations: list[Station], depths: list[int]) -> Scan:
     """The scan that stations make, of a net and images in plain values (the fields of `Scan`)."""
+    stations = with_jacobian(stations)
     depth, locs, moments = gather(stations, depths, described["nets"])
     provenance = dict(described["provenance"])
     if described["method"] == "infinite":

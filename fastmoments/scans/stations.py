@@ -9,11 +9,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..engines.protocol import ENGINE_MOMENTS, Station
+from . import jacobian
 from .tables import number, text_table
 
-#: Moments of a station, by their names in `protocol.ENGINE_MOMENTS`; of these also the logarithm is told,
-#: which never overflows.
-LOGARITHMS = ("log_nu2_signal", "log_mu2_noise", "log_chi")
+#: Moments of a station: what engines yield, and what follows from it.
+STATION_MOMENTS = (*ENGINE_MOMENTS, jacobian.NAME)
+#: Of these also the logarithm is told, which never overflows.
+LOGARITHMS = ("log_nu2_signal", "log_mu2_noise", "log_chi", jacobian.NAME)
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,7 +34,7 @@ class StationMoments:
         Its name on the curves over depth, if it is on them.
     grid : (height, width) or None
     channels : int or None
-        None at infinite width.
+        At infinite width as the net says; None where it does not.
     law : str or None
         What is known of a channel.
     error : float
@@ -117,7 +119,7 @@ def tabulated(stations: Iterable[Station], nets: int | None) -> tuple[StationMom
 def _row(stations: list[Station], nets: int | None) -> StationMoments:
     first = stations[0]
     mean, sigma = {}, {}
-    for name in (name for name in ENGINE_MOMENTS if name in first.moments):
+    for name in (name for name in STATION_MOMENTS if name in first.moments):
         values = np.array([station.moments[name] for station in stations])
         linear = name.removeprefix("log_")
         logarithm = linear != name

@@ -23,7 +23,7 @@ from ..images.arrays import LAYOUTS
 from ..images.sources import Images, load_images
 from ..nets.families import FAMILIES
 from ..nets.network import Network
-from ..scans.curves import MOMENTS, main_curve
+from ..scans.curves import BACKWARD, MOMENTS, main_curve
 from ..scans.engines import METHODS, engine_from, options_of
 from ..scans.scanning import scan
 from ..scans.verdict import LABELS
@@ -270,7 +270,8 @@ def compute(item: dict, version: str) -> dict:
     Returns
     -------
     dict
-        The item, and its results at the last depth; None where a value is not known or not finite.
+        The item, and its results at the last depth, of curves that count from there at the first; None where
+        a value is not known or not finite.
 
     Raises
     ------
@@ -302,10 +303,10 @@ def _results(item: dict) -> dict:
     row: dict[str, Plain] = {"width": found.width, "nets": found.nets}
     row |= {"verdict": verdict.label, "law": verdict.law, "rate": _number(verdict.rate)}
     for name, at in found.moments.items():
-        curve = main_curve(name, at)
-        row[name] = _number(curve.mean[-1])
+        curve, end = main_curve(name, at), 0 if name in BACKWARD else -1
+        row[name] = _number(curve.mean[end])
         if curve.sigma is not None:
-            row[f"{name}_sigma"] = _number(curve.sigma[-1])
+            row[f"{name}_sigma"] = _number(curve.sigma[end])
     return row | {"layer_error": _number(found.provenance.get("layer_error"))}
 
 

@@ -7,6 +7,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 
+from fastmoments.maps.averaging import average_images
 from fastmoments.nets.dense import Dense
 from fastmoments.nets.fixed import AvgPool, Dropout, Flatten, GlobalAvgPool, Scale
 from fastmoments.nets.linear import Conv
@@ -78,3 +79,12 @@ def test_without_weights_no_unit_begins_and_no_branch_has_any():
 def test_what_is_refused(made, said):
     with pytest.raises(ValueError, match=said):
         made()
+
+
+def test_share_of_white_noise_that_means_leave():
+    assert GlobalAvgPool().white_share((4, 5)) == pytest.approx(1 / 20)
+    assert AvgPool(2).white_share((4, 4)) == pytest.approx(1 / 4)
+    noise = np.random.default_rng(0).standard_normal((4000, 5, 4, 1))
+    layer = AvgPool(3, stride=2, pad=1)
+    left = average_images(noise, layer)
+    assert layer.white_share((5, 4)) == pytest.approx(np.mean(left**2), rel=0.03)

@@ -8,8 +8,9 @@ from hypothesis import strategies as st
 from fastmoments.nets import families
 from fastmoments.nets.activations import ReLU
 from fastmoments.nets.dense import Dense
-from fastmoments.nets.fixed import AvgPool, Flatten, GlobalAvgPool
+from fastmoments.nets.fixed import AvgPool, Dropout, Flatten, GlobalAvgPool
 from fastmoments.nets.linear import Conv
+from fastmoments.nets.max_pool import MaxPool
 from fastmoments.nets.network import Network, Residual, output_channels, output_grid, unrolled, walk
 from fastmoments.nets.norms import BatchNorm
 
@@ -160,3 +161,20 @@ def test_channels_are_followed_through_a_net():
     assert output_channels(net.stem, 3, (6, 4), 16) == 4
     assert output_channels([*net.stem, *net.layers[:2]], 3, (6, 4), 16) == 16
     assert output_channels([*net.stem, *net.layers[:3]], 3, (6, 4), 16) == 16 * 6
+
+
+def test_channel_numbers_are_those_a_net_says():
+    net = Network(
+        [
+            Conv(3, channels=8), Network([ReLU(), Conv(3, stride=2)], stem=[MaxPool(2)]),
+            Residual([Conv(1, channels=5), Conv(1, channels=6)], [Conv(1, channels=6)]),
+            Flatten(), Dense(10),
+        ],
+        stem=[Dropout()],
+    )  # fmt: skip
+    inner = {"layers.1.stem.0": 8, "layers.1.layers.0": 8, "layers.1.layers.1": None}
+    unit = {"layers.2.branch.0": 5, "layers.2.branch.1": 6, "layers.2.shortcut.0": 6, "layers.2": 6}
+    found = net.channel_numbers(3, (8, 8))
+    assert found.pop("layers.1") is None  # the network itself, which has no station
+    assert found == {"": 3, "stem.0": 3, "layers.0": 8, **inner, **unit, "layers.3": 24, "layers.4": 10}
+    assert Network([Conv(3), Flatten()]).channel_numbers(1, (4, 4))["layers.1"] is None

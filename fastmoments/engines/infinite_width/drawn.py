@@ -39,6 +39,7 @@ def through(walk: Walk, state: State, at: At) -> Iterator[Station]:
     if state.images is None:
         state.population.through(at.path, at.layer)
     state.images = None
+    walk.averages.passed(at.path, at.layer, state.grid, 0.0)
     place = walk.wanted.place(at.path)
     if place is not None:
         yield walk.station(state, place)

@@ -25,6 +25,7 @@ from ...nets.layers import Layer
 from ...nets.linear import Conv
 from ...nets.network import Place, Residual, unrolled
 from ...nets.norms import BatchNorm
+from ..averages import Averages
 from ..protocol import Station, Wanted
 from .corrections import Corrections
 from .population import Draws, of_gaussian, summed
@@ -45,6 +46,7 @@ class Walk(Protocol):
     concatenated: dict[str, tuple[int, ...]]
     draws: Draws
     drawn: dict[str, float]
+    averages: Averages
     at_input: tuple[float, float]
 
     def through(self, state: State, stack: list[At], to_end: bool = False) -> Iterator[Station]:

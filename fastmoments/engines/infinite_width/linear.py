@@ -30,13 +30,20 @@ def _(
 ) -> Generator[Station, None, bool]:
     if state.overlap is not None:
         state.overlap = state.overlap.averaged(layer)
+    grid, before = state.noise.grid, _log_variance(state)
     if state.images is not None:
         state.images = average_images(state.images, layer)
         average_noise(state.noise, layer)
     else:
         average(state.covariance, state.noise, layer)
         state.known = known_of(state.law)
+    walk.averages.passed(at.path, layer, grid, _log_variance(state) - before)
     return (yield from _behind(layer, walk, state, at))
+
+
+def _log_variance(state: State) -> float:
+    """Of the noise."""
+    return state.noise.log_scale + log(state.noise.mean_variance())
 
 
 @carry.register

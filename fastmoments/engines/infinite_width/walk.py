@@ -27,6 +27,7 @@ from ...nets.concat import Concat, concatenated_channels
 from ...nets.layer_norm import ChannelNorm
 from ...nets.network import Network, Place, Residual, unrolled
 from ...nets.norms import BatchNorm
+from ..averages import Averages
 from ..protocol import Checkpoints, Station, Wanted, input_log_variances, log_chi
 from . import concat, drawn, linear, mixture, norms  # noqa: F401  # some only register their layers
 from .corrections import Corrections
@@ -108,6 +109,7 @@ class InfiniteWidthWalk:
         self.tile = tile
         self.dtype = np.dtype(dtype)
         self.corrections = corrections or Corrections()
+        self.channels = network.channel_numbers(images.shape[-1], images.shape[1:3])
         #: Standard errors of moments by the channels drawn so far.
         self.drawn: dict[str, float] = {}
         #: Called between units with their number and a function that gives the state (`taken`).
@@ -130,6 +132,7 @@ class InfiniteWidthWalk:
             (done, arrays, described), self._resumed = self._resumed, None
             state = State.restored(arrays, described)
             self.error, self.drawn = described["error"], described["drawn"]
+            self.averages = Averages(described["averaged"])
             self._vectors = {key: arrays[f"vectors{i}"] for i, key in enumerate(described["keys"])}
         walk = self._walk(state, done)
         while True:
@@ -164,6 +167,7 @@ class InfiniteWidthWalk:
     def _start(self) -> State:
         self.error = 0.0
         self.drawn = {}
+        self.averages = Averages()
         #: The last shortcut, whose memory serves the next: fresh memory costs more than a copy.
         self.memory: State | None = None
         self._vectors = {}
@@ -180,7 +184,8 @@ class InfiniteWidthWalk:
         arrays, described = state.taken()
         vectors = {key: found for key, found in self._vectors.items() if found is not None}
         arrays |= {f"vectors{i}": found for i, found in enumerate(vectors.values())}
-        return arrays, described | {"error": self.error, "drawn": self.drawn, "keys": list(vectors)}
+        own = {"error": self.error, "drawn": self.drawn, "averaged": self.averages.so_far}
+        return arrays, described | own | {"keys": list(vectors)}
 
     def _walk(self, state: State, done: int = 0) -> Iterator[Station]:
         self.wanted.begin(0)
@@ -301,6 +306,7 @@ class InfiniteWidthWalk:
         return self.wanted.station(
             place, moments, error=self.error, grid=state.grid, law=law or state.law,
             drawn={name: self.drawn[name] for name in moments if name in self.drawn},
+            channels=self.channels.get(place.path), averaged=self.averages.so_far,
         )  # fmt: skip
 
     def noise_rank(self, noise: NoiseCovariance, loc: str | None) -> float:

@@ -11,8 +11,11 @@ from collections.abc import Collection, Iterator
 import numpy as np
 from scipy.linalg import eigh
 
+from ...covariances.scales import log
+from ...nets.fixed import Averaging
 from ...nets.layers import Layer
 from ...nets.network import Network, Place, unrolled
+from ..averages import Averages
 from ..protocol import Checkpoints, Station, Wanted, input_log_variances, log_chi
 from . import concat, linear, max_pool, norms  # noqa: F401  # register their layers
 from .layers import BLOCK, Draw, Flow, blocks, forward
@@ -82,7 +85,7 @@ class SampledRun:
         for net in range(self._first, self.nets):
             # The child that SeedSequence(seed).spawn gives this net, without its predecessors.
             rng = np.random.default_rng(np.random.SeedSequence(self.seed, spawn_key=(net,)))
-            flow, error = Flow.start(self.images, rng), 0.0
+            flow, error, self._averages = Flow.start(self.images, rng), 0.0, Averages()
             for place, here in self._walk(flow, Draw(rng, self.width, self.draw)):
                 with np.errstate(all="ignore"):
                     moments = _moments(here, self.wanted.ranked(place), self.at_input)
@@ -96,8 +99,9 @@ class SampledRun:
                 error = max(error, float(np.exp(0.5 * contrast)) * 2.0**-24)
                 _, _, height, width, channels = here.pair.shape
                 yield self.wanted.station(
-                    place, moments, net=net, error=error, grid=(height, width), channels=channels
-                )
+                    place, moments, net=net, error=error, grid=(height, width), channels=channels,
+                    averaged=self._averages.so_far,
+                )  # fmt: skip
 
     def _walk(self, flow: Flow, draw: Draw) -> Iterator[tuple[Place, Flow]]:
         """Move the flow through the net, stopping at every place wanted."""
@@ -122,10 +126,21 @@ class SampledRun:
             for where, each in unrolled(getattr(layer, stack), path, stack):
                 yield from self._through(where, each, part, draw)
 
+        _, _, height, width, _ = flow.pair.shape
+        before = _log_noise(flow) if isinstance(layer, Averaging) else 0.0
         yield from forward(layer, flow, draw, inside) or ()
+        left = _log_noise(flow) - before if isinstance(layer, Averaging) else 0.0
+        self._averages.passed(path, layer, (height, width), left)
         place = self.wanted.place(path)
         if place is not None:
             yield place, flow
+
+
+def _log_noise(flow: Flow) -> float:
+    """Logarithm of the noise's mean square."""
+    noise = flow.points()[1]
+    total = sum(float(np.vdot(dx, dx)) for dx in blocks(noise))
+    return log(total / noise.size) + 2.0 * float(flow.log_scale[1])
 
 
 def _moments(flow: Flow, ranked: bool, at_input: tuple[float, float]) -> dict[str, float]:
