@@ -9,9 +9,11 @@ kinds of layers are in `linear`, `activations` and `norms`; how they nest is in 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import fields
+from dataclasses import Field, fields
 from types import MappingProxyType
 from typing import Any, ClassVar
+
+from .toml_text import folded
 
 
 class Layer:
@@ -106,9 +108,14 @@ def describe(layer: Layer) -> dict:
     return {"type": type(layer).__name__} | {name: _plain(value) for name, value in changed.items()}
 
 
+def told(described: object) -> list[Field]:
+    """The fields of a dataclass that say what it is: those that count when two are compared."""
+    return [field for field in fields(described) if field.compare]  # type: ignore[arg-type]  # it is one
+
+
 def _changed(described: object) -> dict:
     """The fields of a dataclass that are not their defaults."""
-    known = fields(described)  # type: ignore[arg-type]  # every layer is a dataclass
+    known = told(described)
     values = ((field.name, getattr(described, field.name), field.default) for field in known)
     return {name: value for name, value, default in values if value != default}
 
@@ -118,4 +125,7 @@ def _plain(value: object) -> object:
         return describe(value)
     if callable(value):  # of an activation of one's own
         return str(getattr(value, "__name__", type(value).__name__))
-    return [_plain(each) for each in value] if isinstance(value, tuple) else value
+    if not isinstance(value, tuple):
+        return value
+    stack = [describe(each) for each in value if isinstance(each, Layer)]
+    return folded(stack) if len(stack) == len(value) else [_plain(each) for each in value]

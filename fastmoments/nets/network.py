@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import groupby
 from typing import NamedTuple
@@ -13,6 +13,7 @@ from . import activations, dense, fixed, layer_norm, linear, max_pool, norms  # 
 from .layers import Layer, describe, joined
 from .linear import Conv
 from .norms import BatchNorm
+from .toml_text import folded, toml_text
 
 #: Names of stations on curves over depth, in the order in which a unit meets them. "branch" is the end of
 #: a residual branch where no other name stands for it, "out" the end of what follows a merge.
@@ -123,13 +124,13 @@ class Network(Layer):
         Layers that bring the images in and are not counted, such as the presets' strided convolution.
     name : str
     parameters : sequence of (str, value)
-        What the net was made from; quoted in results.
+        What the net was made from; quoted in results. Nets of the same layers and name are equal.
     """
 
     layers: tuple[Layer, ...] = ()
     stem: tuple[Layer, ...] = ()
     name: str = "custom"
-    parameters: tuple[tuple[str, object], ...] = ()
+    parameters: tuple[tuple[str, object], ...] = field(default=(), compare=False)
 
     stacks = ("stem", "layers")
 
@@ -271,10 +272,25 @@ class Network(Layer):
         """The net in plain values, as results quote it (JSON: ``architecture``)."""
         if self.parameters:
             return {"name": self.name, **dict(self.parameters)}
-        described: dict = {"name": self.name, "depth": self.depth}
-        if self.stem:
-            described["stem"] = [describe(layer) for layer in self.stem]
-        return {**described, "layers": _run_lengths([describe(layer) for layer in self.layers])}
+        return {"name": self.name, "depth": self.depth, **self._described()}
+
+    def to_toml(self) -> str:
+        """The net as a specification that `load_network` reads back, equal to the last bit.
+
+        Raises
+        ------
+        ValueError
+            If a layer holds a function of your own, which TOML cannot.
+        """
+        for path, layer in walk((self,)):
+            if type(layer).__name__ not in Layer.TYPES:
+                where = path.removeprefix("0.")
+                raise ValueError(f"{self.name}: TOML cannot hold the {type(layer).__name__} at {where}.")
+        return toml_text({"name": self.name, **self._described()})
+
+    def _described(self) -> dict:
+        stacks = {"stem": self.stem, "layers": self.layers} if self.stem else {"layers": self.layers}
+        return {name: folded([describe(layer) for layer in stack]) for name, stack in stacks.items()}
 
 
 def unrolled(layers: Iterable[Layer], path: str, stack: str) -> Iterator[tuple[str, Layer]]:
@@ -318,12 +334,3 @@ def output_channels(layers: Iterable[Layer], channels: int, grid: tuple[int, int
         channels = layer.output_channels(channels, grid, width)
         grid = layer.output_grid(grid)
     return channels
-
-
-def _run_lengths(tables: list[dict]) -> list[dict]:
-    """Fold a periodic stack into ``{"repeat": n, "layers": [...]}``, so that deep nets stay short."""
-    count = len(tables)
-    for period in range(1, min(count // 2, 16) + 1):
-        if count % period == 0 and all(tables[i] == tables[i % period] for i in range(count)):
-            return [{"repeat": count // period, "layers": tables[:period]}]
-    return tables

@@ -1,6 +1,7 @@
 """Nets from TOML: any stack of layers, written down.
 
-The tables are those that `Network.architecture` quotes::
+The tables are those that `Network.architecture` quotes and `Network.to_toml` writes. The text "none" stands
+for None, where a parameter may be that::
 
     name = "wide-stem"
 
@@ -27,8 +28,9 @@ from pathlib import Path
 
 from ..validation import MOST
 from . import concat  # noqa: F401  # known by name
-from .layers import Layer
+from .layers import Layer, told
 from .network import Network
+from .toml_text import NONE
 
 #: Layers by the name that `type` gives.
 TYPES = Layer.TYPES
@@ -56,19 +58,39 @@ def load_network(path: str | os.PathLike[str]) -> Network:
     """
     path = Path(path)
     try:
-        table = tomllib.loads(path.read_text(encoding="utf-8"))
+        return network_from_toml(path.read_bytes(), path.stem, str(path))
     except OSError as problem:
         raise ValueError(f"Cannot read {path}: {problem.strerror}.") from None
+
+
+def network_from_toml(content: bytes, name: str, where: str) -> Network:
+    """A net from the bytes of a specification.
+
+    Parameters
+    ----------
+    content : bytes
+    name : str
+        Of the net, if the specification has none.
+    where : str
+        What sentences call the specification.
+
+    Raises
+    ------
+    ValueError
+        As `load_network`.
+    """
+    try:
+        table = tomllib.loads(content.decode())
     except UnicodeDecodeError:
         raise ValueError(
-            f"Cannot read {path}: a specification is TOML in UTF-8, which this file is not."
+            f"Cannot read {where}: a specification is TOML in UTF-8, which this is not."
         ) from None
     except (tomllib.TOMLDecodeError, RecursionError) as problem:
-        raise ValueError(f"{path} is not TOML: {problem}.") from None
+        raise ValueError(f"{where} is not TOML: {problem}.") from None
     try:
-        return network_from_dict({"name": path.stem, **table})
+        return network_from_dict({"name": name, **table})
     except ValueError as problem:
-        raise ValueError(f"{path}: {problem}") from None
+        raise ValueError(f"{where}: {problem}") from None
 
 
 def network_from_dict(table: dict) -> Network:
@@ -128,7 +150,7 @@ def _entry(table: object, where: str) -> list[Layer]:
         raise ValueError(
             f"{where}: type must be one of {', '.join(sorted(TYPES))}, not {kind!r}{_hint(kind, TYPES)}."
         )
-    known = fields(TYPES[kind])  # type: ignore[arg-type]  # every layer is a dataclass
+    known = told(TYPES[kind])
     flat = TYPES[kind].flat
     parts = {name: [field.name for field in fields(part)] for name, part in flat.items()}
     names = [name for field in known for name in parts.get(field.name, [field.name])]
@@ -137,6 +159,9 @@ def _entry(table: object, where: str) -> list[Layer]:
     for field in known:
         if field.default is MISSING and field.name not in given:
             raise ValueError(f"{where} ({kind}) needs a {field.name}, an array of layers.")
+    for field in known:  # TOML has no None
+        if given.get(field.name) == NONE and "None" in str(field.type):
+            given[field.name] = None
     for key in given.keys() & set(TYPES[kind].stacks):
         given[key] = tuple(_stack(given[key], f"{where}.{key}"))
     for key in given.keys() & set(TYPES[kind].nested):

@@ -1,13 +1,35 @@
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fastmoments.nets.activations import ReLU
+from fastmoments.nets.activations import (
+    APPROXIMATIONS,
+    ELU,
+    GELU,
+    Abs,
+    Activation,
+    Erf,
+    HardSwish,
+    LeakyReLU,
+    Mish,
+    ReLU,
+    SiLU,
+    Sin,
+    Softplus,
+    Tanh,
+)  # fmt: skip
+from fastmoments.nets.dense import Dense
+from fastmoments.nets.families import FAMILIES, bn_res
+from fastmoments.nets.fixed import AvgPool, Dropout, Flatten, GlobalAvgPool, Scale
 from fastmoments.nets.geometry import PADDINGS
+from fastmoments.nets.layer_norm import OVER, GroupNorm, LayerNorm
 from fastmoments.nets.linear import Conv, Gaussian
+from fastmoments.nets.max_pool import MaxPool
 from fastmoments.nets.network import Network, Residual
-from fastmoments.nets.norms import NOISES, BatchNorm
-from fastmoments.nets.toml import load_network, network_from_dict
+from fastmoments.nets.norms import NOISES, STATISTICS, BatchNorm
+from fastmoments.nets.toml import load_network, network_from_dict, network_from_toml
+from fastmoments.nets.zoo import NETS
 
 positive = st.floats(1e-6, 1e6, allow_nan=False)
 profiles = st.none() | st.lists(st.integers(1, 9), min_size=3, max_size=3).map(
@@ -42,9 +64,72 @@ networks = st.builds(
 )
 
 
+# Every kind of layer: its numbers and choices drawn, as far as they are taken together.
+others = st.one_of(
+    st.builds(Dense, channels=st.none() | st.integers(1, 64), weights=st.builds(Gaussian, gain=positive)),
+    st.builds(LeakyReLU, positive),
+    st.builds(ELU, positive),
+    st.builds(GELU, st.sampled_from(APPROXIMATIONS)),
+    st.sampled_from([Abs(), Erf(), Sin(), Tanh(), SiLU(), Softplus(), HardSwish(), Mish()]),
+    st.builds(MaxPool, st.integers(2, 5), st.none() | st.integers(1, 3), st.sampled_from([None, 0, 1])),
+    st.builds(AvgPool, st.integers(2, 5), st.none() | st.integers(1, 3), st.sampled_from([None, 0, 1])),
+    st.sampled_from([GlobalAvgPool(), Flatten()]),
+    st.builds(Scale, positive),
+    st.builds(Dropout, st.floats(0.0, 1.0)),
+    st.builds(LayerNorm, positive, st.sampled_from(OVER), positive),
+    st.builds(GroupNorm, st.integers(1, 64), positive, positive),
+    st.builds(Conv, channels=st.integers(1, 512), groups=st.integers(1, 8)),
+    st.just(Conv(groups="depthwise")),
+    st.builds(BatchNorm, positive, positive, st.floats(-1e9, 1e9), statistics=st.sampled_from(STATISTICS)),
+)  # fmt: skip
+anything = st.recursive(
+    st.lists(simple | others, min_size=1, max_size=4).map(tuple),
+    lambda inside: st.tuples(
+        st.builds(Network, inside, inside, st.text(min_size=1))
+        | st.builds(lambda branch, shortcut: Residual((Conv(), *branch), shortcut), inside, inside),
+        simple,
+    ),
+    max_leaves=6,
+)
+written = st.builds(
+    lambda stack, repeat, end, stem, name: Network(stack * repeat + end, stem, name),
+    anything, st.integers(1, 4), anything, anything, st.text(min_size=1),
+)  # fmt: skip
+
+
 @given(networks)
 def test_description_is_read_back(network):
     assert network_from_dict(network.architecture()) == network
+
+
+@given(written)
+def test_what_is_written_is_read_back(network):
+    assert network_from_toml(network.to_toml().encode(), "other", "the text") == network
+    assert network_from_dict(network.architecture()) == network
+
+
+@pytest.mark.parametrize("maker", [*NETS.values(), *FAMILIES.values()])
+def test_published_nets_and_presets_are_read_back(maker):
+    network = maker()
+    assert network_from_toml(network.to_toml().encode(), "other", "the text") == network
+
+
+def test_a_preset_inside_another_net_is_written_without_what_it_was_made_from():
+    network = Network((bn_res(2), ReLU()))
+    assert network_from_toml(network.to_toml().encode(), "other", "the text") == network
+    assert "parameters" not in network.to_toml()
+
+
+def test_a_function_of_ones_own_is_not_written():
+    network = Network((Residual((Conv(), Activation(np.tanh))),), name="mine")
+    with pytest.raises(ValueError, match=r"^mine: .* the Activation at layers\.0\.branch\.1\.$"):
+        network.to_toml()
+
+
+def test_none_is_a_word_where_a_parameter_may_be_none():
+    assert network_from_dict({"layers": [{"type": "AvgPool", "pad": "none"}]}).layers == (AvgPool(pad=None),)
+    with pytest.raises(ValueError, match="size must be a whole number from 1 to 1000, not 'none'"):
+        network_from_dict({"layers": [{"type": "AvgPool", "size": "none"}]})
 
 
 def toml(value) -> str:
