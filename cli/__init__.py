@@ -22,16 +22,20 @@ from click.exceptions import Exit
 from fastmoments import __version__
 from fastmoments.validation import Notice
 
-#: What `fastmoments --help` lists. Each is the object `command` of the module of its name.
+#: What `fastmoments --help` lists. Each is the object `command` of a module, mostly of its name.
 COMMANDS = {
-    "compare": "Set the four families side by side.",
+    "compare": "Set nets side by side, by default the four families.",
     "scan": "Follow signal and noise through one net.",
     "verify": "Test the analytic moments against simulated nets.",
     "sweep": "Scan every combination of parameters.",
     "plot": "Draw a saved scan or comparison.",
-    "zoo": "List the published nets that scan and verify know by name.",
+    "zoo": "List the published nets.",
+    "describe": "Print a net as TOML.",
     "doctor": "Check the installation and say what it runs on.",
 }
+
+#: Where a command stands that does not in the module of its name.
+_MODULES = {"describe": "specification"}
 
 # Exit codes beside 0, done. A check is one the user asked for: verify, --fail-if.
 FAILED, USAGE, CHECK, STOPPED, BROKEN_PIPE = 1, 2, 3, 130, 141
@@ -62,7 +66,8 @@ class Commands(click.Group):
 
     def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
         """Import a command; None if there is no such command."""
-        return import_module(f".{name}", __name__).command if name in COMMANDS else None
+        module = f".{_MODULES.get(name, name)}"
+        return import_module(module, __name__).command if name in COMMANDS else None
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """List the commands without importing them."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import click
+from click.core import ParameterSource
 
 from fastmoments.nets.families import FAMILIES
 from fastmoments.scans.scanning import scan
@@ -18,32 +19,39 @@ SCHEMA = "fastmoments.compare/1"
 
 
 @click.command()
+@click.argument("names", nargs=-1, metavar="[NET]...")
 @options.preset_options(depth=100)
 @options.data_options("fashion-mnist", 8)
 @options.engine_options(every=5)
+@options.widen_option
 @options.output_options()
 @options.plot_option
 @options.fail_option
 @click.pass_context
 def command(
-    ctx: click.Context, form: str | None, output: Path | None, plot: Path | None, fail_if: tuple[str, ...],
-    quiet: bool, depth: int, **given: object,
+    ctx: click.Context, names: tuple[str, ...], form: str | None, output: Path | None, plot: Path | None,
+    fail_if: tuple[str, ...], quiet: bool, **given: object,
 ) -> None:  # fmt: skip
-    """Set the four families side by side.
+    """Set nets side by side, by default the four families.
 
     vanilla, residual, bn_ff (batch-normalised feed-forward) and bn_res (batch-normalised residual)
     see the same images; the table says which of them stays well-behaved and how fast chi, the
-    sensitivity to noise, grows.
+    sensitivity to noise, grows. A NET is one of them, a published net that `fastmoments zoo` lists, or a TOML
+    file; then every depth is recorded, unless --every says another number. Nets of different depth are drawn
+    over their share of it.
     """
     refuse_shared_files(ctx.params)
     form = chosen_format(form, output)
+    networks = options.widened(ctx, options.networks(ctx, names or tuple(FAMILIES)))
     images, engine = options.chosen_images(ctx), options.engine(ctx)
-    scans = []
-    with Progress(depth, quiet) as progress:
-        for name, family in FAMILIES.items():
-            progress.begin(name)
-            network = family(**options.preset(ctx))
-            scans.append(scan(network, images, engine, progress=progress, **options.scan_options(ctx)))
+    scans, how = [], options.scan_options(ctx)
+    if set(names) - set(FAMILIES) and ctx.get_parameter_source("every") is ParameterSource.DEFAULT:
+        how["every"] = 1
+    with Progress(networks[0].depth, quiet) as progress:
+        for network in networks:
+            progress.depth = network.depth
+            progress.begin(network.name)
+            scans.append(scan(network, images, engine, progress=progress, **how))
     deliver(
         {
             "table": lambda: comparison_table(scans),

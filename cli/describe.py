@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from fastmoments.scans.curves import MOMENTS, main_loc
 from fastmoments.scans.results import Scan
 from fastmoments.scans.tables import number, text_table
@@ -85,21 +87,40 @@ def scan_table(scan: Scan) -> str:
 
 
 def comparison_table(scans: list[Scan]) -> str:
-    """The verdicts, and chi and the effective rank of all scans side by side."""
+    """The verdicts, and chi and the effective rank of all scans side by side.
+
+    Where the recorded depths differ, those at about the same shares of the depth stand in a row.
+    """
     names = [scan.architecture["name"] for scan in scans]
-    moments = {"chi": "chi", "r_eff": "reff_signal", "mu4": "mu4_signal", "nu1": "nu1_abs_signal"}
+    moments = {"r_eff": "reff_signal", "mu4": "mu4_signal", "nu1": "nu1_abs_signal"}
     summary = [
         [
-            name,
-            scan.verdict.label or "-",
-            growth(scan.verdict),
-            *(value(scan, m, -1) for m in moments.values()),
+            name, str(scan.depth[-1]), scan.verdict.label or "-", growth(scan.verdict),
+            value(scan, "chi", -1), decibels(scan), *(value(scan, moment, -1) for moment in moments.values()),
         ]
         for name, scan in zip(names, scans, strict=True)
-    ]
-    first = scans[0]
-    tables = [text_table([["family", "verdict", "chi grows", *moments]], summary)]
+    ]  # fmt: skip
+    tables = [text_table([["net", "depth", "verdict", "chi grows", "chi", "SNR/dB", *moments]], summary)]
+    alike = all(np.array_equal(scan.depth, scans[0].depth) for scan in scans)
+    where = [(str(scans[0].depth[i]), [i] * len(scans)) for i in spread(scans[0].depth)] if alike else [
+        (f"{share}%", [int(np.abs(scan.depth - 0.01 * share * scan.depth[-1]).argmin()) for scan in scans])
+        for share in range(10, 101, 10)
+    ]  # fmt: skip
     for head, moment in (("chi", "chi"), ("r_eff of the signal", "reff_signal")):
-        rows = [[str(first.depth[i]), *(value(s, moment, i) for s in scans)] for i in spread(first.depth)]
-        tables.append(text_table([[f"{head} at depth", *names]], rows))
-    return f"At depth {first.depth[-1]}: {how(first).partition(', mean')[0]}\n\n" + "\n".join(tables)
+        rows = [
+            [at, *(value(scan, moment, i) for scan, i in zip(scans, places, strict=True))]
+            for at, places in where
+        ]
+        tables.append(
+            text_table([[f"{head} at {'depth' if alike else 'a share of the depth'}", *names]], rows)
+        )
+    said = list(dict.fromkeys(how(scan).partition(", mean")[0] for scan in scans))
+    end = f"At depth {scans[0].depth[-1]}" if alike else "At the last depth"
+    return f"{end}: {'; '.join(said)}\n\n" + "\n".join(tables)
+
+
+def decibels(scan: Scan) -> str:
+    """The signal-to-noise ratio at the last depth relative to the images, -20 log10 chi, in dB."""
+    if "log_chi" not in scan.moments or not np.isfinite(scan["log_chi"][-1]):
+        return "-"
+    return f"{-20.0 / np.log(10.0) * scan['log_chi'][-1]:.1f}"

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+import difflib
+import sys
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,7 @@ from fastmoments.images.sources import Images, load_images
 from fastmoments.nets.families import FAMILIES
 from fastmoments.nets.geometry import PADDINGS
 from fastmoments.nets.network import LOCS, Network
+from fastmoments.nets.widths import narrowest
 from fastmoments.nets.zoo import NETS
 from fastmoments.scans import verdict
 from fastmoments.scans.engines import METHODS, engine_from
@@ -30,6 +33,9 @@ Decorator = Callable[[Command], Command]
 #: What --fail-if takes, and the label it means.
 LABELS = {label: label for label in verdict.LABELS}
 LABELS |= {"one-dimensional": verdict.ONE_DIMENSIONAL, "exploding": verdict.EXPLODING}
+
+#: How the name of a specification ends, and what stands for stdin.
+TOML, STDIN = ".toml", "-"
 
 _PRESET = ("depth", "kernel_size", "padding", "res_depth", "epsilon", "input_conv", "gain", "scale")
 _POSITIVE = click.IntRange(min=1)
@@ -131,6 +137,10 @@ def engine_options(every: int) -> Decorator:
     )  # fmt: skip
 
 
+widen_option = click.option(
+    "--width-multiplier", type=_Finite(min=0, min_open=True),
+    help="Sampled: multiply the channels of a net that says how many, but for its classes.",
+)  # fmt: skip
 threads_option = click.option("--threads", type=_POSITIVE, help="[default: all cores]")
 quiet_option = click.option("--quiet", is_flag=True, help="No progress on stderr.")
 
@@ -162,9 +172,12 @@ fail_option = click.option(
 def family_or_spec(command: Command) -> Command:
     """Which net: a family or a published net by name, or any stack of layers from a file."""
     return _together(
-        click.argument("family", type=click.Choice((*FAMILIES, *NETS)), required=False, metavar="[NET]"),
-        click.option("--spec", type=click.Path(path_type=Path), help="TOML file with the layers of any net."),
-    )(command)
+        click.argument("family", required=False, metavar="[NET]"),
+        click.option(
+            "--spec", type=click.Path(path_type=Path, allow_dash=True),
+            help="TOML file with the layers of any net; - is stdin.",
+        ),
+    )(command)  # fmt: skip
 
 
 def preset(ctx: click.Context) -> dict:
@@ -184,22 +197,85 @@ def chosen_network(ctx: click.Context) -> Network:
     if (family is None) == (spec is None):
         wrong = "give one of them, not both" if family else "one of them is needed"
         known = ", ".join(FAMILIES)
-        raise click.UsageError(f"NET ({known}, or one of `fastmoments zoo`) or --spec FILE: {wrong}.", ctx)
-    if family in FAMILIES:
-        return FAMILIES[family](**preset(ctx))
+        also = f"; `fastmoments describe {family}` prints its TOML" if family and str(spec) == STDIN else ""
+        raise click.UsageError(
+            f"NET ({known}, or one of `fastmoments zoo`) or --spec FILE: {wrong}{also}.", ctx
+        )
+    if family is not None:
+        return networks(ctx, [family])[0]
+    refuse_preset(ctx, "the net of --spec is what its file says")
+    return specified(spec)
+
+
+def networks(ctx: click.Context, names: Sequence[str]) -> list[Network]:
+    """The nets of these names: families, published ones, and TOML files.
+
+    Raises
+    ------
+    click.UsageError
+        If there is no such net, or a parameter of a family is given and none of them is one.
+    """
+    for name in names:
+        if name not in (*FAMILIES, *NETS) and not name.lower().endswith(TOML):
+            close = difflib.get_close_matches(name.lower(), (*FAMILIES, *NETS), n=1)
+            hint = f" (did you mean {close[0]!r}?)" if close else ""
+            known = ", ".join(FAMILIES)
+            raise click.UsageError(
+                f"There is no net {name!r}{hint}: give {known}, one of `fastmoments zoo`, or FILE{TOML}.", ctx
+            )
+    if not set(names) & set(FAMILIES):
+        refuse_preset(ctx, f"{names[0]} is as {'its file says' if names[0] not in NETS else 'published'}")
+
+    def network(name: str) -> Network:
+        if name in FAMILIES:
+            return FAMILIES[name](**preset(ctx))
+        return NETS[name]() if name in NETS else specified(Path(name))
+
+    return [network(name) for name in names]
+
+
+def refuse_preset(ctx: click.Context, why: str) -> None:
+    """Refuse parameters of a family where no net is one.
+
+    Raises
+    ------
+    click.UsageError
+        In one sentence that ends in the reason.
+    """
     for name in _PRESET:
         if ctx.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE:
             option = next(param for param in ctx.command.params if param.name == name)
             said = max(
                 (*option.opts, *option.secondary_opts) if name == "input_conv" else option.opts, key=len
             )
-            fixed = f"{family} is as published" if family else "the net of --spec is what its file says"
-            raise click.UsageError(f"{said} is for one of {', '.join(FAMILIES)}; {fixed}.", ctx)
-    if family is not None:
-        return NETS[family]()
-    from fastmoments.nets.toml import load_network
+            raise click.UsageError(f"{said} is for one of {', '.join(FAMILIES)}; {why}.", ctx)
 
-    return load_network(spec)
+
+def specified(path: Path) -> Network:
+    """The net of a TOML file, or of stdin."""
+    from fastmoments.nets.toml import load_network, network_from_toml
+
+    if str(path) != STDIN:
+        return load_network(path)
+    return network_from_toml(sys.stdin.buffer.read(), "stdin", "stdin")
+
+
+def widened(ctx: click.Context, networks: list[Network]) -> list[Network]:
+    """Nets with the channels that --width-multiplier gives those that say how many.
+
+    Raises
+    ------
+    click.UsageError
+        If no net is sampled, or none has numbers of channels.
+    """
+    factor = ctx.params["width_multiplier"]
+    if factor is None:
+        return networks
+    if ctx.params["method"] != "sampled":
+        raise click.UsageError("--width-multiplier is of sampled nets: add --method sampled.", ctx)
+    if all(narrowest(network) is None for network in networks):
+        return [networks[0].widened(factor)]  # which says what is wrong
+    return [each if narrowest(each) is None else each.widened(factor) for each in networks]
 
 
 def chosen_images(ctx: click.Context) -> Images:

@@ -67,6 +67,8 @@ def refuse_shared_files(given: Mapping[str, Any]) -> None:
         outputs |= {f"{output.name}{end}": output.with_name(output.name + end) for end in BESIDE}
     sources = given.get("source") or ()
     inputs = {"--spec": given.get("spec"), "--grid": given.get("grid"), "RESULT": given.get("result")}
+    nets = [given["family"]] if isinstance(given.get("family"), str) else given.get("names") or ()
+    inputs |= {net: Path(net) for net in nets if os.path.exists(net)}
     for source in [sources] if isinstance(sources, str) else sources:
         named = [str(source), str(source).rpartition(":")[0]]  # the latter before the name of an array
         inputs |= {f"--images {source}": Path(each) for each in named if each and os.path.exists(each)}

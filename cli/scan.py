@@ -25,6 +25,7 @@ from .progress import Progress
 @options.preset_options(depth=100)
 @options.data_options("fashion-mnist", 8)
 @options.engine_options(every=1)
+@options.widen_option
 @options.output_options(npz=True)
 @click.option("--resume", is_flag=True, help="Go on with the interrupted scan whose --output this is.")
 @click.option("--dry-run", is_flag=True, help="Say how much memory and time it takes, and stop.")
@@ -39,7 +40,7 @@ def command(
     """Follow signal and noise through one net.
 
     NET is vanilla, residual, bn_ff or bn_res, or a published net that `fastmoments zoo` lists, such as
-    resnet18; --spec reads any stack of layers from a TOML file.
+    resnet18; a TOML file, named as NET or by --spec, holds any stack of layers.
     The table shows about ten depths; JSON and CSV hold all that --every records.
 
     While it runs, OUTPUT.partial holds the stations as they come, which `fastmoments plot` reads; beside
@@ -49,7 +50,8 @@ def command(
     form = chosen_format(form, output, npz=True)
     if resume and output is None:
         raise click.UsageError("--resume goes on with the scan of --output FILE; name the file.")
-    network, images, engine = options.chosen_network(ctx), options.chosen_images(ctx), options.engine(ctx)
+    (network,) = options.widened(ctx, [options.chosen_network(ctx)])
+    images, engine = options.chosen_images(ctx), options.engine(ctx)
     journal = None if output is None else output.with_name(output.name + PARTIAL)
     given: dict[str, Any] = options.scan_options(ctx) | {"journal": journal, "resume": resume}
     if dry_run:

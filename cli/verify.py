@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from fastmoments.engines.protocol import Passage, Station
+from fastmoments.nets.widths import narrowest
 from fastmoments.scans.files import csv_text
 from fastmoments.scans.tables import number, text_table
 
@@ -23,18 +24,26 @@ if TYPE_CHECKING:
 class Widths(click.ParamType):
     """Whole numbers with commas between them."""
 
-    name = "N,N,..."
+    kind: type[float] = int
+    name, said = "N,N,...", "whole numbers such as 64,128,256"
 
     def convert(
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> tuple[int, ...]:
+    ) -> tuple[float, ...]:
         """Read the numbers."""
         if not isinstance(value, str):
             return value
         try:
-            return tuple(int(width) for width in value.split(","))
+            return tuple(self.kind(each) for each in value.split(","))
         except ValueError:
-            self.fail(f"{value!r} is not a list of whole numbers such as 64,128,256.", param, ctx)
+            self.fail(f"{value!r} is not a list of {self.said}.", param, ctx)
+
+
+class Multipliers(Widths):
+    """Numbers with commas between them."""
+
+    kind = float
+    name, said = "X,X,...", "numbers such as 1,2,4"
 
 
 @click.command()
@@ -50,14 +59,22 @@ class Widths(click.ParamType):
 @click.option(
     "--widths",
     type=Widths(),
-    help="Widths of the sampled nets.  [default: 64,128,256,512; of --method finite 256]",
+    help="Widths of the sampled nets, or of their narrowest layers if they say their channels.  "
+    "[default: 64,128,256,512; of --method finite 256]",
+)
+@click.option(
+    "--width-multiplier",
+    "multipliers",
+    type=Multipliers(),
+    help="Of a net that says its channels: multiply them instead.  [default: 1,2,4]",
 )
 @click.option("--nets", type=click.IntRange(min=8), default=40, help="How many nets of each width.")
 @options.output_options()
 @click.pass_context
 def command(
     ctx: click.Context, form: str | None, output: Path | None, quiet: bool, method: str,
-    widths: tuple[int, ...] | None, nets: int, seed: int, threads: int | None, **given: object,
+    widths: tuple[int, ...] | None, multipliers: tuple[float, ...] | None, nets: int, seed: int,
+    threads: int | None, **given: object,
 ) -> None:  # fmt: skip
     """Test the analytic moments against simulated nets.
 
@@ -71,6 +88,10 @@ def command(
     network, images = options.chosen_network(ctx), options.chosen_images(ctx)
     from fastmoments.scans.verification import verify
 
+    if multipliers is not None:
+        if widths is not None:
+            raise click.UsageError("--widths and --width-multiplier: give one of them, not both.", ctx)
+        widths = tuple(narrowest(network.widened(factor)) or 0 for factor in multipliers)
     with Progress(network.depth, quiet) as progress:
 
         def show(stage: str, station: Station | Passage) -> None:

@@ -12,7 +12,9 @@ from fastmoments.scans.tables import text_table
 
 @click.command()
 def command() -> None:
-    """List the published nets that scan and verify know by name.
+    """List the published nets.
+
+    Other commands know them by these names.
 
     Depth counts residual units and the layers with weights outside of them; layers with weights are those of
     the branches as well.

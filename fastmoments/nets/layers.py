@@ -8,10 +8,10 @@ kinds of layers are in `linear`, `activations` and `norms`; how they nest is in 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import Field, fields
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import Field, fields, replace
 from types import MappingProxyType
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 from .toml_text import folded
 
@@ -75,6 +75,14 @@ class Layer:
         for stack in self.stacks:
             for index, layer in enumerate(getattr(self, stack)):
                 yield joined(path, stack, index), layer
+
+    def rebuilt(self, change: Callable[[str, int, Layer], Layer]) -> Self:
+        """A copy whose stacks hold what ``change(stack, index, layer)`` makes of each of their layers."""
+        stacks = {
+            stack: tuple(change(stack, index, layer) for index, layer in enumerate(getattr(self, stack)))
+            for stack in self.stacks
+        }
+        return replace(self, **stacks)  # type: ignore[type-var]  # every layer is a dataclass
 
     @property
     def pointwise(self) -> bool:

@@ -14,6 +14,7 @@ from .layers import Layer, describe, joined
 from .linear import Conv
 from .norms import BatchNorm
 from .toml_text import folded, toml_text
+from .widths import widened
 
 #: Names of stations on curves over depth, in the order in which a unit meets them. "branch" is the end of
 #: a residual branch where no other name stands for it, "out" the end of what follows a merge.
@@ -267,6 +268,10 @@ class Network(Layer):
     def kernel_size(self) -> int:
         """Largest kernel size of the net; 1 when it has no Conv."""
         return max((conv.kernel_size for conv in self.convolutions()), default=1)
+
+    def widened(self, factor: float) -> Network:
+        """The net with `factor` times as many channels where layers say how many (`widths.widened`)."""
+        return widened(self, factor)
 
     def architecture(self) -> dict:
         """The net in plain values, as results quote it (JSON: ``architecture``)."""

@@ -12,11 +12,12 @@ import os
 import textwrap
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..scans.curves import Curve, main_loc
+from ..scans.curves import Curve, main_curve, main_loc
 from ..scans.files import checked_ending
 from ..scans.results import Scan
 from ..scans.verdict import EXPLODING, ONE_DIMENSIONAL, WELL_BEHAVED, Verdict
@@ -107,7 +108,8 @@ def plot_compare(scans: Iterable[Scan]) -> Figure:
     """Draw several scans on one page, usually of the four families: cards with verdicts, and the curves.
 
     Sensitivity is drawn twice: over linear depth an exponential is a straight line, over logarithmic
-    depth a power law is one. Shaded are the curves that show a pathology.
+    depth a power law is one. Shaded are the curves that show a pathology. Where depths differ, the curves
+    stand over their share of the depth.
 
     Returns
     -------
@@ -124,6 +126,10 @@ def plot_compare(scans: Iterable[Scan]) -> Figure:
     if not scans:
         raise ValueError("There is nothing to compare: give at least one scan.")
     facts, looks = [_facts(scan) for scan in scans], _looks(scans)
+    over = "depth"
+    if len({scan.depth[-1] for scan in scans}) > 1:
+        over = "share of the depth"
+        scans = [replace(scan, depth=scan.depth / max(scan.depth[-1], 1)) for scan in scans]
     common = [fact for fact in facts[0] if all(fact in other for other in facts)]
     rows, columns = math.ceil(len(scans) / 4), min(len(scans), 4)
 
@@ -139,12 +145,13 @@ def plot_compare(scans: Iterable[Scan]) -> Figure:
         places = ((0, 0), (0, 1), (0, 2), (1, slice(2)), (1, 2))
         linear, logarithmic, growth, signal, noise = (figure.add_subplot(grid[at]) for at in places)
         name, axis = _chi(scans)
+        axis, growths, rank = ({**each, "over": over} for each in (axis, GROWTH, RANK))
         _panel(linear, drawn(name), "Sensitivity: an exponential is straight", shade=EXPLODING, **axis)
         _panel(logarithmic, drawn(name), "Sensitivity: a power law is straight", log_x=True, **axis)
-        _panel(growth, drawn("delta_chi"), "Growth of sensitivity in one layer", **GROWTH)
+        _panel(growth, drawn("delta_chi"), "Growth of sensitivity in one layer", **growths)
         curves = drawn("reff_signal")
-        _panel(signal, curves, "Effective rank of the signal", shade=ONE_DIMENSIONAL, **RANK)
-        _panel(noise, drawn("reff_noise"), "Effective rank of the noise", **RANK)
+        _panel(signal, curves, "Effective rank of the signal", shade=ONE_DIMENSIONAL, **rank)
+        _panel(noise, drawn("reff_noise"), "Effective rank of the noise", **rank)
     return figure
 
 
@@ -224,7 +231,7 @@ def _card(axes: Axes, scan: Scan, facts: list[str], look: Look) -> None:
 def _panel(
     axes: Axes, curves: Iterable[tuple[Scan, Curve | str | None, Look]], title: str, label: str, *,
     level: tuple[float, str, float] | None = None, shade: str | None = None, legend: bool = False,
-    log_x: bool = False, log_y: bool = False,
+    log_x: bool = False, log_y: bool = False, over: str = "depth",
 ) -> bool:  # fmt: skip
     """Draw each (scan, curve or its name, look) and all around them; return whether there was any.
 
@@ -237,7 +244,7 @@ def _panel(
             look = {"color": HEALTH[shade], "alpha": 0.1, "linewidth": 0, "label": None if legend else shade}
             axes.fill_between(scan.depth, line.get_ydata(), 1.0 if log_y else 0.0, **look)
             legend = True
-    axes.set(xlabel="depth", ylabel=label, title=title)
+    axes.set(xlabel=over, ylabel=label, title=title)
     if not axes.lines:
         axes.grid(False)
         axes.tick_params(which="both", length=0, labelcolor="none")
@@ -252,7 +259,7 @@ def _panel(
         place: Look = {"xycoords": axes.get_yaxis_transform(), "textcoords": "offset points", "size": 8.5}
         offset, side = ((0, -3), "top") if room > 0 else ((0, 2), "bottom")
         axes.annotate(words, (0.995, value), offset, ha="right", va=side, color=GREY, **place)
-    _ticks(axes.xaxis, integer=True)
+    _ticks(axes.xaxis, integer=over == "depth")
     _ticks(axes.yaxis)
     return True
 
@@ -326,7 +333,9 @@ def _curve(scan: Scan, name: str, loc: str | None = None) -> Curve | None:
         log, unit = _curve(scan, "log_chi"), math.log(10.0)
         return log and Curve(log.mean / unit, None if log.sigma is None else log.sigma / unit)
     at = scan.moments.get(name)
-    return at.get(loc or main_loc(name, at)) if at else None
+    if not at:
+        return None
+    return main_curve(name, at) if loc is None else at.get(loc)
 
 
 def _chi(scans: list[Scan]) -> tuple[str, Look]:

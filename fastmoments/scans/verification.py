@@ -22,6 +22,7 @@ from ..engines.protocol import Engine, Passage, Station
 from ..engines.sampled.engine import Sampled
 from ..images.sources import Images, as_images
 from ..nets.network import Network
+from ..nets.widths import narrowest, of_width
 from ..validation import one_of, whole
 from .curves import main_loc
 from .results import Scan
@@ -158,10 +159,10 @@ def verify(
         As for `scan`; few and small ones, for the simulations take long.
     method : {"infinite", "finite"}
         At infinite width, to which simulations at growing width are extrapolated; or mean and deviation at
-        each of the widths, to the order of the theory in 1 / width (`docs/finite-width.md`): with enough
-        nets its error shows.
+        each width, to the order of the theory in 1 / width (`docs/finite-width.md`): its error shows.
     widths : sequence of int, optional
-        `WIDTHS` if left out; for infinite width at least two different ones.
+        `WIDTHS` if left out; for infinite width at least two different ones. Of a net that says numbers of
+        channels they are those of its narrowest layer, all others growing alike; by default 1, 2 and 4 times.
     nets : int
         Per width, at least 8, or the standard errors would not be known.
     seed : int
@@ -203,7 +204,9 @@ def verify(
     """
     checked_network(network)
     one_of("method", method, METHODS)
-    widths = _increasing("widths", WIDTHS[method] if widths is None else widths, 1)
+    least = narrowest(network)
+    usual = WIDTHS[method] if least is None else (least, 2 * least, 4 * least)
+    widths = _increasing("widths", usual if widths is None else widths, 1)
     if method == "infinite" and len(widths) < 2:
         raise ValueError(f"widths must hold at least two different widths to extrapolate from, not {widths}.")
     nets = whole("nets", nets, 8, why=", for standard errors")
@@ -225,17 +228,17 @@ def verify(
     every = math.gcd(*depths)
 
     def run(engine: Engine) -> tuple[Scan, list[Station]]:
-        stage = _stage(engine)
         stations: list[Station] = []
 
         def take(event: Station | Passage) -> None:
             if isinstance(event, Station):
                 stations.append(event)
             if progress is not None:
-                progress(stage, event)
+                progress(_stage(engine), event)
 
         ranks = ("act",) if any(map(_rank, names)) else ()
-        found = scan(network, images, engine, every=every, reff_locs=ranks, threads=threads, progress=take)
+        net = network if engine.width is None else of_width(network, engine.width)
+        found = scan(net, images, engine, every=every, reff_locs=ranks, threads=threads, progress=take)
         return found, stations
 
     seeds = np.random.SeedSequence(seed).generate_state(len(widths)).tolist()
@@ -252,9 +255,7 @@ def verify(
             for row in _compare_at(names, depths, width, ours, _values(theirs))
         )  # fmt: skip
     if not rows:
-        raise ValueError(
-            f"There is no theory of {', '.join(names)} of this net to compare with a simulation."
-        )
+        raise ValueError(f"There is no theory of {', '.join(names)} of this net to compare with nets.")
     if threshold is None:
         threshold = float(student.isf(0.5 * LEVEL / len(rows), nets - 1))
     return Verification(

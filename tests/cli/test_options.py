@@ -6,7 +6,10 @@ from importlib.util import find_spec
 
 import numpy as np
 import pytest
-from command_line import DEEP, SMALL, run
+from command_line import DEEP, SMALL, in_a_process, run
+
+import fastmoments as fm
+from fastmoments.nets.zoo import NETS
 
 
 def test_effective_ranks_where_they_are_asked_for():
@@ -24,6 +27,39 @@ def test_spec(tmp_path):
     assert values["architecture"]["name"] == "net"
     family = json.loads(run("scan", "vanilla", "--depth", 3, "--no-input-conv", *options).stdout)
     assert values["moments"] == family["moments"]
+
+
+def test_a_specification_from_stdin_or_named_as_the_net(tmp_path):
+    text = b'name = "mine"\nlayers = [{repeat = 3, layers = [{type = "Conv"}, {type = "ReLU"}]}]'
+    (tmp_path / "net.toml").write_bytes(text)
+    options = ["--images", "synthetic:8x8x3", "--count", "4", "--format", "csv", "--quiet"]
+    named = run("scan", tmp_path / "net.toml", *options).stdout
+    assert run("scan", "--spec", tmp_path / "net.toml", *options).stdout == named
+    piped = in_a_process("scan", "--spec", "-", *options, input=text.decode())
+    assert (piped.stdout, piped.stderr) == (named, "")
+    wrong = in_a_process("scan", "--spec", "-", *options, input="layers = 3")
+    assert (wrong.returncode, wrong.stderr) == (
+        2,
+        "Error: stdin: layers must be an array of tables, not 3.\n",
+    )
+
+
+def test_width_multiplier():
+    options = ["--images", "synthetic:8x8x3", "--count", 2, "--method", "sampled", "--nets", 2, "--quiet"]
+    options += ["--format", "json"]
+    values = json.loads(run("scan", "resnet20", "--width-multiplier", 0.5, *options).stdout)
+    wanted = fm.scan(
+        NETS["resnet20"]().widened(0.5), fm.load_images("synthetic:8x8x3", 2), fm.Sampled(nets=2)
+    )
+    assert values["moments"]["chi"] == wanted.to_dict()["moments"]["chi"]
+    assert values["architecture"] == wanted.architecture
+
+
+def test_a_net_is_not_overwritten(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "net.toml").write_text('layers = [{type = "Conv"}]')
+    result = run("describe", "net.toml", "--output", "net.toml", code=2)
+    assert "net.toml" in result.stderr and (tmp_path / "net.toml").read_text().startswith("layers")
 
 
 def test_fail_if():
@@ -85,7 +121,19 @@ def test_a_pipe_is_refused_at_once(tmp_path):
 WRONG = [
     (["scn"], ("No such command",)),
     (["scan"], ("fastmoments zoo", "--spec FILE", "one of them is needed")),
-    (["scan", "bnff"], ("'bnff' is not one of", "bn_ff")),
+    (["scan", "bnff"], ("There is no net 'bnff' (did you mean 'bn_ff'?)", "fastmoments zoo", "FILE.toml")),
+    (["scan", "no.toml"], ("Cannot read no.toml: No such file",)),
+    (["scan", "resnet20", "--depth", 3], ("--depth is for one of vanilla", "resnet20 is as published")),
+    (["scan", "resnet20", "--spec", "-"], ("not both; `fastmoments describe resnet20` prints its TOML",)),
+    (["scan", "resnet20", "--width-multiplier", 2], ("--width-multiplier is of sampled nets",)),
+    (["scan", "resnet20", "--method", "sampled", "--width-multiplier", 0], ("--width-multiplier", "x>0")),
+    (["scan", "bn_ff", "--method", "sampled", "--width-multiplier", 2], ("bn_ff has no numbers",)),
+    (["verify", "resnet20", "--width-multiplier", "1,x"], ("'1,x' is not a list of numbers",)),
+    (["verify", "resnet20", "--width-multiplier", "1,2", "--widths", "2,4"], ("give one of them, not both",)),
+    (["verify", "bn_ff", "--width-multiplier", "1,2"], ("bn_ff has no numbers of channels",)),
+    (["describe"], ("one of them is needed",)),
+    (["describe", "bn_ff", "--spec", "net.toml"], ("give one of them, not both",)),
+    (["describe", "bn_ff", "--output", "x.json"], ("Cannot tell the format of x.json", ".toml")),
     (["scan", "bn_ff", "--spec", "net.toml"], ("give one of them, not both",)),
     (["scan", "--spec", "nowhere.toml"], ("Cannot read nowhere.toml", "No such file")),
     (["scan", "--spec", "nowhere.toml", "--depth", 100], ("--depth is for one of vanilla",)),
@@ -132,7 +180,9 @@ WRONG = [
     (["scan", "bn_ff", "--output", "no/x.json"], ("Cannot write no/x.json: there is no folder no",)),
     (["scan", "bn_ff", "--output", "."], ("it is a folder",)),
     (["scan", "bn_ff", "--fail-if", "boring"], ("'boring' is not one of", "exploding")),
-    (["compare", "bn_ff"], ("unexpected extra argument",)),
+    (["compare", "bn_ff", "resnet18x"], ("There is no net 'resnet18x' (did you mean 'resnet18",)),
+    (["compare", "resnet20", "no.toml", "--depth", 3], ("--depth is for one of vanilla",)),
+    (["compare", "bn_ff", "no.toml"], ("Cannot read no.toml",)),
     (["compare", "--output", "x.npz"], ("Cannot tell the format of x.npz", ".json, .csv")),
     (["compare", "--spec", "net.toml"], ("No such option",)),
     (["verify"], ("fastmoments zoo", "one of them is needed")),

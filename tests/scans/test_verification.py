@@ -37,6 +37,14 @@ def test_extrapolation_has_the_error_it_states():
     assert abs(z.std() - 1.0) < 4 / math.sqrt(2 * z.size)
 
 
+def test_widths_of_a_net_that_says_its_channels_are_those_of_its_narrowest_layer():
+    layers = fm.Conv(channels=8), fm.ReLU(), fm.Conv(channels=16), fm.ReLU(), fm.GlobalAvgPool(), fm.Dense(5)
+    found = small(fm.Network(layers), nets=40, widths=None)
+    assert found.widths == (8, 16, 32)
+    assert found.agrees
+    assert small(fm.Network(layers), nets=8, widths=(4, 6)).widths == (4, 6)
+
+
 def test_chi_is_averaged_as_its_square():
     rng = np.random.default_rng(1)
     logs = 1000.0 + 0.3 * rng.standard_normal(200_000)  # beyond float64, were it not a logarithm
