@@ -15,6 +15,7 @@ if TYPE_CHECKING:  # the same names for whoever reads types; a test compares
     from .engines.sampled.engine import Sampled as Sampled
     from .images.sources import Images as Images
     from .images.sources import load_images as load_images
+    from .nets import zoo as zoo
     from .nets.activations import ELU as ELU
     from .nets.activations import GELU as GELU
     from .nets.activations import Abs as Abs
@@ -81,6 +82,7 @@ _HOMES = {
     "nets.layer_norm": ("LayerNorm", "GroupNorm"),
     "nets.network": ("Residual", "Network"),
     "nets.concat": ("Concat",),
+    "nets": ("zoo",),
     "nets.families": ("vanilla", "residual", "bn_ff", "bn_res", "FAMILIES"),
     "images.sources": ("load_images", "Images"),
     "engines.infinite_width.engine": ("InfiniteWidth",),
@@ -105,7 +107,9 @@ def __getattr__(name: str) -> Any:
     """Import a public name from the module that defines it (PEP 562)."""
     if name not in _HOME:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(import_module(f".{_HOME[name]}", __name__), name)
+    home = import_module(f".{_HOME[name]}", __name__)
+    # One of them is a module itself.
+    value = import_module(f"{home.__name__}.zoo") if name == "zoo" else getattr(home, name)
     globals()[name] = value
     return value
 
