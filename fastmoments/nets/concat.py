@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from .layers import Layer
@@ -52,6 +52,15 @@ class Concat(Layer):
     def main(self) -> str:
         """The first branch that holds layers."""
         return next(name for name in self.stacks if getattr(self, name))
+
+    def rebuilt(self, change: Callable[[str, int, Layer], Layer]) -> Concat:
+        """A copy whose branches hold what ``change(stack, index, layer)`` makes of each of their layers."""
+        return Concat(
+            tuple(
+                tuple(change(name, index, layer) for index, layer in enumerate(branch))
+                for name, branch in zip(self.stacks, self.branches, strict=True)
+            )
+        )
 
     def output_grid(self, grid: tuple[int, int]) -> tuple[int, int]:
         """Positions (height, width) behind its first branch, which are those of all."""

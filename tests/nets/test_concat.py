@@ -43,6 +43,15 @@ def test_sizes_and_channels_are_those_of_its_branches():
     assert Concat([(), (Conv(groups="depthwise"),)]).branch_channels(3, (7, 5), 64) == (3, 3)
 
 
+def test_its_layers_are_changed_by_their_places():
+    seen = []
+    other = LAYER.rebuilt(lambda *given: seen.append(given) or (Conv(1) if given[2] == CONV else given[2]))
+    assert other == Concat([(), (NORM, RELU, Conv(1))])
+    assert seen == [("branch1", 0, NORM), ("branch1", 1, RELU), ("branch1", 2, CONV)]
+    wide = Network([Concat([(), (Conv(channels=4),)]), Conv(channels=2), RELU, Dense(3)]).widened(2.0)
+    assert wide.layers[0] == Concat([(), (Conv(channels=8),)])
+
+
 def test_channels_are_followed_through_the_net():
     given = Concat([(), (Conv(channels=4),)])
     net = Network([given, Residual([given, CONV], [CONV]), Flatten(), Concat([(), (Dense(6),)])])

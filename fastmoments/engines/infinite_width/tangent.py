@@ -9,9 +9,21 @@ from __future__ import annotations
 from collections.abc import Iterable
 from functools import singledispatch
 
-from ...maps.laws import CLOSED, DATA, LEAKY, NORMALISED, SUMMED, NoFormula, law_after
+from ...maps.laws import (
+    CLOSED,
+    DATA,
+    LEAKY,
+    NORMALISED,
+    SUMMED,
+    NoFormula,
+    law_after,
+    mixture,
+    parts,
+    unmixed,
+)
 from ...maps.tangent import add_covariance, centre
 from ...nets.activations import Nonlinearity
+from ...nets.concat import Concat
 from ...nets.dense import Dense
 from ...nets.fixed import Fixed
 from ...nets.layer_norm import ChannelNorm
@@ -43,6 +55,7 @@ def _(layer: Conv | Dense, state: State) -> None:
 @learn.register(MaxPool)
 @learn.register(ChannelNorm)
 @learn.register(Residual)
+@learn.register(Concat)
 def _(layer: Layer, state: State) -> None:
     """No weights that learn."""
 
@@ -68,6 +81,10 @@ def _check(layers: Iterable[Layer], law: str) -> str:
     for _, layer in unrolled(layers, "", ""):
         for stack in layer.stacks:
             _check(getattr(layer, stack), law)
+        if parts(law) and layer.channelwise:
+            law = mixture(_check([layer], part) for part in parts(law))
+            continue
+        law = law if layer.stacks else unmixed(law)
         try:
             before, law = law, law_after(layer, law)
         except NoFormula as problem:

@@ -144,3 +144,14 @@ def test_a_scan_goes_on_behind_a_block(tmp_path):
     fm.scan(net, IMAGES, journal=path)
     again = fm.scan(net, IMAGES, journal=path, resume=True)
     assert [s.mean for s in again.stations] == [s.mean for s in whole.stations]
+
+
+def test_the_tangent_kernel_is_the_mean_of_those_of_the_branches():
+    """Behind an activation as well, which sees each branch by itself."""
+    stem, branches = (fm.Conv(channels=6),), ((), (RELU, fm.Conv(channels=2)), (fm.Conv(channels=4),))
+    theirs = [
+        fm.kernel(Network([*branch, RELU], stem=stem), IMAGES, kind="ntk") for branch in branches
+    ]  # fmt: skip
+    ours = fm.kernel(Network([fm.Concat(branches), RELU], stem=stem), IMAGES, kind="ntk")
+    expected = (6 * theirs[0] + 2 * theirs[1] + 4 * theirs[2]) / 12
+    assert_allclose(ours, expected, rtol=1e-10, atol=1e-10 * np.abs(expected).max())
