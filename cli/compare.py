@@ -26,11 +26,13 @@ SCHEMA = "fastmoments.compare/1"
 @options.widen_option
 @options.output_options()
 @options.plot_option
-@options.fail_option
+@options.classes_option
+@options.check_options
 @click.pass_context
 def command(
     ctx: click.Context, names: tuple[str, ...], form: str | None, output: Path | None, plot: Path | None,
-    fail_if: tuple[str, ...], quiet: bool, **given: object,
+    fail_if: tuple[str, ...], min_snr: float | None, min_directions: float | None, quiet: bool,
+    **given: object,
 ) -> None:  # fmt: skip
     """Set nets side by side, by default the four families.
 
@@ -66,4 +68,4 @@ def command(
     )
     if plot is not None:
         draw(scans, plot, quiet)
-    options.check_labels(scans, fail_if)
+    options.check_verdicts(scans, fail_if, min_snr, min_directions)

@@ -7,7 +7,7 @@ import numpy as np
 from fastmoments.scans.curves import MOMENTS, main_loc
 from fastmoments.scans.results import Scan
 from fastmoments.scans.tables import number, text_table
-from fastmoments.scans.verdict import WANTED, Verdict
+from fastmoments.scans.verdict import BUDGET, WANTED, Verdict
 
 from .output import spread
 
@@ -70,7 +70,9 @@ def scan_table(scan: Scan) -> str:
     words = f"none ({WANTED})"
     if "chi" not in scan.moments:
         words = "none (it takes chi, which is not known here)"
-    if verdict.label:
+    if verdict.source == BUDGET:
+        words = f"{verdict.label}, from the budget; no law of depth shows"
+    elif verdict.label:
         rank = number(verdict.reff_last)
         words = f"{verdict.label}; chi grows like {growth(verdict)}; r_eff of the signal ends at {rank}"
         words = words.replace("chi grows like bounded", "chi is bounded")
@@ -82,7 +84,7 @@ def scan_table(scan: Scan) -> str:
         for i in spread(scan.depth)
     ]
     table = text_table([["", *columns], ["depth", *(f"@{loc}" for loc in stations)]], rows)
-    note = f"{scan.uncertainty}\n" if scan.uncertainty else ""
+    note = "".join(f"{line}\n" for line in scan.remarks())
     return f"{scan.architecture['name']}: {parameters}\n{how(scan)}\nverdict: {words}\n{note}\n{table}"
 
 
@@ -95,12 +97,15 @@ def comparison_table(scans: list[Scan]) -> str:
     moments = {"r_eff": "reff_signal", "mu4": "mu4_signal", "nu1": "nu1_abs_signal"}
     summary = [
         [
-            name, str(scan.depth[-1]), scan.verdict.label or "-", growth(scan.verdict),
-            value(scan, "chi", -1), decibels(scan), *(value(scan, moment, -1) for moment in moments.values()),
+            name, str(scan.depth[-1]), scan.verdict.label or "-", scan.verdict.source or "-",
+            growth(scan.verdict), value(scan, "chi", -1), decibels(scan),
+            *(value(scan, moment, -1) for moment in moments.values()),
         ]
         for name, scan in zip(names, scans, strict=True)
     ]  # fmt: skip
-    tables = [text_table([["net", "depth", "verdict", "chi grows", "chi", "SNR/dB", *moments]], summary)]
+    tables = [
+        text_table([["net", "depth", "verdict", "from", "chi grows", "chi", "SNR/dB", *moments]], summary)
+    ]
     alike = all(np.array_equal(scan.depth, scans[0].depth) for scan in scans)
     where = [(str(scans[0].depth[i]), [i] * len(scans)) for i in spread(scans[0].depth)] if alike else [
         (f"{share}%", [int(np.abs(scan.depth - 0.01 * share * scan.depth[-1]).argmin()) for scan in scans])

@@ -52,6 +52,23 @@ def _together(*options: Decorator) -> Decorator:
     return decorate
 
 
+class _Decibels(click.ParamType):
+    """A number of decibels, with or without its unit."""
+
+    name = "dB"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        text = str(value).strip()
+        number = text[:-2] if text.lower().endswith("db") else text
+        try:
+            found = float(number)
+        except ValueError:
+            found = float("nan")
+        if not abs(found) < float("inf"):
+            self.fail(f"{value!r} is not a number of decibels, such as -20dB or -20.", param, ctx)
+        return found
+
+
 class _Finite(click.FloatRange):
     """A range without the infinities and NaN, which FloatRange lets pass."""
 
@@ -166,6 +183,23 @@ plot_option = click.option(
 fail_option = click.option(
     "--fail-if", type=click.Choice(tuple(LABELS)), multiple=True, callback=_labels, metavar="LABEL",
     help="End with exit code 3 if a net is one-dimensional, exploding or well-behaved; repeatable.",
+)  # fmt: skip
+
+
+check_options = _together(
+    fail_option,
+    click.option(
+        "--min-snr", type=_Decibels(),
+        help="End with exit code 3 if less is left of the signal-to-noise ratio of a net; -20dB or -20.",
+    ),
+    click.option(
+        "--min-directions", type=_Finite(min=1),
+        help="End with exit code 3 if the signal of a net ends with fewer directions of variance.",
+    ),
+)  # fmt: skip
+classes_option = click.option(
+    "--classes", type=click.IntRange(min=2),
+    help="To be told apart, which wants one direction less.  [default: outputs of a Dense at the end]",
 )  # fmt: skip
 
 
@@ -295,14 +329,32 @@ def engine(ctx: click.Context) -> Engine:
 
 def scan_options(ctx: click.Context) -> dict:
     """The keyword arguments of `scan` that options give."""
-    return {name: ctx.params[name] for name in ("every", "reff_locs", "threads")}
+    return {name: ctx.params[name] for name in ("every", "reff_locs", "threads", "classes")}
 
 
-def check_labels(scans: list[Scan], refused: tuple[str, ...]) -> None:
-    """Raise exit code 3 if a scan has a label that --fail-if names, or none that could be checked."""
-    for scan in scans if refused else ():
-        name, label = scan.architecture["name"], scan.verdict.label
-        if label is None:
+def check_verdicts(
+    scans: list[Scan], refused: tuple[str, ...], min_snr: float | None, min_directions: float | None
+) -> None:
+    """Raise exit code 3 if a scan is not what --fail-if, --min-snr or --min-directions ask for."""
+    for scan in scans:
+        name, found = scan.architecture["name"], scan.verdict
+        left = found.budget
+        if refused and found.label is None:
             raise Failure(f"--fail-if: {name} has no verdict; {verdict.WANTED}.", CHECK)
-        if label in refused:
-            raise Failure(f"--fail-if: {name} has the label {label!r}.", CHECK)
+        if found.label in refused:
+            raise Failure(f"--fail-if: {name} has the label {found.label!r}.", CHECK)
+        if min_snr is not None and left is None:
+            raise Failure(f"--min-snr: the chi of {name} is not known at its output.", CHECK)
+        if min_snr is not None and left is not None and left.snr_db < min_snr:
+            said = f"{name} leaves {left.snr_db:+.1f} dB of the signal-to-noise ratio, not {min_snr:+g} dB"
+            raise Failure(f"--min-snr: {said}.", CHECK)
+        if min_directions is None:
+            continue
+        if left is None or left.directions is None:
+            raise Failure(f"--min-directions: those of {name} are not known near its output.", CHECK)
+        if left.directions < min_directions:
+            most = left.most_directions
+            few = most is not None and most < min_directions
+            why = f"; the batch allows {most:,}, so give more images" if few else ""
+            said = f"{name} leaves {left.directions:.3g} directions, not {min_directions:g}{why}"
+            raise Failure(f"--min-directions: {said}.", CHECK)

@@ -6,6 +6,7 @@ import json
 import os
 import sys
 from collections.abc import Callable, Collection, Mapping
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,12 @@ from fastmoments.scans.writing import refuse_shared, refuse_unwritable, write_at
 
 FORMATS = ("table", "json", "csv")
 PLOT_ENDINGS = (".png", ".pdf", ".svg")
+
+#: Figures of one scan: the module in `fastmoments.plots` and the function that draws it.
+KINDS = {
+    "curves": ("scans", "plot_scan"), "report": ("report", "plot_report"),
+    "propagation": ("propagation", "plot_propagation"),
+}  # fmt: skip
 
 #: What is put behind the name of an output while it is computed.
 BESIDE = (PARTIAL, PARTIAL + STATE)
@@ -116,11 +123,24 @@ def deliver(forms: dict[str, Callable[[], str]], form: str, output: Path | None)
         write_atomically(output, text.encode())
 
 
-def draw(scans: list[Scan], path: Path, quiet: bool) -> None:
-    """Write the figure of one scan, or of several side by side, and say so."""
-    from fastmoments.plots.scans import plot_compare, plot_scan, save_figure
+def draw(scans: list[Scan], path: Path, quiet: bool, kind: str = "curves") -> None:
+    """Write the figure of one scan, of one of `KINDS`, or that of several side by side, and say so.
 
-    save_figure(plot_compare(scans) if len(scans) > 1 else plot_scan(scans[0]), path)
+    Raises
+    ------
+    click.UsageError
+        If there are several and the kind is of one.
+    """
+    from fastmoments.plots.scans import plot_compare, save_figure
+
+    if len(scans) > 1 and kind != "curves":
+        raise click.UsageError(f"--kind {kind} draws one scan, and this is a comparison of {len(scans)}.")
+    if len(scans) > 1:
+        figure = plot_compare(scans)
+    else:
+        module, name = KINDS[kind]
+        figure = getattr(import_module(f"fastmoments.plots.{module}"), name)(scans[0])
+    save_figure(figure, path)
     if not quiet:
         click.echo(f"The figure is in {path}.", err=True)
 

@@ -12,7 +12,7 @@ from fastmoments.scans.plain import from_dict
 from fastmoments.scans.results import Scan
 
 from .options import quiet_option, writable
-from .output import PLOT_ENDINGS, draw, refuse_shared_files
+from .output import KINDS, PLOT_ENDINGS, draw, refuse_shared_files
 
 
 def load_scans(path: Path) -> list[Scan]:
@@ -40,13 +40,18 @@ def load_scans(path: Path) -> list[Scan]:
     "--output", type=click.Path(path_type=Path), required=True, callback=writable(PLOT_ENDINGS),
     help="Figure: .png, .pdf or .svg.",
 )  # fmt: skip
+@click.option(
+    "--kind", type=click.Choice(tuple(KINDS)), default="curves",
+    help="Of one scan: curves over depth; its report, layer by layer; or signal propagation, the means and "
+    "variances of channels unit by unit.",
+)  # fmt: skip
 @quiet_option
 @click.pass_context
-def command(ctx: click.Context, result: Path, output: Path, quiet: bool) -> None:
+def command(ctx: click.Context, result: Path, output: Path, kind: str, quiet: bool) -> None:
     """Draw a saved scan or comparison.
 
     RESULT is a .json or .npz file of `fastmoments scan`, the .partial file of one that still runs or was
     interrupted, or a .json file of `fastmoments compare`.
     """
     refuse_shared_files(ctx.params)
-    draw(load_scans(result), output, quiet)
+    draw(load_scans(result), output, quiet, kind)

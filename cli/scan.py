@@ -29,13 +29,15 @@ from .progress import Progress
 @options.output_options(npz=True)
 @click.option("--resume", is_flag=True, help="Go on with the interrupted scan whose --output this is.")
 @click.option("--dry-run", is_flag=True, help="Say how much memory and time it takes, and stop.")
-@click.option("--report", is_flag=True, help="The table has one row per layer, not per depth.")
+@click.option("--report", is_flag=True, help="Table and figure go by layers, not by depth.")
 @options.plot_option
-@options.fail_option
+@options.classes_option
+@options.check_options
 @click.pass_context
 def command(
     ctx: click.Context, form: str | None, output: Path | None, resume: bool, dry_run: bool, report: bool,
-    plot: Path | None, fail_if: tuple[str, ...], quiet: bool, **others: object,
+    plot: Path | None, fail_if: tuple[str, ...], min_snr: float | None, min_directions: float | None,
+    quiet: bool, **others: object,
 ) -> None:  # fmt: skip
     """Follow signal and noise through one net.
 
@@ -77,8 +79,8 @@ def command(
     if journal is not None:
         journal.unlink(missing_ok=True)
     if plot is not None:
-        draw([result], plot, quiet)
-    options.check_labels([result], fail_if)
+        draw([result], plot, quiet, "report" if report else "curves")
+    options.check_verdicts([result], fail_if, min_snr, min_directions)
 
 
 def _estimated(network: Network, found: Estimate) -> str:

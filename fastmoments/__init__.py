@@ -50,6 +50,8 @@ if TYPE_CHECKING:  # the same names for whoever reads types; a test compares
     from .nets.network import Residual as Residual
     from .nets.norms import BatchNorm as BatchNorm
     from .nets.toml import load_network as load_network
+    from .plots.propagation import plot_propagation as plot_propagation
+    from .plots.report import plot_report as plot_report
     from .plots.scans import plot_scan as plot_scan
     from .scans.costs import Estimate as Estimate
     from .scans.costs import estimate as estimate
@@ -92,6 +94,8 @@ _HOMES = {
     "scans.results": ("Scan",),
     "scans.files": ("save_scan", "load_scan"),
     "plots.scans": ("plot_scan",),
+    "plots.report": ("plot_report",),
+    "plots.propagation": ("plot_propagation",),
     "scans.scanning": ("scan",),
     "scans.kernel": ("kernel",),
     "nets.toml": ("load_network",),

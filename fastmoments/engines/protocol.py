@@ -248,6 +248,8 @@ class Wanted:
         locs = self.network.locs(depth)
         self.entrance = self._input(depth)
         self._ranked = self.reff_locs.intersection(locs) or frozenset({locs[-1]})
+        if self.reff_locs and depth == self.network.depth and self.network.outputs is not None:
+            self._ranked |= {"input"}  # what a classifier can choose from
 
     def _input(self, depth: int) -> Place:
         path, layer = self.network.entrance(depth)

@@ -224,6 +224,14 @@ class Network(Layer):
             found.update(dict.fromkeys(each for _, each in walk([layer]) if not each.stacks))
         return tuple(found)
 
+    @cached_property
+    def outputs(self) -> int | None:
+        """Channels of a Dense at its end, behind which there is no other layer with weights; else None."""
+        last = next(
+            (layer for layer in reversed(self.units[-1] if self.units else ()) if layer.weighted), None
+        )
+        return last.channels if isinstance(last, dense.Dense) else None
+
     def channel_numbers(self, channels: int, grid: tuple[int, int]) -> dict[str, int | None]:
         """Channels behind every layer by its path, of images with so many; None where it does not say."""
         found: dict[str, int | None] = {"": channels}

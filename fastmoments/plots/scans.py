@@ -43,7 +43,7 @@ BLUE, SKY, GREEN, VERMILION = "#0072B2", "#56B4E9", "#009E73", "#D55E00"
 PURPLE, ORANGE, BLACK, GREY = "#CC79A7", "#E69F00", "#000000", "#666666"
 FAMILY_COLOURS = {"vanilla": BLUE, "residual": SKY, "bn_ff": VERMILION, "bn_res": GREEN}
 HEALTH = {WELL_BEHAVED: GREEN, ONE_DIMENSIONAL: BLUE, EXPLODING: VERMILION, None: GREY}
-NO_LABEL = "no verdict at this depth"
+NO_LABEL = "no verdict"
 
 # The axes that both pages have, and a scan's curves on them. A level is dashed: a value, what it means, and
 # the share of the panel left for these words, below the value or, if negative, above it.
@@ -350,7 +350,7 @@ def _law(verdict: Verdict) -> str:
     rate = f"{float(f'{verdict.rate or 0.0:.2g}'):g}"  # two digits, without an exponent
     power, exponential = rf"$\chi \sim l^{{\,{rate}}}$", rf"$\chi \sim \exp({rate}\,l)$"
     return {"power": power, "exponential": exponential, "bounded": r"$\chi$ bounded"}.get(
-        verdict.law or "", ""
+        verdict.law or "", "" if verdict.budget is None else f"SNR {verdict.budget.snr_db:+.1f} dB"
     )
 
 

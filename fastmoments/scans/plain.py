@@ -58,7 +58,7 @@ def _from_dict(described: dict) -> Scan:
     stations = tuple(_station(each) for each in _listed("stations", described.get("stations", [])))
     return Scan(
         **fields, depth=depth, locs=locs, moments=moments, stations=stations,
-        verdict=judged(depth, moments, fields["data"]["points"]),
+        verdict=judged(depth, moments, fields["data"]["points"], stations, fields["data"]),
     )  # fmt: skip
 
 
@@ -79,7 +79,7 @@ def checked_fields(described: dict) -> dict:
     _text("name", _table("architecture", fields["architecture"])["name"])
     data = _table("data", fields["data"])
     _text("source", data["source"])
-    for name in (*_SIZES, *({"batch", "batches"} & set(data))):
+    for name in (*_SIZES, *({"batch", "batches", "classes"} & set(data))):
         whole(name, data[name])
     _table("provenance", fields["provenance"])
     return fields
@@ -125,6 +125,9 @@ def _station(values: dict) -> StationMoments:
         if "mean" not in parts:
             raise KeyError("mean")
     _number("error", values["error"])
+    for moment, value in _table("drawn", values.get("drawn", {})).items():
+        one_of("drawn", moment, ENGINE_MOMENTS)
+        _number(moment, value)
     if values["loc"] is not None:
         one_of("loc", values["loc"], LOCS)
     if values["grid"] is not None:

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field, replace
+from itertools import pairwise
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ..engines.protocol import Station
 from ..validation import whole
+from .budget import budget
 from .curves import Curve, gather, main_curve
 from .jacobian import with_jacobian
 from .stations import Report, StationMoments, report, tabulated
-from .uncertainty import in_words, most_uncertain
-from .verdict import Verdict, judge
+from .uncertainty import EVERYWHERE, SOMEWHERE, drawn_in_words, in_words, most_uncertain
+from .verdict import Verdict, judge, judge_budget
 
 if TYPE_CHECKING:
     import pandas
@@ -48,8 +51,8 @@ class Scan:
     nets : int or None
         How many were sampled.
     data : dict
-        Source, seed, number of images and of points, and their size behind the net's stem; `notes`, if
-        something about the images was taken for granted (`Images.notes`).
+        Source, seed, number of images and of points, and their size behind the net's stem; `classes`, if
+        known; `notes`, if something about the images was taken for granted (`Images.notes`).
     depth : int64, shape (depths,)
     locs : tuple of str
         Stations of a unit, in order.
@@ -165,7 +168,13 @@ class Scan:
 
     def report(self) -> Report:
         """One row per layer in the order the signal meets them; `str` of it is a table."""
-        return report(repr(self)[1:-1], self.stations, self.uncertainty)
+        return report(repr(self)[1:-1], self.stations, "\n".join(self.remarks()))
+
+    def remarks(self) -> list[str]:
+        """What is to be known of it beside its label, line by line: the budget, and where it is rough."""
+        left = self.verdict.budget
+        drawn = drawn_in_words(self.provenance)
+        return [*(left.in_words() if left else ()), *filter(None, (self.uncertainty, drawn))]
 
     @property
     def uncertainty(self) -> str:
@@ -175,6 +184,7 @@ class Scan:
     def __repr__(self) -> str:
         """Name, method, size and label on one line."""
         label = self.verdict.label or "no verdict"
+        label += f" (from the {self.verdict.source})" if self.verdict.source else ""
         return (
             f"<Scan of {self.architecture['name']}: {self.method}, {self.depth.size} depths to "
             f"{self.depth[-1]}, {self.data['points']} points, {label}>"
@@ -256,25 +266,42 @@ def assembled(described: dict, stations: list[Station], depths: list[int]) -> Sc
         drawn = [station.depth for station in stations if station.drawn]
         if drawn:
             provenance["drawn_error"] = max(station.drawn.get("log_chi", 0.0) for station in stations)
-            units = {station.depth for station in stations if station.law == "drawn"}
-            provenance["drawn"] = "in every unit" if units >= set(depths) else "in some units"
+            units = {each.depth for each in stations if each.law == "drawn" and each.loc != "input"}
+            provenance["drawn"] = EVERYWHERE if units >= set(depths) else SOMEWHERE
     uncertain = most_uncertain(stations)
     if uncertain is not None:
         provenance["most_uncertain"] = uncertain
     fields = {name: described[name] for name in ("architecture", "method", "width", "nets", "data")}
-    verdict = judged(depth, moments, described["data"]["points"])
+    table = tabulated(stations, described["nets"])
+    verdict = judged(depth, moments, described["data"]["points"], table, described["data"])
     return Scan(
         **fields, depth=depth, locs=locs, moments=moments, verdict=verdict, provenance=provenance,
-        stations=tabulated(stations, described["nets"]),
+        stations=table,
     )  # fmt: skip
 
 
-def judged(depth: np.ndarray, moments: Mapping[str, Mapping[str, Curve]], points: int) -> Verdict:
-    """The verdict on gathered curves."""
+def judged(
+    depth: np.ndarray, moments: Mapping[str, Mapping[str, Curve]], points: int,
+    stations: tuple[StationMoments, ...] = (), data: Mapping[str, Any] = MappingProxyType({}),
+) -> Verdict:  # fmt: skip
+    """The verdict on gathered curves, and on a table of stations if there is one: `data` as of `Scan`."""
     nothing = np.full(depth.size, np.nan)
 
     def main(name: str) -> np.ndarray:
         at = moments.get(name, {})
         return main_curve(name, at).mean if at else nothing
 
-    return judge(depth, main("log_chi"), main("reff_signal"), rank_bound=points - 1)
+    found = judge(depth, main("log_chi"), main("reff_signal"), rank_bound=points - 1)
+    left = budget(stations, data.get("batch", data.get("images", 0)), data.get("classes"))
+    if found.label is not None and uniform(stations):
+        return replace(found, budget=left)
+    return judge_budget(left, found.reff_last)
+
+
+def uniform(stations: tuple[StationMoments, ...]) -> bool:
+    """Whether all units are alike: the same named stations, of the same layers and sizes."""
+    units: dict[int, set] = {}
+    for row in stations:
+        if row.depth and row.loc:
+            units.setdefault(row.depth, set()).add((row.loc, row.layer, row.grid, row.channels))
+    return all(unit == other for unit, other in pairwise(units.values()))

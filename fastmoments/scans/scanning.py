@@ -38,6 +38,7 @@ def scan(
     every: int = 1,
     reff_locs: Collection[str] = ("act",),
     normalise: bool = True,
+    classes: int | None = None,
     threads: int | None = None,
     journal: str | os.PathLike[str] | None = None,
     resume: bool = False,
@@ -63,6 +64,9 @@ def scan(
     normalise : bool
         Bring the images to mean 0 and variance 1 as the reference does (`images.sources.normalise`); False
         takes them as they are.
+    classes : int, optional
+        That are to be told apart, against which the verdict holds the directions of variance that are left;
+        the outputs of a `Dense` at the end if left out.
     threads : int, optional
         All cores if left out. The numbers do not depend on it at infinite width.
     journal : path, optional
@@ -93,7 +97,7 @@ def scan(
     Notice
         If the checkpoint is damaged, so that the scan begins anew.
     """
-    prepared = _prepare(network, images, engine, every, reff_locs, normalise)
+    prepared = _prepare(network, images, engine, every, reff_locs, normalise, classes)
     threads = checked_threads(threads)
     start = time.perf_counter()
     # Small products gain nothing from a second BLAS thread, whose waiting costs much on a busy machine.
@@ -121,6 +125,7 @@ def rehearsed(
     every: int = 1,
     reff_locs: Collection[str] = ("act",),
     normalise: bool = True,
+    classes: int | None = None,
     threads: int | None = None,
     journal: str | os.PathLike[str] | None = None,
     resume: bool = False,
@@ -132,7 +137,7 @@ def rehearsed(
     ValueError
         As `scan`.
     """
-    prepared = _prepare(network, images, engine, every, reff_locs, normalise)
+    prepared = _prepare(network, images, engine, every, reff_locs, normalise, classes)
     threads = checked_threads(threads)
     if journal is not None:
         prepared.journal(journal, resume).close()
@@ -178,12 +183,13 @@ class _Prepared:
 
 def _prepare(
     network: Network, images: Images | ArrayLike, engine: Engine | str | None, every: int,
-    reff_locs: Collection[str], normalise: bool,
+    reff_locs: Collection[str], normalise: bool, classes: int | None,
 ) -> _Prepared:  # fmt: skip
     """Check all arguments, and say what is going to be computed."""
     checked_network(network)
     whole("every", every)
     truth("normalise", normalise)
+    classes = network.outputs if classes is None else whole("classes", classes, 2)
     if isinstance(reff_locs, str) or not all(loc in LOCS for loc in _iterated(reff_locs)):
         raise ValueError(
             f"reff_locs must be a sequence of stations among {', '.join(LOCS)}, not {reff_locs!r}."
@@ -198,10 +204,11 @@ def _prepare(
 
         "values": sha256(batch.values.tobytes()).hexdigest(),
     }  # fmt: skip
-    return _Prepared(run, network, chosen, batch, plan, _described(network, source, chosen, batch), options)
+    described = _described(network, source, chosen, batch, classes)
+    return _Prepared(run, network, chosen, batch, plan, described, options)
 
 
-def _described(network: Network, images: Images, engine: Engine, batch: Batch) -> dict:
+def _described(network: Network, images: Images, engine: Engine, batch: Batch, classes: int | None) -> dict:
     """The fields of a `Scan` that are known before it is run."""
     count = batch.shape[0]
     height, width = output_grid(network.stem, batch.shape[1:3])
@@ -218,6 +225,7 @@ def _described(network: Network, images: Images, engine: Engine, batch: Batch) -
             "width": width,
             "points": drawn.get("batch", count) * height * width,
             "seed": images.seed,
+            **({"classes": classes} if classes is not None else {}),
             **({"notes": list(images.notes)} if images.notes else {}),
             **drawn,
         },

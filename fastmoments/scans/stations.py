@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -44,6 +44,9 @@ class StationMoments:
         Moments by name, over random nets if there are several.
     sigma : dict of str to float
         Their standard deviations over random nets, where known.
+    drawn : dict of str to float
+        Standard errors of the moments by the channels that were drawn (of ranks relative), by the names that
+        engines give them; empty where none were.
     """
 
     path: str
@@ -56,6 +59,7 @@ class StationMoments:
     error: float
     mean: dict[str, float]
     sigma: dict[str, float]
+    drawn: dict[str, float] = field(default_factory=dict)
 
     @property
     def snr_db(self) -> float:
@@ -66,6 +70,12 @@ class StationMoments:
     def directions(self) -> float | None:
         """Directions of variance that the signal has left: its effective rank, where it was taken."""
         return self.mean.get("reff_signal")
+
+    @property
+    def gradient_db(self) -> float | None:
+        """Mean square of gradients relative to the output, in decibels: 10 log10 of the curve jacobian."""
+        log_jacobian = self.mean.get(jacobian.NAME)
+        return None if log_jacobian is None else 10.0 / math.log(10.0) * log_jacobian
 
     def to_dict(self) -> dict:
         """The row in plain values, as in the JSON of a scan."""
@@ -80,7 +90,8 @@ class StationMoments:
         values = {name: getattr(self, name) for name in fields}
         if self.grid is not None:
             values["grid"] = list(self.grid)
-        return {**values, "moments": moments, "error": _plain(self.error)}
+        drawn = {"drawn": {name: _plain(value) for name, value in self.drawn.items()}} if self.drawn else {}
+        return {**values, "moments": moments, "error": _plain(self.error), **drawn}
 
     @classmethod
     def from_dict(cls, values: dict) -> StationMoments:
@@ -100,6 +111,9 @@ class StationMoments:
             error=error,
             mean=of("mean"),
             sigma=of("sigma"),
+            drawn={
+                name: math.nan if value is None else value for name, value in values.get("drawn", {}).items()
+            },
         )
 
 
@@ -111,8 +125,11 @@ def tabulated(stations: Iterable[Station], nets: int | None) -> tuple[StationMom
     """One row per path, in walking order; of sampled nets mean and deviation over them."""
     found: dict[str, dict[int, Station]] = {}
     for station in stations:
-        # The input of a unit is where the layer before it left the signal, and may be there already.
-        found.setdefault(station.path, {}).setdefault(station.net, station)
+        # The input of a unit is where the layer before it left the signal, and may be there already, perhaps
+        # without ranks.
+        first = found.setdefault(station.path, {}).setdefault(station.net, station)
+        if station.moments.keys() > first.moments.keys():
+            found[station.path][station.net] = replace(first, moments=station.moments, drawn=station.drawn)
     return tuple(_row(list(at.values()), nets) for at in found.values())
 
 
@@ -147,8 +164,9 @@ def _row(stations: list[Station], nets: int | None) -> StationMoments:
     loc = None if first.loc == "input" and first.depth > 0 else first.loc
     error = max(station.error for station in stations)
     return StationMoments(
-        first.path, first.layer, first.depth, loc, first.grid, first.channels, first.law, error, mean, sigma
-    )
+        first.path, first.layer, first.depth, loc, first.grid, first.channels, first.law, error, mean, sigma,
+        first.drawn,
+    )  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -160,9 +178,10 @@ class Report:
     title : str
         What was computed, on one line.
     rows : list of dict
-        By column: path, layer, size, chi, snr_change_db, snr_db, directions, mu2, law, error. None where a
-        value is not known. `snr_change_db` is relative to the station at the layer's own input: of a
-        merge, to where shortcut and branch part.
+        By column: path, layer, size, chi, snr_change_db, snr_db, directions, gradient_db, mu2, law, error,
+        drawn (the standard error of log chi by the channels drawn). None where a value is not known.
+        `snr_change_db` is relative to the station at the layer's own input: of a merge, to where shortcut and
+        branch part.
     note : str
         What is to be known of all of it; may be empty.
     """
@@ -184,7 +203,8 @@ class Report:
 #: Columns of a report and their headings.
 COLUMNS = {
     "path": "path", "layer": "layer", "size": "size", "chi": "chi", "snr_change_db": "SNR change dB",
-    "snr_db": "SNR dB", "directions": "r_eff", "mu2": "mu2", "law": "law", "error": "error",
+    "snr_db": "SNR dB", "directions": "r_eff", "gradient_db": "gradient dB", "mu2": "mu2", "law": "law",
+    "error": "error", "drawn": "+- drawn",
 }  # fmt: skip
 
 
@@ -192,9 +212,9 @@ def _cell(name: str, row: dict) -> str:
     value = row[name]
     if isinstance(value, str):
         return value
-    if name.startswith("snr"):
+    if name.endswith("_db"):
         return "-" if value is None or not math.isfinite(value) else f"{value:+.2f}"
-    if name == "error":
+    if name in ("error", "drawn"):
         return "-" if not value else f"{value:.0e}"
     return number(value, row["log_chi"] if name == "chi" else None)
 
@@ -216,9 +236,11 @@ def report(title: str, stations: tuple[StationMoments, ...], note: str = "") -> 
                 "snr_change_db": None if before is None else station.snr_db - before.snr_db,
                 "snr_db": station.snr_db,
                 "directions": station.directions,
+                "gradient_db": station.gradient_db,
                 "mu2": station.mean.get("mu2_signal"),
                 "law": station.law,
                 "error": station.error,
+                "drawn": station.drawn.get("log_chi"),
             }
         )
     return Report(title, rows, note)

@@ -1,12 +1,14 @@
-"""Where a scan at finite width is least exact, and whether that is worth a warning."""
+"""Where a scan is least exact, at finite width or by drawn channels, and whether that is worth a warning."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from ..engines.protocol import Station
 
+#: Where channels are drawn, as provenance says it.
+EVERYWHERE, SOMEWHERE = "in every unit", "in some units"
 #: Relative error of a mean from which on a scan says that it is rough.
 ROUGH = 0.25
 
@@ -45,3 +47,14 @@ def in_words(found: object) -> str:
     where = f"{found['moment']} at depth {found['depth']} (@{found['loc']})"
     said = f"most uncertain: {where}, estimated error of its mean {size}"
     return said if error < ROUGH else f"{said}: rough, the width is small for this depth or moment"
+
+
+def drawn_in_words(provenance: Mapping[str, object]) -> str:
+    """What drawn steps do to a scan, in a sentence; empty where there are none."""
+    where, error = provenance.get("drawn"), provenance.get("drawn_error")
+    if isinstance(error, bool) or not isinstance(error, (int, float)) or not 0.0 <= error < math.inf:
+        return ""
+    said = f"channels drawn {where}, standard error of chi up to {error:.1%}"
+    if where != EVERYWHERE:
+        return said
+    return f"{said}: rough, as one random net with as many channels as are drawn (more by --draws)"

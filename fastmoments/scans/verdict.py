@@ -14,7 +14,10 @@ Two questions, in the order in which they decide the label:
 A net may have both: plain nets of finite width have, for there log chi also grows by about 1 / width in every
 layer. Then it is the collapse that decides, unless chi doubles over the second half of the depth.
 
-A depth below `MIN_DEPTH`, or too few recorded depths, show no law: there is no label then.
+A depth below `MIN_DEPTH`, or too few recorded depths, show no law; and nets whose units differ, as those of
+most published nets do, have none. Their label comes from the budget (`budget`), which speaks of this net and
+not of deeper ones: sensitivity explodes if the signal-to-noise ratio that is left is less than `LEAST_SNR`,
+and the signal is one-dimensional if its rank is as low as a collapsed one and below what classes want.
 """
 
 from __future__ import annotations
@@ -22,6 +25,8 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 
 import numpy as np
+
+from .budget import Budget
 
 WELL_BEHAVED = "well-behaved"
 ONE_DIMENSIONAL = "one-dimensional signal"
@@ -37,7 +42,13 @@ SETTLED = 0.02
 #: An exponential that grew by less than this over the second half of the depth yields to a collapse.
 SLOW = 0.7
 #: What it takes to get a label.
-WANTED = f"it takes a depth of at least {MIN_DEPTH}, and several recorded depths"
+WANTED = "it takes chi at the output, and an effective rank near it of more than two points"
+#: What a label rests on.
+LAW, BUDGET = "law", "budget"
+#: In dB, the least signal-to-noise ratio that a net may leave. Images of 8 bits, whose values deviate by some
+#: 60 levels, have rounding noise (a deviation of 1 / sqrt 12) 46 dB below their signal, and those of a camera
+#: some 40: a net that loses more shows the noise of its own images as strongly as what is on them.
+LEAST_SNR = -40.0
 #: At or below this effective rank, and no longer rising, a signal is one-dimensional;
 COLLAPSED_RANK = 2.5
 #: so it is when the excess of its rank over 1 falls like this power of depth or faster,
@@ -53,7 +64,7 @@ class Verdict:
     Attributes
     ----------
     label : str or None
-        None where the net is too shallow, or recorded at too few depths, to show a law.
+        None where neither law nor budget are known.
     law : str or None
         "exponential", "power" or "bounded": how chi grows.
     rate : float or None
@@ -61,6 +72,10 @@ class Verdict:
     reff_last : float or None
         Effective rank of the signal at the last depth.
     one_dimensional : bool or None
+    source : str or None
+        What the label rests on: `LAW` or `BUDGET`.
+    budget : Budget or None
+        Of any net whose chi is known at the output.
     """
 
     label: str | None
@@ -68,19 +83,23 @@ class Verdict:
     rate: float | None
     reff_last: float | None
     one_dimensional: bool | None
+    source: str | None = None
+    budget: Budget | None = None
 
     def to_dict(self) -> dict:
         """The verdict as in the JSON of a scan."""
         values = asdict(self)
         return {
             "label": values["label"],
+            "source": values["source"],
             "sensitivity": {"law": values["law"], "rate": values["rate"]},
             "signal": {"reff_last": values["reff_last"], "one_dimensional": values["one_dimensional"]},
+            "budget": None if self.budget is None else self.budget.to_dict(),
         }
 
 
 def judge(depth: np.ndarray, log_chi: np.ndarray, reff: np.ndarray, rank_bound: int) -> Verdict:
-    """Read the verdict off the curves.
+    """Read the verdict off the curves, by their law.
 
     Parameters
     ----------
@@ -103,7 +122,24 @@ def judge(depth: np.ndarray, log_chi: np.ndarray, reff: np.ndarray, rank_bound: 
     collapsed = _collapsed(depth, reff, rank_bound, law)
     explodes = law == "exponential" and not (collapsed and 0.5 * depth[-1] * rate < SLOW)
     label = EXPLODING if explodes else ONE_DIMENSIONAL if collapsed else WELL_BEHAVED
-    return Verdict(label, law, rate, last, collapsed)
+    return Verdict(label, law, rate, last, collapsed, LAW)
+
+
+def judge_budget(found: Budget | None, reff_last: float | None) -> Verdict:
+    """The verdict of a net that shows no law."""
+    if found is None or found.directions is None:
+        return Verdict(None, None, None, reff_last, None, None, found)
+    low = COLLAPSED_RANK if found.most_directions is None else _low(found.most_directions)
+    enough = found.classes is not None and found.directions >= found.classes - 1
+    collapsed = found.directions <= low and not enough
+    explodes = found.snr_db < LEAST_SNR
+    label = EXPLODING if explodes else ONE_DIMENSIONAL if collapsed else WELL_BEHAVED
+    return Verdict(label, None, None, reff_last, collapsed, BUDGET, found)
+
+
+def _low(rank_bound: int) -> float:
+    """Effective rank of a collapsed signal: a tiny batch allows no high rank, of which half is low then."""
+    return min(COLLAPSED_RANK, 1.0 + 0.5 * (rank_bound - 1))
 
 
 def _rate(depth: np.ndarray, log_chi: np.ndarray, end: float) -> float:
@@ -128,8 +164,7 @@ def _collapsed(depth: np.ndarray, reff: np.ndarray, rank_bound: int, law: str) -
     if rank_bound <= 1:
         return True
     half, last = float(np.interp(0.5 * depth[-1], depth, reff)), float(reff[-1])
-    # A tiny batch allows no high rank: there, less than half of what it allows is low.
-    low = min(COLLAPSED_RANK, 1.0 + 0.5 * (rank_bound - 1))
+    low = _low(rank_bound)
     rises = last > 1.001 * half
     falls = last - 1.0 <= (half - 1.0) * 2.0**COLLAPSE_EXPONENT
     settled = law == "bounded" and last <= FALLEN_SHARE * float(reff.max())

@@ -74,8 +74,45 @@ def test_fail_if():
 
 
 def test_fail_if_without_a_verdict_fails():
-    result = run("scan", "vanilla", *SMALL, "--fail-if", "exploding", "--quiet", code=3)
-    assert "has no verdict; it takes a depth of at least 16" in result.stderr
+    options = [*SMALL, "--kernel-size", 1, "--count", 2, "--quiet"]
+    result = run("scan", "vanilla", *options, "--fail-if", "exploding", code=3)
+    assert "has no verdict; it takes chi at the output, and an effective rank" in result.stderr
+    result = run("scan", "vanilla", *options, "--min-directions", 1, code=3)
+    assert "--min-directions: those of vanilla are not known near its output" in result.stderr
+
+
+@pytest.mark.parametrize("command", [("scan", "vanilla"), ("compare",)])
+def test_least_snr_and_directions(command):
+    options = [*command, *SMALL, "--every", 1, "--quiet", "--format", "json"]
+    found = json.loads(run(*options, "--min-snr", "-60dB", "--min-directions", 1).stdout)
+    left = found.get("scans", [found])[0]["verdict"]["budget"]
+    said = f"--min-snr: vanilla leaves {left['snr_db']:+.1f} dB of the signal-to-noise ratio, not -0.5 dB."
+    for value in ("-0.5dB", "-0.5 dB", "-0.5"):
+        result = run(*options, "--min-snr", value, code=3)
+        assert said in result.stderr and json.loads(result.stdout)  # the data come all the same
+    result = run(*options, "--min-directions", 500, code=3)
+    assert f"leaves {left['directions']:.3g} directions, not 500; the batch allows" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "said"),
+    [
+        ("--min-snr", "loud", "'loud' is not a number of decibels, such as -20dB or -20."),
+        ("--min-snr", "nandB", "'nandB' is not a number of decibels"),
+        ("--min-directions", 0, "0.0 is not in the range x>=1."),
+        ("--classes", 1, "1 is not in the range x>=2."),
+    ],
+)
+def test_wrong_bounds(option, value, said):
+    result = run("scan", "vanilla", *SMALL, option, value, code=2)
+    assert said in result.stderr and not result.stdout
+
+
+def test_classes_are_those_of_the_net_or_those_given():
+    options = ["scan", "mlp", "--images", "synthetic:4x4x1", "--count", 4, "--quiet", "--format", "json"]
+    assert json.loads(run(*options).stdout)["verdict"]["budget"]["classes"] == 10
+    given = json.loads(run(*options, "--classes", 3).stdout)
+    assert given["data"]["classes"] == given["verdict"]["budget"]["classes"] == 3
 
 
 def test_the_order_of_axes_is_said_or_asked_for(tmp_path):

@@ -14,7 +14,14 @@ def test_figures(tmp_path):
     run("compare", *SMALL, "--output", comparison, "--plot", tmp_path / "b.svg", "--quiet")
     run("plot", single, "--output", tmp_path / "c.png", "--quiet")
     run("plot", comparison, "--output", tmp_path / "d.png", "--quiet")
-    for name in ("a.png", "c.png", "d.png"):
+    for kind, name in (("report", "e.png"), ("propagation", "f.png")):
+        run("plot", single, "--output", tmp_path / name, "--kind", kind, "--quiet")
+        refused = run("plot", comparison, "--output", tmp_path / "g.png", "--kind", kind, code=2)
+        assert f"--kind {kind} draws one scan, and this is a comparison of 4." in refused.stderr
+        assert not (tmp_path / "g.png").exists()
+    run("scan", "vanilla", *SMALL, "--report", "--plot", tmp_path / "h.png", "--quiet")
+    assert (tmp_path / "h.png").read_bytes() == (tmp_path / "e.png").read_bytes()
+    for name in ("a.png", "c.png", "d.png", "e.png", "f.png"):
         assert (tmp_path / name).read_bytes().startswith(b"\x89PNG")
     assert b"<svg" in (tmp_path / "b.svg").read_bytes()
 

@@ -17,7 +17,9 @@ def test_the_json_follows_its_schema(scans):
     assert values["data"] == {
         "source": "synthetic:6x6x2", "images": 3, "height": 3, "width": 3, "points": 27, "seed": 0,
     }  # fmt: skip
-    assert values["verdict"]["label"] is None
+    assert values["verdict"]["sensitivity"] == {"law": None, "rate": None}
+    assert (values["verdict"]["label"], values["verdict"]["source"]) == ("well-behaved", "budget")
+    assert values["verdict"]["budget"]["snr_db"] < 0.0
     assert set(values["provenance"]) >= {"fastmoments", "numba", "seconds", "threads", "dtype"}
 
 

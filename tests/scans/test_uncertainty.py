@@ -9,7 +9,7 @@ import pytest
 import fastmoments as fm
 from fastmoments.engines.protocol import Station
 from fastmoments.scans.plain import from_dict
-from fastmoments.scans.uncertainty import in_words, most_uncertain
+from fastmoments.scans.uncertainty import drawn_in_words, in_words, most_uncertain
 
 IMAGES = fm.load_images("synthetic:6x6x3", 8, seed=0)
 
@@ -103,3 +103,27 @@ def test_files_without_errors_are_still_read(finite):
     described["moments"]["chi"]["act"]["error"] = [0.1]
     with pytest.raises(ValueError, match="must have 2 values"):
         from_dict(described)
+
+
+def test_drawn_channels_are_told():
+    some = {"drawn": "in some units", "drawn_error": 0.0021}
+    assert drawn_in_words(some) == "channels drawn in some units, standard error of chi up to 0.2%"
+    everywhere = drawn_in_words({"drawn": "in every unit", "drawn_error": 0.04})
+    assert everywhere.startswith(
+        "channels drawn in every unit, standard error of chi up to 4.0%: rough, as one"
+    )
+    for wrong in (
+        {},
+        {"drawn": "in some units"},
+        {**some, "drawn_error": "x"},
+        {**some, "drawn_error": True},
+    ):
+        assert drawn_in_words(wrong) == ""
+
+
+def test_a_report_says_what_was_drawn():
+    net = fm.Network([fm.Conv(3), fm.MaxPool(2), fm.Conv(3)])
+    scan = fm.scan(net, fm.load_images("synthetic:8x8x1", 4), fm.InfiniteWidth(draws=512))
+    error = scan.stations[-1].drawn["log_chi"]
+    assert error > 0.0 and f"{error:.0e}" in str(scan.report()).splitlines()[-1]
+    assert "channels drawn in some units" in str(scan.report())

@@ -2,7 +2,16 @@ import numpy as np
 import pytest
 
 import fastmoments as fm
-from fastmoments.scans.verdict import EXPLODING, MIN_DEPTH, ONE_DIMENSIONAL, WELL_BEHAVED, judge
+from fastmoments.scans.budget import Budget
+from fastmoments.scans.verdict import (
+    EXPLODING,
+    LEAST_SNR,
+    MIN_DEPTH,
+    ONE_DIMENSIONAL,
+    WELL_BEHAVED,
+    judge,
+    judge_budget,
+)
 
 DEPTH = np.arange(1, 101)
 LABELS = {
@@ -62,7 +71,7 @@ def test_two_points_have_one_direction_whatever_the_net():
     assert judge(DEPTH, 0.5 * np.log(DEPTH), np.ones(100), 1).one_dimensional
 
 
-def test_a_shallow_net_gets_no_verdict():
+def test_a_shallow_net_shows_no_law():
     short = DEPTH[: MIN_DEPTH - 1]
     verdict = judge(short, 0.2 * short, 1.0 + 0.0 * short, 500)
     assert (verdict.label, verdict.law, verdict.reff_last) == (None, None, 1.0)
@@ -87,3 +96,42 @@ def test_the_four_families_at_depth_fifty(family, source, count, kernel_size, pa
     network = fm.FAMILIES[family](50, kernel_size, padding)
     scan = fm.scan(network, fm.load_images(source, count, seed=1), every=2)
     assert scan.verdict.label == LABELS[family]
+
+
+def left(snr=-20.0, directions=5.0, most=100, classes=None):
+    return Budget(snr, directions=directions, most_directions=most, classes=classes)
+
+
+@pytest.mark.parametrize(
+    ("found", "label"),
+    [
+        (left(), WELL_BEHAVED),
+        (left(snr=LEAST_SNR - 0.1), EXPLODING),
+        (left(snr=LEAST_SNR - 0.1, directions=1.1), EXPLODING),
+        (left(directions=2.4), ONE_DIMENSIONAL),
+        (left(directions=2.4, classes=10), ONE_DIMENSIONAL),
+        (left(directions=1.2, classes=2), WELL_BEHAVED),  # two classes want no more
+        (left(directions=1.9, most=3), ONE_DIMENSIONAL),
+        (left(directions=2.1, most=3), WELL_BEHAVED),  # more than half of what four points allow
+        (left(directions=None), None),
+        (None, None),
+    ],
+)
+def test_a_budget_has_the_same_labels(found, label):
+    verdict = judge_budget(found, 3.0)
+    assert (verdict.label, verdict.law, verdict.reff_last) == (label, None, 3.0)
+    assert verdict.source == (None if label is None else "budget")
+    assert verdict.budget is found
+
+
+def test_deep_nets_of_like_units_are_judged_by_their_law_others_by_their_budget():
+    images = fm.load_images("synthetic:8x8x3", 4)
+    unit = [fm.Conv(3), fm.BatchNorm(), fm.ReLU()]
+    deep = fm.scan(fm.Network(unit * 20), images).verdict
+    assert (deep.source, deep.law) == ("law", "exponential") and deep.budget.snr_db < -20.0
+    shallow = fm.scan(fm.Network(unit * 5), images).verdict
+    assert (shallow.source, shallow.law, shallow.label) == ("budget", None, WELL_BEHAVED)
+    mixed = fm.scan(fm.Network([*unit * 20, fm.Conv(3, stride=2)]), images).verdict
+    assert (mixed.source, mixed.law) == ("budget", None)
+    few = fm.scan(fm.Network(unit * 40), images, every=40).verdict
+    assert (few.source, few.label) == ("budget", EXPLODING)
