@@ -16,11 +16,13 @@ import numpy as np
 
 from ...covariances.scales import log
 from ...covariances.storage import Covariance, NoiseCovariance
-from ...maps.laws import MIXED
+from ...maps.laws import MIXED, course, parts
+from ...maps.laws import mixture as mixture_of
 from ...maps.merge import merge
 from ...maps.overlap import joined
 from ...nets.layers import Layer
 from ...nets.network import Place
+from ..averages import Averages
 from ..protocol import Station
 from . import drawn
 from .layers import At, Walk
@@ -47,12 +49,12 @@ class Part:
 
     def passed(self, walk: Walk, layers: list[At]) -> tuple[State, list[Moments]]:
         """What layers make of it, each channel by itself, and the moments behind each of them."""
-        state, wanted = self.state.copy(None), walk.wanted
-        walk.wanted = _Everywhere()  # type: ignore[assignment]
+        state, wanted, averages = self.state.copy(None), walk.wanted, walk.averages
+        walk.wanted, walk.averages = _Everywhere(), Averages()  # type: ignore[assignment]
         try:
             stations = list(walk.through(state, layers))
         finally:
-            walk.wanted = wanted
+            walk.wanted, walk.averages = wanted, averages
         return state, [station.moments for station in stations]
 
 
@@ -197,32 +199,37 @@ def through(walk: Walk, state: State, stack: list[At]) -> Iterator[Station]:
     """Carry a mixture through layers that treat every channel by itself."""
     mixture = state.mixture
     assert mixture is not None
-    before, mixture.passed = mixture.passed, mixture.passed + stack
-    means = mixture.summed(walk, mixture.passed).means()[len(before) :]
-    for index, (at, moments) in enumerate(zip(stack, means, strict=True), 1):
+    first, laws = len(mixture.passed), parts(state.law)
+    sums = mixture.summed(walk, mixture.passed + stack)
+    for index, (at, moments) in enumerate(zip(stack, sums.means()[first:], strict=True)):
+        walk.averages.passed(at.path, at.layer, mixture.grid, 0.0)
+        mixture.passed = [*mixture.passed, at]
+        so_far = [(each.path, each.layer) for each in stack[: index + 1]]
+        state.law = mixture_of(course(so_far, law)[0] for law in laws)
         place = walk.wanted.place(at.path)
         if place is not None:
-            yield _station(walk, state, place, before + stack[:index], dict(moments))
+            yield _station(walk, state, place, moments, sums)
 
 
 def station(walk: Walk, state: State, place: Place) -> Station:
     """Take a station where a mixture stands."""
     assert state.mixture is not None
-    passed = state.mixture.passed
-    return _station(walk, state, place, passed, dict(state.mixture.summed(walk, passed).means()[-1]))
+    sums = state.mixture.summed(walk, state.mixture.passed)
+    return _station(walk, state, place, sums.means()[-1], sums)
 
 
-def _station(walk: Walk, state: State, place: Place, layers: list[At], moments: Moments) -> Station:
-    assert state.mixture is not None
-    sums = state.mixture.summed(walk, layers) if walk.wanted.ranked(place) else None
-    if sums is not None:
-        signal, noise = sums.covariances()
+def _station(walk: Walk, state: State, place: Place, moments: Moments, sums: Sums) -> Station:
+    """A station with these moments, whose errors by drawn channels are those of the sums."""
+    mixture = state.mixture
+    assert mixture is not None
+    moments = dict(moments)
+    if walk.wanted.ranked(place):
+        signal, noise = mixture.summed(walk, mixture.passed).covariances()
         value = walk.leading(signal.centred_product, signal.points, f"signal at {place.loc}")
         moments["reff_signal"] = float(np.divide(signal.centred_diagonal.sum(), value))
         moments["reff_noise"] = walk.noise_rank(noise, place.loc)
     before = walk.drawn
-    errors = state.mixture.summed(walk, state.mixture.passed)
-    walk.drawn = _with_errors(before, errors)
+    walk.drawn = _with_errors(before, sums)
     found = walk.record(state, place, moments)
     walk.drawn = before
     return found

@@ -105,6 +105,16 @@ def test_the_covariance_is_the_mean_of_those_of_the_branches(branches, before, b
         assert_allclose(matrix, expected, rtol=1e-9, atol=1e-9 * np.abs(expected).max())
 
 
+def test_every_station_says_its_size_and_law():
+    net = Network([DENSE, BN, RELU, fm.MaxPool(2), ONE], stem=[CONV, RELU, fm.MaxPool(1)])
+    drawn = Network([fm.Concat([(CONV,), (CONV, BN, RELU)]), fm.MaxPool(2), ONE], stem=[CONV])
+    found = {each.path: (each.grid, each.law) for each in fm.scan(net, IMAGES).stations}
+    assert found["layers.0"] == ((8, 8), "mixture of drawn, gaussian")
+    assert found["layers.2"][0] == (8, 8) and found["layers.3"] == ((4, 4), "mixture of drawn")
+    found = {each.path: (each.grid, each.law) for each in fm.scan(drawn, IMAGES).stations}
+    assert found["layers.0"][0] == (8, 8) and found["layers.1"] == ((4, 4), "mixture of drawn")
+
+
 def test_a_part_goes_once_through_what_all_layers_of_a_block_have(monkeypatch):
     from fastmoments.maps import batch_norm
 
