@@ -43,6 +43,7 @@ def nested(inner):
         st.fixed_dictionaries(
             {"type": st.just("Residual"), "branch": stacks}, optional={"shortcut": stacks, "scale": SCALES}
         ),
+        st.fixed_dictionaries({"type": st.just("Concat"), "branches": st.lists(stacks, max_size=3)}),
         st.fixed_dictionaries({"type": st.just("Network"), "layers": stacks}, optional={"stem": stacks}),
         st.fixed_dictionaries(
             {"repeat": st.integers(1, 3), "layers": st.lists(inner, min_size=1, max_size=2)}
