@@ -57,7 +57,7 @@ def plot_report(scan: Scan) -> Figure:
     with _page(11, 8.4, scan.architecture["name"], _facts(scan)) as figure:
         words: Look = {"size": 15, "weight": "bold", "color": HEALTH[label], "ha": "right", "va": "top"}
         figure.text(0.98, 0.976, label or NO_LABEL, **words)
-        figure.get_layout_engine().set(w_pad=0.25)  # type: ignore[union-attr]  # a constrained one
+        figure.get_layout_engine().set(w_pad=0.25)  # type: ignore[union-attr,call-arg]  # constrained
         panels = list(figure.subplots(3, 1, sharex=True, height_ratios=(1.25, 1, 1)))
         snr, ranks, gradients = panels
         _line(snr, index, [row.snr_db for row in rows], whole, {"color": BLACK, "label": "all of the signal"})
@@ -127,7 +127,8 @@ def _wanted(axes: Axes, scan: Scan) -> None:
         axes.axhline(classes - 1, color=GREY, **DASHED)
         place: Look = {"xycoords": axes.get_yaxis_transform(), "textcoords": "offset points"}
         words = f"{classes} classes want {classes - 1}"
-        axes.annotate(words, (0.995, classes - 1), (0, 3), ha="right", color=GREY, size=8.5, **place)
+        box: Look = {"facecolor": "white", "edgecolor": "none", "alpha": 0.85, "pad": 1.0}
+        axes.annotate(words, (0.005, classes - 1), (0, 4), color=GREY, size=8.5, bbox=box, **place)
 
 
 def _bands(scan: Scan) -> Iterator[tuple[float, float, Change]]:

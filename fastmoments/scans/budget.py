@@ -149,7 +149,7 @@ def _stages(stations: Sequence[StationMoments]) -> Iterator[Change]:
     dense = [row.layer == "Dense" for row in mains]
     headed = not all(dense[1:])
     kinds = [
-        "stem" if row.depth == 0 else "head" if headed and row.layer == "Dense" else (row.grid, row.channels)
+        "stem" if row.depth == 0 else "head" if headed and row.layer == "Dense" else _kind(row)
         for row in mains
     ]
     number, before = 0, 0.0
@@ -163,6 +163,11 @@ def _stages(stations: Sequence[StationMoments]) -> Iterator[Change]:
             continue
         if math.isfinite(db):
             yield Change(name, _size(members[-1][1]), rows[0].depth, rows[-1].depth, db)
+
+
+def _kind(row: StationMoments) -> tuple:
+    """What units of a stage have in common; those that put branches side by side add channels to it."""
+    return (row.grid, row.layer) if row.layer == "Concat" else (row.grid, row.channels)
 
 
 def _main(rows: Sequence[StationMoments]) -> StationMoments:

@@ -224,7 +224,8 @@ def report(title: str, stations: tuple[StationMoments, ...], note: str = "") -> 
     by_path = {row.path: row for row in stations}
     rows = []
     for station in stations:
-        before = by_path.get(_before(station.path, by_path) or "") if station.path else None
+        where = _before(station.path, by_path) if station.path else None
+        before = None if where is None else by_path.get(where)
         grid = station.grid
         rows.append(
             {

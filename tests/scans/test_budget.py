@@ -57,6 +57,15 @@ def test_by_hand():
     assert str(Change("layers.1", "ReLU", 1, 1, -1.66)) == "layers.1 (ReLU) -1.7 dB"
 
 
+def test_a_dense_block_is_one_stage_though_its_channels_grow():
+    grown = [row(f"layers.{n}", "Concat", n + 1, "merge", -1.0 - n, channels=8 + 4 * n) for n in range(3)]
+    found = budget((*ROWS[:2], *grown), 6)
+    assert [(each.where, each.first, each.last) for each in found.stages] == [
+        ("stem", 0, 0),
+        ("stage 1", 1, 3),
+    ]
+
+
 def test_two_images_leave_their_directions_where_there_are_more_points():
     two = (*ROWS[:6], row("layers.3", "Conv", 3, "conv", -7.5, (2, 2), 16, 4.5), *ROWS[7:])
     assert budget(two, 2).directions == 4.5

@@ -94,7 +94,12 @@ def test_report_as_a_table():
     head, *lines = text.splitlines()
     assert head.startswith("Scan of bn_res: infinite")
     assert "layers.3.branch.4  ReLU" in text and "gaussian" in text
-    assert len(lines) == 3 + 3 + 7
+    remarks, table = lines[: lines.index("")], lines[lines.index("") :]
+    assert remarks[0].startswith("SNR ") and remarks[-1].startswith("layers that lost most: layers.3.branch")
+    assert len(table) == 3 + 3 + 7
+    # What its input is has not been recorded.
+    cells = table[5].split()
+    assert cells[:2] == ["layers.2", "Residual"] and cells[6] == "-"
     finite = str(fm.scan(NET, IMAGES, fm.FiniteWidth(64)).report())
     assert "law" not in finite.splitlines()[2]
 
