@@ -28,6 +28,7 @@ COMMANDS = {
     "scan": "Follow signal and noise through one net.",
     "verify": "Test the analytic moments against simulated nets.",
     "sweep": "Scan every combination of parameters.",
+    "phase": "Draw the phase diagram of an activation.",
     "plot": "Draw a saved scan or comparison.",
     "zoo": "List the published nets.",
     "describe": "Print a net as TOML.",

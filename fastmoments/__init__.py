@@ -50,6 +50,10 @@ if TYPE_CHECKING:  # the same names for whoever reads types; a test compares
     from .nets.network import Residual as Residual
     from .nets.norms import BatchNorm as BatchNorm
     from .nets.toml import load_network as load_network
+    from .phases.critical import Critical as Critical
+    from .phases.critical import critical as critical
+    from .phases.diagram import PhaseDiagram as PhaseDiagram
+    from .phases.diagram import phase_diagram as phase_diagram
     from .plots.propagation import plot_propagation as plot_propagation
     from .plots.report import plot_report as plot_report
     from .plots.scans import plot_scan as plot_scan
@@ -98,6 +102,8 @@ _HOMES = {
     "plots.propagation": ("plot_propagation",),
     "scans.scanning": ("scan",),
     "scans.kernel": ("kernel",),
+    "phases.critical": ("critical", "Critical"),
+    "phases.diagram": ("phase_diagram", "PhaseDiagram"),
     "nets.toml": ("load_network",),
     "sweeps.sweeping": ("sweep", "Sweep"),
     "scans.verification": ("verify",),

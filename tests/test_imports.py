@@ -30,6 +30,7 @@ ALLOWED = {
     "engines": {"kernels", "covariances", "nets", "images", "maps"},
     "scans": {"kernels", "covariances", "nets", "images", "engines"},
     "plots": {"nets", "scans", "engines"},
+    "phases": {"nets", "maps", "plots"},
     "sweeps": {"nets", "images", "engines", "scans", "plots"},
 }
 
