@@ -167,3 +167,20 @@ def test_what_an_engine_is_made_of(method):
         assert smaller.memory(net, (1024, 1, 1, 12), plan) < engine.memory(net, (1024, 1, 1, 12), plan)
     run = engine.prepare(net, Batch(IMAGES.array, True, True), plan)
     assert [station.depth for station in run if isinstance(station, protocol.Station)]
+
+
+@pytest.mark.parametrize("kind", Layer.TYPES)
+@pytest.mark.parametrize(
+    "before", [(), (fm.Conv(),), (fm.Conv(), fm.ReLU()), (fm.Conv(), fm.Residual([fm.Conv()]))]
+)
+def test_a_tangent_kernel_is_computed_or_refused(kind, before):
+    images = IMAGES.array[:2, :5, :5]
+    network = Network((*before, an_example(kind), fm.Conv()))
+    try:
+        kernel, log_scale = fm.kernel(network, images, kind="ntk", log_scale=True)
+    except ValueError as problem:
+        assert sentence(problem)
+        return
+    matrix = kernel.reshape(len(kernel) * kernel.shape[1] * kernel.shape[2], -1)
+    np.testing.assert_allclose(matrix, matrix.T, atol=1e-12)
+    assert np.isfinite(log_scale) and np.linalg.eigvalsh(matrix).min() > -1e-9
