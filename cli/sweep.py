@@ -9,11 +9,13 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import click
+import numpy as np
 
+from fastmoments.nets.settings import is_path
 from fastmoments.scans.journal import PARTIAL
 from fastmoments.scans.tables import number, text_table
 from fastmoments.sweeps.dispatch import WorkersLost
-from fastmoments.sweeps.grid import Plain, filled, load_grid, parameters
+from fastmoments.sweeps.grid import LIMIT, Plain, filled, load_grid, parameters
 from fastmoments.sweeps.heat_map import axes_of
 from fastmoments.sweeps.sweeping import ENDINGS, Sweep, sweep
 
@@ -27,7 +29,7 @@ _LINES = 10  # of progress where there is no terminal
 
 #: What the help says of a parameter; the others stand there with their defaults alone.
 HELP = {
-    "family": "Of vanilla, residual, bn_ff, bn_res.",
+    "family": "Of vanilla, residual, bn_ff, bn_res, and published nets.",
     "depth": "Layers or residual units.",
     "kernel_size": "1: fully connected.",
     "padding": "Of periodic, zeros, symmetric.",
@@ -57,11 +59,43 @@ SHOWN = ("verdict", "chi", "reff_signal", "mu4_signal", "error")
 
 
 def _listed(ctx: click.Context, param: click.Parameter, texts: tuple[str, ...]) -> list[Plain]:
-    """The values in "a,b" and repetitions, as TOML would read them."""
-    return [_value(part.strip()) for text in texts for part in text.split(",")]
+    """The values in "a,b", "a:b:n", "a:b:n:log" and repetitions, as TOML would read them."""
+    return [value for text in texts for part in text.split(",") for value in _values(part.strip())]
 
 
-def _value(text: str) -> Plain:
+def _values(text: str) -> list[Plain]:
+    """One value, or those of a range from a to b with n of them; whole ones if all of them are."""
+    log = text.endswith(":log")
+    parts = [read_value(part) for part in text.removesuffix(":log").split(":")]
+    first, last, count = parts if len(parts) == 3 else (None, None, None)
+    if not isinstance(first, (int, float)) or not isinstance(last, (int, float)):
+        return [read_value(text)]
+    if not isinstance(count, int) or not 2 <= count <= LIMIT:
+        raise click.BadParameter(f"the range {text!r} must have a whole number of values, from 2 to {LIMIT}.")
+    if log and not (first > 0 and last > 0):
+        raise click.BadParameter(f"the range {text!r} must be of positive numbers, as it is logarithmic.")
+    spaced = np.geomspace if log else np.linspace
+    found = [float(f"{value:.12g}") for value in spaced(first, last, count).tolist()]
+    whole = isinstance(first, int) and isinstance(last, int) and all(value.is_integer() for value in found)
+    return [int(value) if whole else value for value in found]
+
+
+def _set(ctx: click.Context, param: click.Parameter, texts: tuple[str, ...]) -> dict[str, list[Plain]]:
+    """The lists of PATH=LIST by their paths."""
+    found: dict[str, list[Plain]] = {}
+    for text in texts:
+        name, equals, values = text.partition("=")
+        key = name.strip()
+        if not equals or not key:
+            raise click.BadParameter(f"{text!r} must be PATH=LIST, such as layers.0.gain=1.5,2,2.5.")
+        if not is_path(key):
+            key = {other: own for own, other in SPELLED.items()}.get(key, key).replace("-", "_")
+        found.setdefault(key, []).extend(_listed(ctx, param, (values,)))
+    return found
+
+
+def read_value(text: str) -> Plain:
+    """A value as TOML would read it, without quotation marks."""
     words = {"true": True, "false": False, "none": None}
     if text.lower() in words:
         return words[text.lower()]
@@ -86,6 +120,15 @@ def _parameter_options(command: options.Command) -> options.Command:
 
 
 @click.command()
+@click.option(
+    "--spec", type=click.Path(path_type=Path, allow_dash=True),
+    help="TOML file with the layers of the net to sweep; - is stdin.",
+)  # fmt: skip
+@click.option(
+    "--set", "settings", multiple=True, metavar="PATH=LIST", callback=_set,
+    help="A parameter of layers, such as layers.0.gain=1.5,2 or, of all, layers.*.branch.*.epsilon=0:1:5; "
+    "repeatable.",
+)  # fmt: skip
 @click.option("--grid", type=click.Path(path_type=Path), help="TOML file of lists; options replace its own.")
 @_parameter_options
 @click.option("--processes", type=click.IntRange(min=1), help="Of one thread each.  [default: one per core]")
@@ -102,31 +145,46 @@ def _parameter_options(command: options.Command) -> options.Command:
 @options.quiet_option
 @click.pass_context
 def command(
-    ctx: click.Context, grid: Path | None, processes: int | None, scheduler: str | None, output: Path | None,
-    resume: bool, plot: Path | None, x: str | None, y: str | None, color: str, quiet: bool,
+    ctx: click.Context, spec: Path | None, settings: dict[str, list[Plain]], grid: Path | None,
+    processes: int | None, scheduler: str | None, output: Path | None, resume: bool,
+    plot: Path | None, x: str | None, y: str | None, color: str, quiet: bool,
     **given: list[Plain],
 ) -> None:  # fmt: skip
     """Scan every combination of parameters.
 
-    A LIST is values with commas between, such as 50,100; an option may be repeated. The result is a
-    table with a row per scan, at its last depth. What is finished stands in OUTPUT.partial until the
-    table is complete, so that a sweep that was stopped can go on with --resume.
+    A LIST is values with commas between, such as 50,100, or a range: 1:2:5 are five numbers from 1 to 2,
+    0.01:1:5:log are evenly spaced in their logarithms; an option may be repeated. The PATH of a parameter is
+    that of a layer in `scan --report` with its name in TOML; --set also takes the names of the options.
+
+    The result is a table with a row per scan, at its last depth. What is finished stands in OUTPUT.partial
+    until the table is complete, so that a sweep that was stopped can go on with --resume.
     """
     refuse_shared_files(ctx.params)
     if output is None:
         refuse_closed_stdout()
     lists = load_grid(grid) if grid is not None else {}
     lists |= {name: values for name, values in given.items() if values}
+    for name in settings:
+        if given.get(name):
+            raise click.UsageError(f"{name} is given twice, by its option and by --set.", ctx)
+    lists |= settings
+    network = None if spec is None else options.specified(spec)
     if scheduler is not None and processes is not None:
         raise click.UsageError("--scheduler and --processes: give one of them, not both.", ctx)
     if resume and output is None:
         raise click.UsageError("--resume needs --output, beside which the journal stands.", ctx)
     if plot is not None:
-        axes_of(filled(lists), x, y, color)  # refused now rather than when all is computed
+        axes_of(filled(lists, network), x, y, color)  # refused now rather than when all is computed
     with _executor(scheduler) as executor, Bar(quiet) as bar:
         try:
             table = sweep(
-                lists, executor=executor, processes=processes, output=output, resume=resume, progress=bar
+                lists,
+                network=network,
+                executor=executor,
+                processes=processes,
+                output=output,
+                resume=resume,
+                progress=bar,
             )
         except WorkersLost as problem:
             kept = f" What is finished is in {output}.partial: go on with --resume." if output else ""

@@ -65,6 +65,8 @@ if TYPE_CHECKING:  # the same names for whoever reads types; a test compares
     from .scans.results import Scan as Scan
     from .scans.scanning import scan as scan
     from .scans.verification import verify as verify
+    from .sweeps.finding import Found as Found
+    from .sweeps.finding import find as find
     from .sweeps.sweeping import Sweep as Sweep
     from .sweeps.sweeping import sweep as sweep
 
@@ -106,6 +108,7 @@ _HOMES = {
     "phases.diagram": ("phase_diagram", "PhaseDiagram"),
     "nets.toml": ("load_network",),
     "sweeps.sweeping": ("sweep", "Sweep"),
+    "sweeps.finding": ("find", "Found"),
     "scans.verification": ("verify",),
 }
 _HOME = {name: module for module, names in _HOMES.items() for name in names}

@@ -12,7 +12,7 @@ import os
 import reprlib
 import threading
 import tomllib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +23,8 @@ from ..images.arrays import LAYOUTS
 from ..images.sources import Images, load_images
 from ..nets.families import FAMILIES
 from ..nets.network import Network
+from ..nets.settings import is_path, setting, with_setting
+from ..nets.zoo import NETS
 from ..scans.curves import BACKWARD, MOMENTS, main_curve
 from ..scans.engines import METHODS, engine_from, options_of
 from ..scans.scanning import scan
@@ -34,6 +36,9 @@ Plain = bool | int | float | str | None
 
 #: Items beyond which a typing error is likelier than a wish.
 LIMIT = 100_000
+
+#: The parameters of a family, which other nets have not.
+PRESET = tuple(inspect.signature(next(iter(FAMILIES.values()))).parameters)
 
 #: Columns behind the parameters. Moments stand between the verdict and the last two.
 VERDICT = ("verdict", "law", "rate")
@@ -79,13 +84,16 @@ def _defaults(function: Callable[..., object]) -> dict:
     return {each.name: each.default for each in signature}
 
 
-def filled(grid: Mapping[str, object]) -> dict[str, list]:
+def filled(grid: Mapping[str, object], network: Network | None = None) -> dict[str, list]:
     """The grid in plain values: every parameter, in order, with the list of its values.
 
     Parameters
     ----------
     grid : mapping of str to a value or a sequence of values
-        Names as in `parameters`; what is left out has its default, and family all four.
+        Names as in `parameters`, and behind them paths of parameters of layers (`nets.settings`); what is
+        left out has its default, and family all four.
+    network : Network, optional
+        What is swept instead of families, whose parameters have no values then.
 
     Raises
     ------
@@ -98,12 +106,35 @@ def filled(grid: Mapping[str, object]) -> dict[str, list]:
         given = dict(grid)
     except (TypeError, ValueError):
         raise ValueError(f"grid must map parameters to lists of values, not be {grid!r}.") from None
+    if network is not None:
+        for name in ("family", *PRESET):
+            if name in given:
+                raise ValueError(f"{name} is for one of {', '.join(FAMILIES)}; the net is {network.name}.")
+        known |= {"family": network.name, **dict.fromkeys(PRESET)}
     for name in given:
-        if name not in known:
+        if name not in known and not is_path(str(name)):
             close = difflib.get_close_matches(str(name).lower(), known, n=1)
             hint = f" (did you mean {close[0]!r}?)" if close else ""
-            raise ValueError(f"unknown parameter {name!r}{hint}: a sweep has {', '.join(known)}.")
-    lists = {name: _values(name, given.get(name, default), default) for name, default in known.items()}
+            raise ValueError(
+                f"unknown parameter {name!r}{hint}: a sweep has {', '.join(known)}, and "
+                "paths such as layers.0.gain."
+            )
+    families = (network.name,) if network is not None else (*FAMILIES, *NETS)
+    words = {"family": families, "layout": LAYOUTS, "method": METHODS}
+    lists = {
+        name: _values(name, given.get(name, default), default, words.get(name))
+        for name, default in known.items()
+    }
+    if not set(lists["family"]) & set(FAMILIES):
+        for name in set(PRESET) & set(given):
+            if lists[name] != [None]:
+                said = lists["family"][0]
+                raise ValueError(f"{name} is for one of {', '.join(FAMILIES)}; {said} is as published.")
+            lists[name] = [None]
+    for name in given:
+        if name not in known:
+            present = None if network is None else setting(network, name)
+            lists[name] = _values(name, given[name], present)
     for name in engine_options():
         owners = [method for method in METHODS if name in options_of(method)]
         if name in given and lists[name] != [None] and not set(owners) & set(lists["method"]):
@@ -112,7 +143,7 @@ def filled(grid: Mapping[str, object]) -> dict[str, list]:
     return lists
 
 
-def _values(name: str, value: object, default: object) -> list[Plain]:
+def _values(name: str, value: object, default: object, known: Collection[str] | None = None) -> list[Plain]:
     """The values of one parameter; whole numbers among decimal ones become decimal."""
     single = isinstance(value, (str, bytes, os.PathLike))
     given = value if isinstance(value, Iterable) and not single else [value]
@@ -124,11 +155,12 @@ def _values(name: str, value: object, default: object) -> list[Plain]:
         raise ValueError(f"{name} has no values; give at least one.")
     if isinstance(default, float) or any(isinstance(each, float) for each in values):
         values = [float(each) if type(each) is int else each for each in values]
-    known = {"family": tuple(FAMILIES), "layout": LAYOUTS, "method": METHODS}.get(name)
     for each in values:
         if known and each not in known:
-            raise ValueError(f"{name} must be one of {', '.join(known)}, not {each!r}.")
-        if isinstance(default, bool):
+            also = ", or the name of a published net" if name == "family" else ""
+            said = ", ".join(word for word in known if word not in NETS)
+            raise ValueError(f"{name} must be one of {said}, not {each!r}{also}.")
+        if isinstance(default, bool) and each is not None:
             truth(name, each)
         if name == "source" and not isinstance(each, str):
             raise ValueError(f"source must be a name or a path, not {each!r}.")
@@ -157,7 +189,7 @@ def _plain(name: str, value: object) -> Plain:
 def expand(lists: dict[str, list]) -> list[dict]:
     """All items: the product of the lists, the last parameter varying fastest.
 
-    Where a method does not know a parameter, the item has none, and stands once.
+    Where a method or a net does not know a parameter, the item has none, and stands once.
 
     Raises
     ------
@@ -172,6 +204,8 @@ def expand(lists: dict[str, list]) -> list[dict]:
     for values in itertools.product(*lists.values()):
         item = dict(zip(lists, values, strict=True))
         item |= {name: None for name in engine_options() if name not in own[item["method"]]}
+        if item["family"] not in FAMILIES:
+            item |= dict.fromkeys(PRESET)
         items.setdefault(key(item), item)
     return list(items.values())
 
@@ -181,7 +215,7 @@ def key(item: dict) -> str:
     return hashlib.sha256(json.dumps(item).encode()).hexdigest()[:16]
 
 
-def check(items: list[dict]) -> dict[str, str]:
+def check(items: list[dict], network: Network | None = None) -> dict[str, str]:
     """Refuse, before anything is computed, what can be known to fail: build nets, load images, try engines.
 
     Returns
@@ -198,10 +232,10 @@ def check(items: list[dict]) -> dict[str, str]:
     digests: dict[str, str] = {}
     tiny = FAMILIES["vanilla"](0, 1, input_conv=False), np.arange(2.0).reshape(2, 1, 1, 1)
     for item in items:
-        net = ("family", *_defaults(FAMILIES[item["family"]]))
+        net = ("family", *PRESET, *filter(is_path, item))
         engine = ("method", *engine_options())
         if _new(seen, item, net):
-            _network(item)
+            _network(item, network)
         data = tuple(_defaults(load_images))
         if _new(seen, item, data):
             images = _images(item)
@@ -226,9 +260,15 @@ def _engine(item: dict) -> Engine:
     return engine_from(item["method"], seed=item["seed"], **{name: item[name] for name in engine_options()})
 
 
-def _network(item: dict) -> Network:
-    family = FAMILIES[item["family"]]
-    return family(**{name: item[name] for name in _defaults(family)})
+def _network(item: dict, network: Network | None = None) -> Network:
+    """The net of an item: the one given, or that of the family, with what the item's paths set."""
+    if network is None:
+        family = item["family"]
+        of_preset = {name: item[name] for name in PRESET} if family in FAMILIES else {}
+        network = (FAMILIES | NETS)[family](**of_preset)
+    for path in filter(is_path, item):
+        network = with_setting(network, path, item[path])
+    return network
 
 
 def _images(item: dict) -> Images:
@@ -262,7 +302,7 @@ def is_row(row: object, item: dict) -> bool:
     return all(fits(name, value) for name, value in row.items())
 
 
-def compute(item: dict, version: str) -> dict:
+def compute(item: dict, version: str, network: Network | None = None) -> dict:
     """Scan one item on one thread; what a worker does.
 
     Whatever goes wrong with the scan stands in the row as one sentence, under "error".
@@ -285,7 +325,7 @@ def compute(item: dict, version: str) -> dict:
     row = dict(item)
     with _ONE_AT_A_TIME:
         try:
-            row |= _results(item)
+            row |= _results(item, network)
         except MemoryError:
             row["error"] = "There is not enough memory; use fewer or smaller images."
         except Exception as problem:  # a sweep of many hours does not end with one bad item
@@ -295,10 +335,10 @@ def compute(item: dict, version: str) -> dict:
     return row
 
 
-def _results(item: dict) -> dict:
+def _results(item: dict, network: Network | None) -> dict:
     images = _images(item)
     options = {name: item[name] for name in _OF_SCANS}
-    found = scan(_network(item), images, _engine(item), threads=1, **options)
+    found = scan(_network(item, network), images, _engine(item), threads=1, **options)
     verdict = found.verdict
     row: dict[str, Plain] = {"width": found.width, "nets": found.nets}
     row |= {"verdict": verdict.label, "law": verdict.law, "rate": _number(verdict.rate)}
@@ -314,13 +354,15 @@ def _number(value: float | None) -> float | None:
     return None if value is None or not math.isfinite(value) else float(value)
 
 
-def warm(items: list[dict]) -> None:
+def warm(items: list[dict], network: Network | None = None) -> None:
     """Compile and cache the kernels that these items need, with the smallest scans that use them."""
     seen: set[str] = set()
     for item in items:
         if _new(seen, item, ("family", "padding", "method")):
-            small = {"depth": 1, "count": min(item["count"] or 2, 2), "nets": item["nets"] and 1}
-            compute(item | small, __version__)
+            small = {"count": min(item["count"] or 2, 2), "nets": item["nets"] and 1}
+            if item["family"] in FAMILIES and not any(map(is_path, item)):
+                small["depth"] = 1
+            compute(item | small, __version__, network)
 
 
 def load_grid(path: str | os.PathLike[str]) -> dict:

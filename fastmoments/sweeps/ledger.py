@@ -21,7 +21,8 @@ class Ledger:
     output : path-like
         The journal is called like it, with ".partial" behind.
     header : dict
-        What must agree for two runs to give the same bytes: "versions", "grid" and "images".
+        What must agree for two runs to give the same bytes: "versions", "grid", "images", and "network", if
+        it is one of one's own.
     items : mapping of str to dict
         All that are to be finished, by their keys.
     resume : bool
@@ -73,6 +74,8 @@ class Ledger:
                 )
         if not isinstance(grid, dict) or list(grid.items()) != list(wanted["grid"].items()):
             raise ValueError(f"{path} belongs to another grid: give the grid it was begun with.")
+        if found.get("network") != wanted.get("network"):
+            raise ValueError(f"{path} belongs to another net: give the one it was begun with.")
         if found.get("images") != wanted["images"]:
             raise ValueError(f"The images are not those that {path} was begun with.")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import os
+import pickle
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 from contextlib import closing
@@ -14,7 +15,12 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 from .. import __version__
+from ..nets.families import FAMILIES
+from ..nets.network import Network
+from ..nets.settings import is_path
+from ..nets.zoo import NETS
 from ..scans.files import checked_ending, csv_text, csv_value
+from ..scans.scanning import checked_network
 from ..scans.writing import refuse_unwritable, write_atomically
 from .dispatch import ATTEMPTS, Lost, cores, in_this_process, on_executor, on_processes
 from .grid import TEXTS, Plain, check, columns, compute, expand, filled, is_row, key, parameters, warm
@@ -113,12 +119,15 @@ class Sweep:
         read = _read_csv if _checked_output(path) == ".csv" else _read_parquet
         try:
             rows = read(path)
-            known = list(parameters())
+            known = [*parameters(), *filter(is_path, rows[0])] if rows else []
             lists = {name: list(dict.fromkeys(row[name] for row in rows)) for name in known}
             sound = all(is_row(row, {name: row[name] for name in known}) for row in rows)
             if not rows or not sound or list(rows[0]) != columns(lists):
                 raise ValueError
-            filled({name: values for name, values in lists.items() if values != [None]})
+            given = {name: values for name, values in lists.items() if values != [None]}
+            if set(lists["family"]) - {*FAMILIES, *NETS}:  # a net of one's own
+                del given["family"]
+            filled(given)
         except FileNotFoundError:
             raise ValueError(f"There is no file {path}.") from None
         except Exception:  # on damaged bytes csv and pyarrow raise types of their own
@@ -135,6 +144,7 @@ class Sweep:
 def sweep(
     grid: Mapping[str, object],
     *,
+    network: Network | None = None,
     executor: Executor | None = None,
     processes: int | None = None,
     output: str | os.PathLike[str] | None = None,
@@ -146,10 +156,13 @@ def sweep(
     Parameters
     ----------
     grid : mapping of str to a value or a sequence of values
-        family (all four if left out), and any parameter of the presets (`depth`, `epsilon`, ...), of
-        `load_images` (source, count, ...; eight images if left out) and of `scan` (method, width, nets,
-        every, rank, ...). The seed draws images and random nets. A file as source must be readable
-        under its name wherever workers run.
+        family (all four if left out; published nets by their names as well), and any parameter of the presets
+        (`depth`, `epsilon`, ...), of `load_images` (source, count, ...; eight images if left out), of `scan`
+        (method, width, nets, every, rank, ...), and of layers by their paths: ``"layers.0.gain"``, or
+        ``"layers.*.branch.*.epsilon"`` for all there that have one (`nets.settings`). The seed draws images
+        and random nets. A file as source must be readable under its name wherever workers run.
+    network : Network, optional
+        What is swept instead of families; its name stands in the column family.
     executor : concurrent.futures.Executor, optional
         Where scans run, such as ``distributed.Client(address).get_executor()``; it is not shut down.
         Workers should have one thread: scans in one process run one after the other.
@@ -194,13 +207,17 @@ def sweep(
     if output is not None:
         _checked_output(output)
         refuse_unwritable(output)
-    lists = filled(grid)
+    if network is not None:
+        checked_network(network)
+    lists = filled(grid, network)
     items = {key(item): item for item in expand(lists)}
-    header = {"versions": _versions(), "grid": lists, "images": check(list(items.values()))}
+    header = {"versions": _versions(), "grid": lists, "images": check(list(items.values()), network)}
+    if network is not None:
+        header["network"] = network.architecture()
     journal = None if output is None else Ledger(output, header, items, resume)
     try:
         rows = dict(journal.done) if journal else {}
-        missing = {name: (item, __version__) for name, item in items.items() if name not in rows}
+        missing = {name: (item, __version__, network) for name, item in items.items() if name not in rows}
         if progress is not None:
             progress(len(rows), len(items), None)
         with closing(_results(missing, executor, processes)) as results:  # ends processes, whatever happens
@@ -233,7 +250,15 @@ def _results(
     number = min(cores() if processes is None else processes, len(missing))
     if number <= 1:
         return in_this_process(compute, missing)
-    return on_processes(compute, missing, number, (warm, [item for item, _ in missing.values()]))
+    calls = list(missing.values())
+    network = calls[0][-1]
+    try:
+        pickle.dumps(network)
+    except Exception:
+        raise ValueError(
+            f"{network.name} holds a function that other processes cannot import; use processes=1."
+        ) from None
+    return on_processes(compute, missing, number, (warm, [item for item, *_ in calls], network))
 
 
 def _versions() -> dict[str, str]:
@@ -258,7 +283,7 @@ def _read_csv(path: str | os.PathLike[str]) -> list[dict]:
         text = csv_value(text)
         if name in TEXTS:
             return text
-        if name not in known:
+        if name not in known and not is_path(name):
             return float(text)
         for kind in (int, float):
             try:

@@ -13,7 +13,7 @@ from click.testing import CliRunner
 
 import fastmoments as fm
 from fastmoments.cli import main
-from fastmoments.cli.sweep import Bar, _listed, _value
+from fastmoments.cli.sweep import Bar, _listed, read_value
 
 # Without the working directory on the path: in a checkout it would hide the installed package.
 COMMAND = (sys.executable, "-P", "-m", "fastmoments.cli", "sweep")
@@ -87,8 +87,29 @@ def ended(pids, seconds=30.0):
 
 def test_values_are_read_as_in_toml():
     texts = ["50", "-1", "1e-3", "true", "False", "none", "zeros", "a/b.npy"]
-    assert [_value(text) for text in texts] == [50, -1, 0.001, True, False, None, "zeros", "a/b.npy"]
+    assert [read_value(text) for text in texts] == [50, -1, 0.001, True, False, None, "zeros", "a/b.npy"]
     assert _listed(None, None, ("1, 2", "3")) == [1, 2, 3]
+
+
+def test_ranges_are_their_values():
+    assert _listed(None, None, ("1:2:5",)) == [1.0, 1.25, 1.5, 1.75, 2.0]
+    assert _listed(None, None, ("10:30:3, 7", "0.01:1:3:log")) == [10, 20, 30, 7, 0.01, 0.1, 1.0]
+    assert _listed(None, None, ("10:1000:3:log",)) == [10, 100, 1000]
+    assert _listed(None, None, ("synthetic:4x4", "a:b:c")) == ["synthetic:4x4", "a:b:c"]
+
+
+def test_parameters_of_layers(tmp_path):
+    net = fm.Network([fm.Residual([fm.BatchNorm(), fm.ReLU(), fm.Conv(1)])] * 3, [fm.Conv(1)], "mine")
+    path = tmp_path / "net.toml"
+    path.write_text(net.to_toml())
+    sizes = ["--images", "synthetic:4x4", "--count", 4, "--processes", 1, "--quiet"]
+    settings = ["--set", "layers.*.scale=0.5:1:3", "--set", "count=3,4"]
+    run("--spec", path, *settings, *sizes[:2], *sizes[4:], "--output", tmp_path / "x.csv")
+    grid = {"layers.*.scale": [0.5, 0.75, 1.0], "count": [3, 4], "source": "synthetic:4x4"}
+    assert fm.Sweep.load(tmp_path / "x.csv").rows == fm.sweep(grid, network=net, processes=1).rows
+    lines = run("--spec", path, "--set", "layers.0.scale=0.5,1", *sizes).stdout.splitlines()
+    assert lines[0].split()[:2] == ["layers.0.scale", "verdict"]
+    assert [line.split()[0] for line in lines[2:]] == ["0.5", "1"]
 
 
 def test_the_table_is_that_of_the_library(tmp_path):
@@ -250,6 +271,12 @@ def test_interrupt(uninterrupted, tmp_path):
         (["--grid", "nowhere.toml"], ("Cannot read nowhere.toml: No such file",)),
         (["--grid", "bad.toml"], ("bad.toml is not TOML",)),
         (["--grid", "name.toml"], ("unknown parameter 'dept' (did you mean 'depth'?)",)),
+        (["--set", "layers.0.gain"], ("'layers.0.gain' must be PATH=LIST",)),
+        (["--set", "layers.99999.gain=1"], ("vanilla has no parameter layers.99999.gain", "layers.0 to")),
+        (["--set", "gain=1:2:1"], ("the range '1:2:1' must have a whole number of values, from 2",)),
+        (["--set", "gain=0:2:5:log"], ("must be of positive numbers",)),
+        (["--set", "depth=3", "--depth", 3], ("depth is given twice, by its option and by --set",)),
+        (["--spec", "nowhere.toml", "--depth", 3], ("Cannot read nowhere.toml",)),
         (["--resume"], ("--resume needs --output",)),
         (["--processes", 0], ("--processes", "x>=1")),
         (["--processes", 2, "--scheduler", "tcp://127.0.0.1:1"], ("give one of them, not both",)),

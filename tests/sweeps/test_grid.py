@@ -195,7 +195,7 @@ def test_unforeseen_problems_are_rows_too(monkeypatch):
     item = expand(filled(SMALL))[0]
     monkeypatch.setattr(grid, "scan", fail)
     monkeypatch.setattr(grid, "_defaults", lambda function, without=(): {})
-    monkeypatch.setattr(grid, "_network", lambda item: None)
+    monkeypatch.setattr(grid, "_network", lambda item, network: None)
     errors = [compute(item, fm.__version__)["error"] for _ in range(3)]
     assert errors == [
         "There is not enough memory; use fewer or smaller images.", "TypeError: a defect", "no convergence"
@@ -204,7 +204,7 @@ def test_unforeseen_problems_are_rows_too(monkeypatch):
 
 def test_warming_up_takes_one_tiny_scan_of_a_kind(monkeypatch):
     small = []
-    monkeypatch.setattr(grid, "compute", lambda item, version: small.append(item))
+    monkeypatch.setattr(grid, "compute", lambda item, version, network: small.append(item))
     items = expand(filled({**SMALL, "method": ["infinite", "sampled"], "count": [3, None], "nets": 7}))
     grid.warm(items)
     assert len(items) == 32

@@ -36,9 +36,9 @@ def computed(monkeypatch):
     """Count scans from now on."""
     calls = []
 
-    def counted(item, version):
+    def counted(item, version, network):
         calls.append(item)
-        return compute(item, version)
+        return compute(item, version, network)
 
     monkeypatch.setattr(sweeping, "compute", counted)
     return calls
