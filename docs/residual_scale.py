@@ -6,29 +6,27 @@ Explained in residual-scale.md. Takes about a minute; `--plot FILE` draws chi ov
 import argparse
 import math
 
-from scipy.optimize import brentq
-
 import fastmoments as fm
 
 DEPTH, BOUND = 1000, 10.0
 SCALES = (1.0, 0.5, 0.2, 0.1, 0.05)
+IMAGES = fm.load_images("fashion-mnist", count=16, seed=0)
 
 
 def curve(family, scale: float, depth: int = DEPTH) -> fm.Scan:
     """A scan of 16 embedded images through a fully connected net, thinned."""
-    images = fm.load_images("fashion-mnist", count=16, seed=0)
     net = family(depth, kernel_size=1, scale=scale)
-    return fm.scan(net, images, every=depth // 20, threads=1)  # so few points gain nothing from a second
+    return fm.scan(net, IMAGES, every=depth // 20, threads=1)  # so few points gain nothing from a second
 
 
 def largest(depth: int) -> float:
     """Where chi behind the last unit of bn_res reaches the bound."""
 
-    def excess(log_scale: float) -> float:
-        scan = curve(fm.bn_res, math.exp(log_scale), depth)
-        return float(scan["log_chi"][-1]) - math.log(BOUND)
+    def net(scale: float) -> fm.Network:
+        return fm.bn_res(depth, kernel_size=1, scale=scale)
 
-    return math.exp(brentq(excess, math.log(0.02), math.log(1.0), xtol=1e-3))
+    options = {"tolerance": 1e-3, "every": depth // 20, "threads": 1}
+    return fm.find(net, IMAGES, ("chi", BOUND), (0.02, 1.0), **options).value
 
 
 def draw(scans: dict[float, fm.Scan], path: str) -> None:
