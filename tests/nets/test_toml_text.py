@@ -47,6 +47,7 @@ layers = [
         ("", ""),
         ("abc", "abc"),
         ("aaa", "3(a)"),
+        ("aab", "2(a)b"),
         ("xababab", "x3(ab)"),
         ("aabaab", "2(aab)"),
         ("abbbbcabbbbc", "2(abbbbc)"),

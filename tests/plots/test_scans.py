@@ -456,3 +456,16 @@ def test_without_matplotlib(monkeypatch, draw):
         draw(scan)
     assert str(caught.value) == 'figures need matplotlib: pip install "fastmoments[plot]"'
     assert caught.value.__suppress_context__
+
+
+def test_nets_of_different_depth_are_drawn_over_their_share_of_it():
+    images = fm.load_images("synthetic:4x4", 4)
+    head = fm.Network([fm.Network(fm.bn_res(3, 1).layers), fm.Dense(5)], [fm.Conv(1)], "with a head")
+    scans = [fm.scan(net, images) for net in (fm.bn_ff(8, 1), head)]
+    figure = plot_compare(scans)
+    title = "Sensitivity: an exponential is straight"
+    linear = next(axes for axes in figure.axes if axes.get_title("left") == title)
+    assert linear.get_xlabel() == "share of the depth"
+    for line, scan in zip(linear.lines, scans, strict=True):
+        np.testing.assert_array_equal(line.get_xdata(), scan.depth / scan.depth[-1])
+        np.testing.assert_array_equal(line.get_ydata(), scan["chi"])  # to the end of a net whose units differ
