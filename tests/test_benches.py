@@ -25,6 +25,10 @@ QUICK = {
         *("--families", "vanilla,residual,bn_ff"),
     ],
     "layer": ["--sizes", "98", "--repeats", "1"],
+    "post_activation": [
+        *("--depth", "2", "--points", "6", "--channels", "64", "--populations", "2"),
+        *("--images", "2", "--side", "2"),
+    ],
     "precision": [*SMALL, "--depth", "2", "--count", "2"],
     "strided": [
         *("--images", "synthetic:6x8x1", "--side", "8", "--stages", "2", "--counts", "2"),

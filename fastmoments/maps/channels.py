@@ -11,6 +11,7 @@ from scipy.interpolate import CubicSpline
 
 from ..covariances.storage import Covariance, NoiseCovariance
 from ..nets.activations import PiecewiseLinear
+from .witnesses import Witnesses
 
 #: Of the grid: how far it reaches, and the step before the first merge; nodes to a standard deviation of what
 #: is added; least such deviation, relative to that of the sum, that is resolved.
@@ -39,6 +40,8 @@ class Channels:
         Of phi; (1, 1) before an activation.
     summands : Summands or None
         Of what z is the sum, as long as an activation may follow.
+    witnesses : Witnesses or None
+        Channels that were drawn, behind the first merge.
     """
 
     step: float
@@ -47,6 +50,7 @@ class Channels:
     energy: np.ndarray
     slopes: tuple[float, float] = IDENTITY
     summands: Summands | None = None
+    witnesses: Witnesses | None = None
 
     @property
     def grid(self) -> np.ndarray:
@@ -72,13 +76,23 @@ class Channels:
     def taken(self) -> tuple[dict, dict]:
         """Arrays and plain values, the inverse of `Channels.restored`."""
         arrays = {"density": self.density, "energy": self.energy}
-        return arrays, {"step": self.step, "zero": self.zero, "slopes": self.slopes}
+        described = {"step": self.step, "zero": self.zero, "slopes": self.slopes, "witnesses": None}
+        if self.witnesses is not None:
+            seen, described["witnesses"] = self.witnesses.taken()
+            arrays |= {f"witnesses {name}": array for name, array in seen.items()}
+        return arrays, described
 
     @classmethod
     def restored(cls, arrays: dict, described: dict) -> Channels:
         """The laws from their arrays and plain values."""
         slopes = tuple(described["slopes"])
-        return cls(described["step"], described["zero"], arrays["density"], arrays["energy"], slopes)
+        seen: Witnesses | None = None
+        if described["witnesses"] is not None:
+            begin = "witnesses "
+            own = {name.removeprefix(begin): arrays[name] for name in arrays if name.startswith(begin)}
+            seen = Witnesses.restored(own, described["witnesses"])
+        step, zero = described["step"], described["zero"]
+        return cls(step, zero, arrays["density"], arrays["energy"], slopes, witnesses=seen)
 
     def activated(self, activation: PiecewiseLinear) -> Channels:
         """Behind an activation."""

@@ -64,14 +64,14 @@ def _panel() -> tuple[np.ndarray, np.ndarray]:
     return 0.5 * (nodes + 1.0), 0.5 * weights
 
 
-def _quadrature(low: float, high: float, panels: int) -> tuple[np.ndarray, np.ndarray]:
+def quadrature(low: float, high: float, panels: int) -> tuple[np.ndarray, np.ndarray]:
     """Gauss-Legendre in panels."""
     nodes, weights = _panel()
     size = (high - low) / panels
     return (low + size * (np.arange(panels)[:, None] + nodes)).ravel(), np.tile(size * weights, panels)
 
 
-def _latent(channels: Channels, density: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def latent(channels: Channels, density: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Nodes z of a law at which a standard Gaussian of the same rank is known; and it there."""
     z, f = channels.grid, np.maximum(density, 0.0)
     padded = np.pad(f, 1)
@@ -87,7 +87,7 @@ def _latent(channels: Channels, density: np.ndarray) -> tuple[np.ndarray, np.nda
     return z[keep], a[keep]
 
 
-def _hermite(x: np.ndarray, count: int) -> np.ndarray:
+def hermite(x: np.ndarray, count: int) -> np.ndarray:
     """Hermite polynomials that are orthonormal under a standard Gaussian, shape (count, ...)."""
     found = np.empty((count, *x.shape))
     found[0], found[1] = 1.0, x
@@ -112,7 +112,7 @@ def _smoothed(k: np.ndarray, slopes: tuple[float, float]) -> tuple[np.ndarray, n
     """Hermite coefficients over g of phi(k + g) and of phi'(k + g), shape (DOUBLE, k.size) each."""
     above, below = slopes
     peak = np.exp(-0.5 * k * k) / math.sqrt(2.0 * math.pi)
-    polynomials = _hermite(-k, DOUBLE)
+    polynomials = hermite(-k, DOUBLE)
     n = np.arange(1, DOUBLE)
     mask = np.empty_like(polynomials)
     mask[0] = below + (above - below) * ndtr(k)
@@ -141,11 +141,11 @@ class _Series:
 
 def _series(channels: Channels, rows: np.ndarray, share: float, slopes: tuple[float, float]) -> _Series:
     density, energy = channels.density[rows].mean(0), channels.energy[rows].mean(0)
-    z, a = _latent(channels, density)
+    z, a = latent(channels, density)
     quantile = PchipInterpolator(a, z, extrapolate=True)
     level = min(max(float(np.interp(0.0, z, a)), -8.0), 8.0)
     ends = (-9.0, level, 9.0)
-    parts = [_quadrature(low, high, 12) for low, high in itertools.pairwise(ends)]
+    parts = [quadrature(low, high, 12) for low, high in itertools.pairwise(ends)]
     x, w = (np.concatenate(each) for each in zip(*parts, strict=True))
     w = w * np.exp(-0.5 * x * x) / math.sqrt(2.0 * math.pi)
     here = quantile(x)
@@ -154,7 +154,7 @@ def _series(channels: Channels, rows: np.ndarray, share: float, slopes: tuple[fl
     root = np.abs(slope) * np.sqrt(np.maximum(np.interp(here, channels.grid, ratio), 0.0))
     functions = np.stack([slope * here, root])
     functions /= np.sqrt(np.maximum((w * functions**2).sum(1, keepdims=True), 1e-300))
-    polynomials = _hermite(x, TERMS)
+    polynomials = hermite(x, TERMS)
     single = (w * functions) @ polynomials.T
     rest = np.sqrt(np.maximum(1.0 - (single**2).sum(1, keepdims=True), 0.0))
     single = np.concatenate([single, rest], axis=1)

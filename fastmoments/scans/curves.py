@@ -101,7 +101,9 @@ def gather(
             values[linear] = {loc: np.exp(array) for loc, array in values[name].items()}
             if name in sigmas:
                 values[linear], sigmas[linear] = _lognormal(values[name], sigmas[name])
-            if name in errors:
+            if name in errors and name not in sigmas:
+                errors[linear] = {loc: values[linear][loc] * np.expm1(e) for loc, e in errors[name].items()}
+            elif name in errors:
                 of_log = values[name], sigmas[name], errors[name], sigma_errors[name]
                 errors[linear], sigma_errors[linear] = _lognormal_errors(*of_log)
     values.update(_increments(values.get("log_chi", {}), locs))

@@ -13,12 +13,12 @@ from ...covariances.scales import log
 from ...covariances.storage import NoiseCovariance
 from ...maps import batch_norm
 from ...maps.activation import activate
-from ...maps.channels import gaussian, nearly_gaussian
+from ...maps.channels import Channels, gaussian, nearly_gaussian
 from ...maps.convolution import convolve, first_convolution
 from ...maps.laws import DRAWN, GAUSSIAN, MIXED, NORMALISED, SUMMED, law_after, law_after_stack, merged
 from ...maps.merge import merge
 from ...maps.norms import population_norm
-from ...maps.post_activation import MEASURED_ERROR, absolute_moment, activate_sum, added
+from ...maps.post_activation import absolute_moment, activate_sum, added
 from ...maps.smooth_activation import activate as activate_smoothly
 from ...nets.activations import Nonlinearity, PiecewiseLinear
 from ...nets.layers import Layer
@@ -62,6 +62,9 @@ class Walk(Protocol):
         self, state: State, place: Place, moments: dict[str, float], law: str | None = None
     ) -> Station:
         """Record moments as a station."""
+
+    def closed(self, channels: Channels) -> None:
+        """Take note of what the copula leaves out behind a merge."""
 
     def leading(self, product: Product, points: int, key: str) -> float:
         """Largest eigenvalue of a covariance."""
@@ -150,7 +153,7 @@ def _(
     if state.law == SUMMED and state.channels is not None:
         state.channels, state.known = activate_sum(state.covariance, state.noise, state.channels, layer)
         state.law, state.overlap = behind, None
-        walk.error = max(walk.error, MEASURED_ERROR)
+        walk.closed(state.channels)
     elif behind != state.law:  # the ReLU of a ReLU is itself
         state.known = activate(state.covariance, state.noise, layer)
         settle(state, layer)

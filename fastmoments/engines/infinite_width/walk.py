@@ -18,6 +18,7 @@ from ...covariances.eigenpairs import Product, leading_eigenvalue
 from ...covariances.storage import NoiseCovariance
 from ...kernels.ahead import compile_ahead
 from ...kernels.threads import workers
+from ...maps.channels import Channels
 from ...maps.laws import between_units, channelwise, check, course
 from ...maps.moving_statistics import MOST_POINTS
 from ...maps.overlap import Overlap
@@ -112,6 +113,8 @@ class InfiniteWidthWalk:
         self.channels = network.channel_numbers(images.shape[-1], images.shape[1:3])
         #: Standard errors of moments by the channels drawn so far.
         self.drawn: dict[str, float] = {}
+        #: Largest errors of logarithms and ranks so far by the copula behind merges.
+        self.left_out: dict[str, float] = {}
         #: Called between units with their number and a function that gives the state (`taken`).
         self._checkpoint: Callable[[int, Callable[[], tuple[dict, dict]]], None] | None = None
         self._resumed: tuple[int, dict, dict] | None = None
@@ -131,7 +134,7 @@ class InfiniteWidthWalk:
         if self._resumed is not None:
             (done, arrays, described), self._resumed = self._resumed, None
             state = State.restored(arrays, described)
-            self.error, self.drawn = described["error"], described["drawn"]
+            self.error, self.drawn, self.left_out = (described[n] for n in ("error", "drawn", "left_out"))
             self.averages = Averages(described["averaged"])
             self._vectors = {key: arrays[f"vectors{i}"] for i, key in enumerate(described["keys"])}
         walk = self._walk(state, done)
@@ -168,6 +171,7 @@ class InfiniteWidthWalk:
         self.error = 0.0
         self.drawn = {}
         self.averages = Averages()
+        self.left_out = {}
         #: The last shortcut, whose memory serves the next: fresh memory costs more than a copy.
         self.memory: State | None = None
         self._vectors = {}
@@ -184,7 +188,12 @@ class InfiniteWidthWalk:
         arrays, described = state.taken()
         vectors = {key: found for key, found in self._vectors.items() if found is not None}
         arrays |= {f"vectors{i}": found for i, found in enumerate(vectors.values())}
-        own = {"error": self.error, "drawn": self.drawn, "averaged": self.averages.so_far}
+        own = {
+            "error": self.error,
+            "drawn": self.drawn,
+            "left_out": self.left_out,
+            "averaged": self.averages.so_far,
+        }
         return arrays, described | own | {"keys": list(vectors)}
 
     def _walk(self, state: State, done: int = 0) -> Iterator[Station]:
@@ -297,6 +306,13 @@ class InfiniteWidthWalk:
         if loss > LOSS:
             self.error = max(self.error, loss)
 
+    def closed(self, channels: Channels) -> None:
+        """Take note of what the copula leaves out behind a merge."""
+        assert channels.witnesses is not None, "they come with the merge"
+        for name, value in channels.witnesses.errors.items():
+            self.left_out[name] = max(self.left_out.get(name, 0.0), value)
+        self.error = max(self.error, *self.left_out.values())
+
     def record(
         self, state: State, place: Place, moments: dict[str, float], law: str | None = None
     ) -> Station:
@@ -305,9 +321,15 @@ class InfiniteWidthWalk:
         moments["log_chi"] = log_chi(moments["log_mu2_noise"], moments["log_mu2_signal"], self.at_input)
         return self.wanted.station(
             place, moments, error=self.error, grid=state.grid, law=law or state.law,
+            errors=self._errors(moments),
             drawn={name: self.drawn[name] for name in moments if name in self.drawn},
             channels=self.channels.get(place.path), averaged=self.averages.so_far,
         )  # fmt: skip
+
+    def _errors(self, moments: dict[str, float]) -> dict[str, float]:
+        """What the copula leaves out of moments, in their units."""
+        relative = {name: self.left_out[name] for name in moments if name in self.left_out}
+        return {n: value * (moments[n] if n.startswith("reff") else 1.0) for n, value in relative.items()}
 
     def noise_rank(self, noise: NoiseCovariance, loc: str | None) -> float:
         """Effective rank of the noise."""

@@ -1,11 +1,15 @@
 """What layers do on a walk at infinite width, alone and in one visit with the activation behind them."""
 
+import copy
+import json
+
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose
 
 import fastmoments as fm
 from fastmoments.engines.infinite_width.layers import At, inside
+from fastmoments.engines.infinite_width.walk import InfiniteWidthWalk
 from fastmoments.nets.activations import Abs, LeakyReLU, ReLU
 from fastmoments.nets.linear import Conv
 from fastmoments.nets.network import Network, Residual
@@ -161,3 +165,27 @@ def test_a_branch_that_is_shut_off_behind_a_merge_changes_nothing():
     one, other = (fm.scan(net, IMAGES) for net in nets)
     for moment in ("log_nu2_signal", "log_chi", "nu1_abs_signal"):
         assert_allclose(one[moment, "out"][-1], other[moment, "out"][-1], rtol=1e-12)
+
+
+def test_what_the_copula_leaves_out_is_told_and_kept_by_a_journal(tmp_path):
+    """Nothing before the first merge; behind it every moment has an error, the same after a resumption."""
+    net = Network((Residual(POST["batch norm, periodic"]), ReLU()) * 4, stem=(Conv(3), BatchNorm(), ReLU()))
+    images = fm.load_images("synthetic:4x4x3", 3, seed=0)
+    scan = fm.scan(net, images, reff_locs=("out",))
+    first = next(station for station in scan.stations if station.loc == "act")
+    assert first.error < 1e-6
+    error, rank = (scan.curve(name, "out").error for name in ("chi", "reff_signal"))
+    assert (np.diff(error / scan["chi", "out"]) >= 0.0).all() and 1e-3 < error[-1] / scan["chi", "out"][
+        -1
+    ] < 0.05
+    assert 1e-3 < rank[-1] / scan["reff_signal", "out"][-1] < 0.2
+    assert scan.provenance["layer_error"] >= rank[-1] / scan["reff_signal", "out"][-1] * (1.0 - 1e-12)
+    walks = [InfiniteWidthWalk(net, images.array, reff_locs=("out",)) for _ in range(2)]
+    taken = {}
+    walks[0]._checkpoint = lambda depth, state: taken.update({depth: copy.deepcopy(state())})
+    stations = list(walks[0])
+    arrays, described = taken[2]
+    walks[1]._resumed = 2, arrays, json.loads(json.dumps(described))
+    again = list(walks[1])
+    assert again == [station for station in stations if station.depth > 2]
+    assert again[-1].errors["log_chi"] > 0.0
