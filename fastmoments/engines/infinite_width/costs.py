@@ -31,6 +31,8 @@ LAYER_SECONDS = 1e-3  # what a layer takes however small it is
 MOVING, SECONDS_PER_PRODUCT = 14, 5e-9
 # Of drawn channels: copies of a batch that stand at once, and time of a value at a layer.
 FLOWS, SECONDS_PER_VALUE = 3.5, 6e-8
+# Values of a covariance of all points that channels are drawn from: itself, with its jitter, and its factor.
+FACTOR = 3.5
 # Values of a point beside the covariance: of a Lanczos recursion, of the eigenvectors in a batch norm.
 LANCZOS, EIGENVECTORS = 96, 8 * 72
 # And of the laws of channels behind a merge, before and after a layer, at the share of a branch some 50 units
@@ -62,6 +64,7 @@ class Account:
     population: int = 0  # values of all channels of the largest population that is kept, and of the largest
     batch: int = 0  # batch
     drawn: float = 0.0  # values of channels, over layers
+    factored: int = 0  # points of the largest covariance that channels are drawn from
 
     @property
     def stored(self) -> int:
@@ -72,13 +75,13 @@ class Account:
             images //= size
         return images * (images + 1) // 2 * size**2 * self.itemsize
 
-    def draw(self) -> None:
-        """Take what drawn channels take at a layer."""
+    def draw(self, populations: int = 1) -> None:
+        """Take what drawn channels take at a layer, and so many populations that stand at once."""
         values = 2 * self.draws * self.images * self.grid[0] * self.grid[1]
         self.drawn += values
         self.batch = max(self.batch, values // BATCHES)
         if 4 * values <= KEPT:
-            self.population = max(self.population, values)
+            self.population = max(self.population, populations * values)
 
     def pass_through(self, pairs: Iterable[tuple[str, Layer]]) -> None:
         """Take what layers take, which come with their paths."""
@@ -87,6 +90,7 @@ class Account:
             merged, behind = isinstance(layer, Residual), merged
             if path in self.starts and not self.drawing:
                 self.drawing = True
+                self.factored = max(self.factored, self.images * self.grid[0] * self.grid[1])
                 self.draw()
             if self.drawing and layer.channelwise:
                 self.grid = layer.output_grid(self.grid)
@@ -122,12 +126,18 @@ class Account:
 
     def unit(self, unit: Residual) -> None:
         """Take what a residual unit takes: a shortcut is held while its branch is computed."""
-        grid, stored = self.grid, self.stored
+        grid, stored, drawing = self.grid, self.stored, self.drawing
         self.copies += COPY * stored
         self.held += stored
         self.pass_through(unrolled(unit.shortcut, "", ""))
+        one, self.drawing = self.drawing, drawing
         self.grid = grid
         self.pass_through(unrolled(unit.branch, "", ""))
+        if one or self.drawing:  # shortcut, branch and sum
+            if not (one and self.drawing):
+                self.factored = max(self.factored, self.images * self.grid[0] * self.grid[1])
+            self.drawing = True
+            self.draw(3)
         self.copies += MERGE * self.stored
         self.held -= stored
 
@@ -203,7 +213,7 @@ def memory(network: Network, shape: Shape, dtype: str, draws: int = 0) -> int:
     beside += MOVING * found.joint**2
     if network.has(BatchNorm):
         beside += EIGENVECTORS * points
-    beside += CHANNELS * found.laws
+    beside += CHANNELS * found.laws + FACTOR * found.factored**2
     drawn = 4 * found.population + 4 * FLOWS * found.batch
     return int(found.peak + 8 * beside + drawn + PROCESS)
 
