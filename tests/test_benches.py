@@ -16,6 +16,7 @@ SMALL = ["--images", "synthetic:4x4x1"]
 QUICK = {
     "accuracy": [*SMALL, "--depth", "2", "--count", "2"],
     "batch_noise": ["--images", "synthetic:4x4x1", "--depth", "2", "--width", "16", "--nets", "3"],
+    "bivariate": ["--units", "70", "--repeats", "1"],
     "finite_error": [
         *("--settings", "32x6", "--depth", "2", "--every", "1", "--nets", "3", "--kernels", "1"),
         *("--families", "vanilla,bn_ff"),
