@@ -31,6 +31,7 @@ if TYPE_CHECKING:  # the same names for whoever reads types; a test compares
     from .nets.activations import Tanh as Tanh
     from .nets.concat import Concat as Concat
     from .nets.dense import Dense as Dense
+    from .nets.drawing import sample_weights as sample_weights
     from .nets.families import FAMILIES as FAMILIES
     from .nets.families import bn_ff as bn_ff
     from .nets.families import bn_res as bn_res
@@ -84,6 +85,7 @@ _HOMES = {
         *("HardSwish", "Mish", "Activation"),
     ),
     "nets.dense": ("Dense",),
+    "nets.drawing": ("sample_weights",),
     "nets.fixed": ("AvgPool", "GlobalAvgPool", "Flatten", "Scale", "Dropout"),
     "nets.max_pool": ("MaxPool",),
     "nets.norms": ("BatchNorm",),

@@ -14,6 +14,7 @@ from .layers import Layer, describe, joined
 from .linear import Conv
 from .norms import BatchNorm
 from .toml_text import folded, toml_text
+from .weights import Weights
 from .widths import widened
 
 #: Names of stations on curves over depth, in the order in which a unit meets them. "branch" is the end of
@@ -126,12 +127,16 @@ class Network(Layer):
     name : str
     parameters : sequence of (str, value)
         What the net was made from; quoted in results. Nets of the same layers and name are equal.
+    weights : mapping of str to mapping of str to array_like, optional
+        Of one given net, by the paths of its layers (`Weights`), for `GivenNetwork`; other engines draw
+        theirs.
     """
 
     layers: tuple[Layer, ...] = ()
     stem: tuple[Layer, ...] = ()
     name: str = "custom"
     parameters: tuple[tuple[str, object], ...] = field(default=(), compare=False)
+    weights: Weights | None = field(default=None, compare=False, repr=False)
 
     stacks = ("stem", "layers")
 
@@ -139,6 +144,8 @@ class Network(Layer):
         object.__setattr__(self, "layers", checked_stack("Network: layers", self.layers))
         object.__setattr__(self, "stem", checked_stack("Network: stem", self.stem))
         object.__setattr__(self, "parameters", tuple(self.parameters))
+        if self.weights is not None and not isinstance(self.weights, Weights):
+            object.__setattr__(self, "weights", Weights(self.weights))
 
     def output_grid(self, grid: tuple[int, int]) -> tuple[int, int]:
         """Positions (height, width) behind it, of `grid` before it."""

@@ -17,6 +17,7 @@ from scipy.linalg import eigh
 from ...covariances.scales import log
 from ...maps.taps import seen_by_taps
 from ...nets.activations import Nonlinearity, PiecewiseLinear
+from ...nets.drawing import drawn_weights
 from ...nets.layers import Layer
 from ...nets.linear import Conv
 from ...nets.network import Place, Residual
@@ -238,13 +239,7 @@ def _by_weights(
     conv: Conv, pair: np.ndarray, bias_deviation: float, rng: np.random.Generator, width: int
 ) -> np.ndarray:
     """Draw the weights (mean variance 1 / fan in) and biases of a convolution and apply them."""
-    fan_in = conv.kernel_size**2 * pair.shape[-1]
-    weights = rng.standard_normal((fan_in, width), dtype=np.float32)
-    if conv.weights.tap_variances is None:
-        weights *= np.float32(fan_in**-0.5)
-    else:
-        deviations = np.sqrt(np.repeat(conv.tap_weights.ravel(), pair.shape[-1]) / fan_in)
-        weights *= deviations[:, None].astype(np.float32)
+    weights = drawn_weights(conv, pair.shape[-1], width, rng)
     flat = convolve(conv, pair.reshape(-1, *pair.shape[2:]), weights)
     output = flat.reshape(2, -1, *flat.shape[1:])
     if bias_deviation > 0:
