@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:  # the same names for whoever reads types; a test compares
     from .engines.finite_width.engine import FiniteWidth as FiniteWidth
+    from .engines.given.propagation import propagate as propagate
     from .engines.infinite_width.engine import InfiniteWidth as InfiniteWidth
     from .engines.sampled.engine import Sampled as Sampled
     from .images.sources import Images as Images
@@ -95,6 +96,7 @@ _HOMES = {
     "nets": ("zoo",),
     "nets.families": ("vanilla", "residual", "bn_ff", "bn_res", "FAMILIES"),
     "images.sources": ("load_images", "Images"),
+    "engines.given.propagation": ("propagate",),
     "engines.infinite_width.engine": ("InfiniteWidth",),
     "engines.finite_width.engine": ("FiniteWidth",),
     "engines.sampled.engine": ("Sampled",),

@@ -7,6 +7,7 @@ E phi(u) phi(v) = sum_n a_n(q_u) a_n(q_v) r^n (Mehler). The derivative has a'_n 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -144,15 +145,23 @@ def _integrals(activation: Nonlinearity, variance: float) -> np.ndarray:
     value, slope = activation.value(x), activation.slope(x)
     gauss = np.exp(-0.25 * z * z) / (2.0 * math.pi) ** 0.25
     found = np.empty(TERMS + 3)
-    # Hermite functions h_n(z) exp(-z^2 / 4) stay of order 1, where the polynomials overflow.
-    before, here = np.zeros_like(z), gauss
     load = weights * gauss * value
-    for n in range(TERMS):
-        found[n] = load @ here
-        before, here = here, (z * here - math.sqrt(n) * before) / math.sqrt(n + 1.0)
+    for n, function in enumerate(hermite_functions(z, TERMS)):
+        found[n] = load @ function
     density = weights * gauss * gauss
     found[TERMS:] = density @ np.abs(value), density @ value**2, density @ slope**2
     return found
+
+
+def hermite_functions(z: np.ndarray, terms: int) -> Iterator[np.ndarray]:
+    """Yield h_n(z) exp(-z^2 / 4) / (2 pi)^(1/4), n below `terms`.
+
+    They stay of order 1, where the polynomials overflow.
+    """
+    before, here = np.zeros_like(z), np.exp(-0.25 * z * z) / (2.0 * math.pi) ** 0.25
+    for n in range(terms):
+        yield here
+        before, here = here, (z * here - math.sqrt(n) * before) / math.sqrt(n + 1.0)
 
 
 def rule(activation: Nonlinearity, root: float) -> tuple[np.ndarray, np.ndarray]:
