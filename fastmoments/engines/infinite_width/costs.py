@@ -209,7 +209,7 @@ def memory(network: Network, shape: Shape, dtype: str, draws: int = 0) -> int:
     images, height, width, channels = shape
     found = account(network, shape, dtype, draws)
     points = images * math.prod(output_grid(network.stem, (height, width)))
-    beside = 3 * found.noise + LANCZOS * points + 4 * images * height * width * channels
+    beside: float = 3 * found.noise + LANCZOS * points + 4 * images * height * width * channels
     beside += MOVING * found.joint**2
     if network.has(BatchNorm):
         beside += EIGENVECTORS * points
