@@ -162,8 +162,8 @@ threads_option = click.option("--threads", type=_POSITIVE, help="[default: all c
 quiet_option = click.option("--quiet", is_flag=True, help="No progress on stderr.")
 
 
-def output_options(npz: bool = False) -> Decorator:
-    """Where the data go and in which form."""
+def output_options(npz: bool = False, threads: bool = True) -> Decorator:
+    """Where the data go and in which form; and on how many `threads` they are computed."""
     endings = ".json, .csv or .npz" if npz else ".json or .csv"
     return _together(
         click.option("--format", "form", type=click.Choice(FORMATS), help="[default: by --output, or table]"),
@@ -171,7 +171,7 @@ def output_options(npz: bool = False) -> Decorator:
             "--output", type=click.Path(path_type=Path), callback=writable(beside=BESIDE if npz else ()),
             help=f"File instead of stdout; {endings} decides the format.",
         ),
-        threads_option,
+        *([threads_option] if threads else []),
         quiet_option,
     )  # fmt: skip
 

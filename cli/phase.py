@@ -54,12 +54,12 @@ class _Range(click.ParamType):
 @click.option("--gain", type=_Range(), default="0.5:4", help="Weight variance times fan in, above 0.")
 @click.option("--bias", type=_Range(), default="0:0.5", help="Bias variance.")
 @click.option("--points", type=click.IntRange(2, 300), default=61, help="Along each of the two.")
-@options.output_options()
+@options.output_options(threads=False)
 @options.plot_option
 @click.pass_context
 def command(
     ctx: click.Context, activation: str, gain: Range, bias: Range, points: int, form: str | None,
-    output: Path | None, plot: Path | None, threads: int | None, quiet: bool,
+    output: Path | None, plot: Path | None, quiet: bool,
 ) -> None:  # fmt: skip
     """Draw the phase diagram of an activation.
 
