@@ -29,7 +29,7 @@ COMMANDS = {
     "verify": "Test the analytic moments against simulated nets.",
     "sweep": "Scan every combination of parameters.",
     "phase": "Draw the phase diagram of an activation.",
-    "find": "Find the value of a parameter for which a curve ends where it should.",
+    "find": "Find the parameter that makes a curve end where it should.",
     "plot": "Draw a saved scan or comparison.",
     "zoo": "List the published nets.",
     "describe": "Print a net as TOML.",

@@ -64,7 +64,7 @@ def command(
     goal: tuple[str, float], tolerance: float, form: str | None, output: Path | None, plot: Path | None,
     quiet: bool, every: int, threads: int | None, **given: object,
 ) -> None:  # fmt: skip
-    """Find the value of a parameter for which a curve ends where it should.
+    """Find the parameter that makes a curve end where it should.
 
     `--set scale=0.01:1 --so-that chi=10` says how large the residual branches of a net may be. NET is as for
     `scan`, by default bn_res; the PATH of a parameter is that of a layer in `scan --report` with its name in
