@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator
+from copy import copy
 
 from ...maps.laws import drawn_to_end
 from ...maps.laws import mixture as mixture_of
@@ -16,10 +17,12 @@ from .state import State
 @carry.register
 def _(layer: Concat, walk: Walk, state: State, at: At, follows: At | None) -> Generator[Station, None, bool]:
     state.form(walk.tile, walk.dtype)
-    before, behind, parts = state.copy(None), [], list[Part]()
+    behind, parts = list[State](), list[Part]()
     for name, channels in zip(layer.stacks, walk.concatenated[at.path], strict=True):
-        own = before.copy(None)
-        yield from walk.through(own, inside(at, name), drawn_to_end(getattr(layer, name), before.law))
+        branch = getattr(layer, name)
+        # Parts are never changed, so that an empty branch shares the memory of what stands before it.
+        own = state.copy(None) if branch else copy(state)
+        yield from walk.through(own, inside(at, name), drawn_to_end(branch, state.law))
         parts += [Part(channels, own)] if own.mixture is None else own.mixture.each(walk)
         behind.append(own)
     for number, own in enumerate(behind, 1):
@@ -30,7 +33,7 @@ def _(layer: Concat, walk: Walk, state: State, at: At, follows: At | None) -> Ge
                 "same strides and padding."
             )
     # What is known of the sums over the parts of a stream holds on where that is the first branch itself.
-    stream = before.mixture
+    stream = state.mixture
     state.mixture = Mixture(parts, sums={} if stream is None else stream.sums)
     state.law, state.signal, state.population = mixture_of(own.law for own in behind), None, None
     place = walk.wanted.place(at.path)
