@@ -115,16 +115,16 @@ def followed(net: Network, images: np.ndarray, channels: int, seed: int) -> np.n
     return np.array(found)
 
 
-def unit(size: int, norm: bool, stride: int = 1) -> tuple:
-    """A unit of two convolutions, its shortcut projected where it is strided."""
+def unit(size: int, norm: bool, stride: int | None = None) -> tuple:
+    """A unit of two convolutions; its shortcut is projected if there is a stride."""
     norms = (BatchNorm(),) if norm else ()
-    first, second = Conv(size, stride=stride, padding="periodic"), Conv(size, padding="periodic")
-    shortcut = (Conv(1, Gaussian(1.0), stride=stride, padding="periodic"), *norms) if stride > 1 else ()
+    first, second = Conv(size, stride=stride or 1, padding="periodic"), Conv(size, padding="periodic")
+    shortcut = (Conv(1, Gaussian(1.0), stride=stride, padding="periodic"), *norms) if stride else ()
     return Residual((first, *norms, ReLU(), second, *norms), shortcut), ReLU()
 
 
 def network(size: int, norm: bool, depth: int, strides: tuple[int, ...] = ()) -> Network:
-    """A stem and `depth` units, as many again behind each strided one."""
+    """A stem and `depth` units; as many again behind each one that projects its shortcut."""
     norms = (BatchNorm(),) if norm else ()
     units = unit(size, norm) * depth
     for stride in strides:
@@ -173,6 +173,7 @@ def main() -> None:
     """Compare fully connected and convolutional nets, with and without batch norm."""
     parser = arguments(__doc__, depth=50, points=24, channels=40_000, populations=6, images=3, side=8)
     parser.add_argument("--only", choices=("fully", "convolutional"), help="one kind of net; default both")
+    parser.add_argument("--projected", action="store_true", help="two stages, a projection between them")
     given = parser.parse_args()
     rng = np.random.default_rng(1)
     vectors = rng.standard_normal((given.points, 60)) * np.linspace(2.0, 0.2, 60)
@@ -183,7 +184,9 @@ def main() -> None:
     for kind, (size, images) in kinds.items():
         if given.only in (None, kind):
             for norm in (True, False):
-                net = network(size, norm, given.depth)
+                stride = 1 if kind == "fully" else 2
+                stages = (given.depth // 2, (stride,)) if given.projected else (given.depth,)
+                net = network(size, norm, *stages)
                 found = compared(net, images, given.channels, given.populations, units)
                 rows += [{"net": kind, "batch norm": "yes" if norm else "no"} | row for row in found]
                 columns = {"net": "", "batch norm": "", "unit": "d", "moment": "", "drawn": ".4f"}

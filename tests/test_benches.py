@@ -159,6 +159,19 @@ def test_a_script_of_the_docs_runs(script, tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("projected", [[], ["--projected"]])
+def test_what_the_copula_leaves_out_is_claimed_in_nine_cases_of_ten(projected, tmp_path):
+    """Fully connected and convolutional, with and without batch norm, but for errors of drawing."""
+    sizes = ["--depth", "12", "--side", "4", "--images", "2", "--channels", "20000", "--populations", "6"]
+    rows = bench("post_activation", [*sizes, *projected], tmp_path)["post_activation"]
+    covered = [abs(row["off"]) <= np.hypot(row["claimed"], 2.0 * row["error"]) for row in rows]
+    assert len(covered) == 80 and np.mean(covered) >= 0.9, [
+        row for row, ok in zip(rows, covered, strict=True) if not ok
+    ]
+    assert max(row["claimed"] for row in rows if row["moment"] == "chi") < 0.05
+
+
+@pytest.mark.slow
 def test_nets_in_stages_agree_with_simulations(tmp_path):
     """Images of 32 x 32, three stages; widths large enough that the means lie on a line in 1 / N."""
     rows = bench("strided", ["--counts", "4", "--widths", "64,128", "--nets", "12"], tmp_path)["rows"]

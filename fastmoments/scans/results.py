@@ -178,8 +178,8 @@ class Scan:
 
     @property
     def uncertainty(self) -> str:
-        """Of a scan at finite width, where it is least exact and by how much, in a sentence; else empty."""
-        return in_words(self.provenance.get("most_uncertain"))
+        """Where a scan that knows is least exact and by how much, in a sentence; else empty."""
+        return in_words(self.provenance.get("most_uncertain"), finite=self.width is not None)
 
     def __repr__(self) -> str:
         """Name, method, size and label on one line."""

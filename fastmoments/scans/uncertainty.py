@@ -36,8 +36,8 @@ def most_uncertain(stations: Iterable[Station]) -> dict | None:
     return {"moment": moment, "loc": station.loc, "depth": station.depth, "error": float(error)}
 
 
-def in_words(found: object) -> str:
-    """What `most_uncertain` found, in a sentence; empty where there is nothing to tell."""
+def in_words(found: object, finite: bool = True) -> str:
+    """What `most_uncertain` found, at finite or infinite width, in a sentence; empty if there is nothing."""
     if not isinstance(found, dict) or not {"moment", "loc", "depth", "error"} <= set(found):
         return ""
     error = found["error"]
@@ -46,7 +46,8 @@ def in_words(found: object) -> str:
     size = f"{error:.1%}" if error < 0.095 else f"{error:.0%}"
     where = f"{found['moment']} at depth {found['depth']} (@{found['loc']})"
     said = f"most uncertain: {where}, estimated error of its mean {size}"
-    return said if error < ROUGH else f"{said}: rough, the width is small for this depth or moment"
+    why = "the width is small for this depth or moment" if finite else "the law behind merges is a closure"
+    return said if error < ROUGH else f"{said}: rough, {why}"
 
 
 def drawn_in_words(provenance: Mapping[str, object]) -> str:

@@ -97,6 +97,20 @@ def test_scans_agree(family, bound):
     assert np.any(single["chi"] != double["chi"])
 
 
+def test_activations_behind_merges_agree():
+    """The laws of points are of double precision, and single precision stores the covariance only."""
+    unit = (fm.Residual((Conv(3), fm.BatchNorm(), ReLU(), Conv(3), fm.BatchNorm())), ReLU())
+    net = fm.Network(unit * 10, stem=(Conv(3), fm.BatchNorm(), ReLU()))
+    images = fm.load_images("synthetic:4x4x3", 4, seed=0)
+    double, single = (fm.scan(net, images, fm.InfiniteWidth(dtype=dtype)) for dtype in ("float64", "float32"))
+    for name in ("log_nu2_signal", "log_chi", "reff_signal"):
+        np.testing.assert_allclose(single[name], double[name], rtol=1e-5)
+        np.testing.assert_allclose(
+            single.curve(name).error, double.curve(name).error, rtol=1e-3, equal_nan=True
+        )
+    assert np.any(single["chi"] != double["chi"])
+
+
 @pytest.mark.parametrize("net", [fm.vanilla(3), fm.residual(3), fm.Network([Conv(3)] * 2)])
 def test_plain_nets_are_refused(net):
     with pytest.raises(ValueError, match="float32 needs a BatchNorm in every unit"):

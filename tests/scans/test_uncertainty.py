@@ -127,3 +127,8 @@ def test_a_report_says_what_was_drawn():
     error = scan.stations[-1].drawn["log_chi"]
     assert error > 0.0 and f"{error:.0e}" in str(scan.report()).splitlines()[-1]
     assert "channels drawn in some units" in str(scan.report())
+
+
+def test_at_infinite_width_it_is_the_closure_that_is_rough():
+    found = {"moment": "reff_signal", "loc": "out", "depth": 3, "error": 0.3}
+    assert in_words(found, finite=False).endswith("mean 30%: rough, the law behind merges is a closure")
