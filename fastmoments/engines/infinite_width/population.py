@@ -68,6 +68,11 @@ class Draws:
 Source = Callable[[int], Flow]
 
 
+def _kept(number: int) -> Flow:
+    """The source of batches that are kept, which is no longer asked."""
+    raise AssertionError("batches that are kept are not drawn again")
+
+
 @dataclass
 class Population:
     """Drawn channels: where they come from, and the layers they went through.
@@ -127,10 +132,10 @@ class Population:
         self.keep()
 
     def keep(self) -> None:
-        """Keep the batches, if they are small enough."""
+        """Keep the batches, if they are small enough, and let go of what they came from."""
         if self.held is None and 8.0 * self.points * self.draws.batch * BATCHES <= KEPT:
             self.held = list(self)
-            self.layers = []
+            self.layers, self.source = [], _kept
 
     def copy(self) -> Population:
         """A population that layers may work on."""

@@ -1,5 +1,7 @@
 """Drawn channels: their covariances against exact maps, and their standard errors against many seeds."""
 
+import weakref
+
 import numpy as np
 import pytest
 
@@ -71,6 +73,16 @@ def test_a_sum_adds_covariances():
     k, d, _ = summed(one, other, np.log(0.5)).covariances()
     assert difference(k.dense(), 1.25 * signal.dense()) < 0.03
     assert difference(noise_of(d), 1.25 * noise_of(noise)) < 0.03
+
+
+def test_a_sum_that_is_kept_lets_go_of_its_summands():
+    """Which would stay for as long as it does, and theirs with them."""
+    signal, noise = gaussian()
+    one, other = (of_gaussian(signal, noise, Draws(64), path) for path in ("one", "other"))
+    found, seen = summed(one, other, 0.0), [weakref.ref(each) for each in (one, other)]
+    del one, other
+    assert [each() for each in seen] == [None, None]
+    assert len(list(found)) == BATCHES
 
 
 def test_the_same_seed_draws_the_same_and_another_does_not():
