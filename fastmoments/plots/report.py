@@ -36,7 +36,7 @@ def plot_report(scan: Scan) -> Figure:
     """Draw what `Scan.report` tabulates, layer by layer: signal-to-noise ratio, effective ranks, gradients.
 
     Layers stand in the order in which the signal meets them. Lines run through what all of the signal passes;
-    dots beside them are inside residual units. Stages are shaded, and the layers that lost most are marked.
+    dots beside them are inside units that branch. Stages are shaded, and what lost most is marked.
 
     Returns
     -------
@@ -63,7 +63,7 @@ def plot_report(scan: Scan) -> Figure:
         _line(snr, index, [row.snr_db for row in rows], whole, {"color": BLACK, "label": "all of the signal"})
         _line(
             snr, index, [row.snr_db for row in rows], ~whole,
-            {"color": GREY, "linestyle": "", "marker": ".", "label": "inside residual units"},
+            {"color": GREY, "linestyle": "", "marker": ".", "label": "inside units"},
         )  # fmt: skip
         _worst(snr, scan)
         snr.set_ylabel("SNR relative to\nthe images / dB")

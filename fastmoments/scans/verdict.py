@@ -51,6 +51,8 @@ LAW, BUDGET = "law", "budget"
 LEAST_SNR = -40.0
 #: At or below this effective rank, and no longer rising, a signal is one-dimensional;
 COLLAPSED_RANK = 2.5
+#: in a tiny batch at or below this share of the excess over 1 that it allows, with a trend and without one;
+LOW_SHARE, LOW_AT_THE_END = 0.5, 0.25
 #: so it is when the excess of its rank over 1 falls like this power of depth or faster,
 COLLAPSE_EXPONENT = -0.4
 #: or when chi is bounded and the rank has fallen to this share of its maximum and does not rise.
@@ -129,7 +131,7 @@ def judge_budget(found: Budget | None, reff_last: float | None) -> Verdict:
     """The verdict of a net that shows no law."""
     if found is None or found.directions is None:
         return Verdict(None, None, None, reff_last, None, None, found)
-    low = COLLAPSED_RANK if found.most_directions is None else _low(found.most_directions)
+    low = COLLAPSED_RANK if found.most_directions is None else _low(found.most_directions, LOW_AT_THE_END)
     enough = found.classes is not None and found.directions >= found.classes - 1
     collapsed = found.directions <= low and not enough
     explodes = found.snr_db < LEAST_SNR
@@ -137,9 +139,9 @@ def judge_budget(found: Budget | None, reff_last: float | None) -> Verdict:
     return Verdict(label, None, None, reff_last, collapsed, BUDGET, found)
 
 
-def _low(rank_bound: int) -> float:
-    """Effective rank of a collapsed signal: a tiny batch allows no high rank, of which half is low then."""
-    return min(COLLAPSED_RANK, 1.0 + 0.5 * (rank_bound - 1))
+def _low(rank_bound: int, share: float) -> float:
+    """Effective rank of a collapsed signal: a tiny batch allows no high rank, a share of which is low."""
+    return min(COLLAPSED_RANK, 1.0 + share * (rank_bound - 1))
 
 
 def _rate(depth: np.ndarray, log_chi: np.ndarray, end: float) -> float:
@@ -164,7 +166,7 @@ def _collapsed(depth: np.ndarray, reff: np.ndarray, rank_bound: int, law: str) -
     if rank_bound <= 1:
         return True
     half, last = float(np.interp(0.5 * depth[-1], depth, reff)), float(reff[-1])
-    low = _low(rank_bound)
+    low = _low(rank_bound, LOW_SHARE)
     rises = last > 1.001 * half
     falls = last - 1.0 <= (half - 1.0) * 2.0**COLLAPSE_EXPONENT
     settled = law == "bounded" and last <= FALLEN_SHARE * float(reff.max())

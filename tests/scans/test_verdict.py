@@ -111,8 +111,8 @@ def left(snr=-20.0, directions=5.0, most=100, classes=None):
         (left(directions=2.4), ONE_DIMENSIONAL),
         (left(directions=2.4, classes=10), ONE_DIMENSIONAL),
         (left(directions=1.2, classes=2), WELL_BEHAVED),  # two classes want no more
-        (left(directions=1.9, most=3), ONE_DIMENSIONAL),
-        (left(directions=2.1, most=3), WELL_BEHAVED),  # more than half of what four points allow
+        (left(directions=1.45, most=3), ONE_DIMENSIONAL),
+        (left(directions=1.55, most=3), WELL_BEHAVED),  # four points allow three, and this is no trend
         (left(directions=None), None),
         (None, None),
     ],
