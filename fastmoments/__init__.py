@@ -13,6 +13,7 @@ if TYPE_CHECKING:  # the same names for whoever reads types; a test compares
     from .engines.finite_width.engine import FiniteWidth as FiniteWidth
     from .engines.given.propagation import propagate as propagate
     from .engines.infinite_width.engine import InfiniteWidth as InfiniteWidth
+    from .engines.measured.engine import Measured as Measured
     from .engines.sampled.engine import Sampled as Sampled
     from .images.sources import Images as Images
     from .images.sources import load_images as load_images
@@ -100,6 +101,7 @@ _HOMES = {
     "engines.infinite_width.engine": ("InfiniteWidth",),
     "engines.finite_width.engine": ("FiniteWidth",),
     "engines.sampled.engine": ("Sampled",),
+    "engines.measured.engine": ("Measured",),
     "scans.costs": ("estimate", "Estimate"),
     "scans.results": ("Scan",),
     "scans.files": ("save_scan", "load_scan"),

@@ -18,6 +18,7 @@ from typing import Any, ClassVar, Protocol, runtime_checkable
 import numpy as np
 
 from ..images.batches import Batch
+from ..nets.layers import Layer
 from ..nets.network import LOCS, Network, Place
 
 #: What an engine may put into `Station.moments`. The ``log_`` ones have a linear curve of the same
@@ -72,6 +73,9 @@ class Station:
         stretches of the net (`averages.Averages`).
     law : str or None
         What the engine knows of a channel: "gaussian", ...; None for sampled nets.
+    before : str or None
+        Path of the station at the input of that layer, of a merge where its ways part; None where the path of
+        the layer tells.
     """
 
     path: str
@@ -89,6 +93,7 @@ class Station:
     channels: int | None = None
     averaged: tuple[float, ...] = (0.0,)
     law: str | None = None
+    before: str | None = None
 
 
 @dataclass(frozen=True)
@@ -121,6 +126,19 @@ class Plan:
 
     depths: frozenset[int]
     reff_locs: frozenset[str] = frozenset({"act"})
+
+
+class Units(Protocol):
+    """What is asked of a net on the way through it: its units of depth. A `Network` tells them."""
+
+    @property
+    def depth(self) -> int: ...  # noqa: D102
+    @property
+    def outputs(self) -> int | None: ...  # noqa: D102
+    def stem_layers(self) -> tuple[tuple[str, Layer | None], ...]: ...  # noqa: D102
+    def entrance(self, depth: int) -> tuple[str, Layer | None]: ...  # noqa: D102
+    def places(self, depth: int) -> tuple[Place, ...]: ...  # noqa: D102
+    def locs(self, depth: int) -> tuple[str, ...]: ...  # noqa: D102
 
 
 class Checkpoints(Protocol):
@@ -204,7 +222,7 @@ class Wanted:
 
     Parameters
     ----------
-    network : Network
+    network : Units
     depths : collection of int, optional
         All of them if left out.
     reff_locs : collection of str
@@ -220,7 +238,7 @@ class Wanted:
 
     def __init__(
         self,
-        network: Network,
+        network: Units,
         depths: Collection[int] | None = None,
         reff_locs: Collection[str] = ("act",),
     ) -> None:

@@ -21,6 +21,8 @@ from .stations import StationMoments, report
 NAMED = 5
 #: Of changes in dB: what rounds to 0.0 is not told.
 _TOLD = 0.05
+#: Layers that a classifier is: of nets, and of modules of PyTorch.
+_DENSE = ("Dense", "Linear")
 
 
 @dataclass(frozen=True)
@@ -122,7 +124,7 @@ def budget(stations: Sequence[StationMoments], images: int, classes: int | None 
 def _directions(stations: Sequence[StationMoments], images: int) -> tuple[float | None, int | None]:
     """Directions left, and how many there could be; where two images are two points, from before that."""
     *before, last = stations
-    for row in reversed(before if last.layer == "Dense" and before and before[-1].directions else stations):
+    for row in reversed(before if last.layer in _DENSE and before and before[-1].directions else stations):
         most = None if row.grid is None else images * math.prod(row.grid) - 1
         if row.directions is not None and math.isfinite(row.directions) and most != 1:
             return row.directions, most
@@ -138,6 +140,7 @@ def _layers(stations: Sequence[StationMoments]) -> tuple[Change, ...]:
         if row["snr_change_db"] is not None
         and math.isfinite(row["snr_change_db"])
         and station.path not in holding
+        and station.loc != "merge"
     ]
     return tuple(sorted((each for each in found if each.db < 0.0), key=lambda each: each.db)[:NAMED])
 
@@ -146,10 +149,10 @@ def _stages(stations: Sequence[StationMoments]) -> Iterator[Change]:
     """All stages, in walking order."""
     units = [list(rows) for _, rows in groupby(stations, lambda row: row.depth)]
     mains = [_main(rows) for rows in units]
-    dense = [row.layer == "Dense" for row in mains]
+    dense = [row.layer in _DENSE for row in mains]
     headed = not all(dense[1:])
     kinds = [
-        "stem" if row.depth == 0 else "head" if headed and row.layer == "Dense" else _kind(row)
+        "stem" if row.depth == 0 else "head" if headed and row.layer in _DENSE else _kind(row)
         for row in mains
     ]
     number, before = 0, 0.0

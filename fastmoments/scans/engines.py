@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import fields
 from importlib import import_module
 
+from ..engines.measured.engine import is_module
 from ..engines.protocol import Engine
 
 #: Module and class of every engine by its method; loaded when it is asked for.
@@ -12,8 +13,11 @@ ENGINES = {
     "infinite": ("infinite_width.engine", "InfiniteWidth"),
     "finite": ("finite_width.engine", "FiniteWidth"),
     "sampled": ("sampled.engine", "Sampled"),
+    "measured": ("measured.engine", "Measured"),
 }
-METHODS = tuple(ENGINES)
+#: The one of modules of PyTorch; those of nets.
+MEASURED = "measured"
+METHODS = tuple(name for name in ENGINES if name != MEASURED)
 
 
 def engine_class(method: str) -> type[Engine]:
@@ -25,7 +29,7 @@ def engine_class(method: str) -> type[Engine]:
         If there is none of that name.
     """
     if not isinstance(method, str) or method not in ENGINES:
-        raise ValueError(f"method must be one of {', '.join(METHODS)}, not {method!r}.")
+        raise ValueError(f"method must be one of {', '.join(ENGINES)}, not {method!r}.")
     module, name = ENGINES[method]
     return getattr(import_module(f"..engines.{module}", __package__), name)
 
@@ -56,19 +60,23 @@ def engine_from(method: str, **options: object) -> Engine:
     return engine_class(method)(**given)
 
 
-def engine_of(given: Engine | str | None) -> Engine:
-    """The engine that a call means: itself, by its name with defaults, or at infinite width.
+def engine_of(given: Engine | str | None, net: object = None) -> Engine:
+    """The engine that a call means: itself, by its name with defaults, or the one that suits the net.
+
+    That is infinite width, or `Measured` for a module of PyTorch.
 
     Raises
     ------
     ValueError
         If it is none.
     """
-    if given is None or isinstance(given, str):
-        return engine_class(given or METHODS[0])()
+    if given is None or given == "":
+        given = MEASURED if is_module(net) else METHODS[0]
+    if isinstance(given, str):
+        return engine_class(given)()
     if isinstance(given, type) or not isinstance(given, Engine):
         raise ValueError(
-            f"engine must be an engine such as fastmoments.InfiniteWidth(), or one of {', '.join(METHODS)}, "
+            f"engine must be an engine such as fastmoments.InfiniteWidth(), or one of {', '.join(ENGINES)}, "
             f"not {given!r}."
         )
     return given

@@ -20,8 +20,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..engines.protocol import Plan, Station, Wanted
-from ..nets.network import Network
+from ..engines.protocol import Plan, Station, Units, Wanted
 from ..validation import Notice
 from .lines import Lines, Written, damaged
 from .plain import station_from
@@ -97,7 +96,7 @@ class Journal:
         """Let go of the file."""
         self._lines.close()
 
-    def refuse_unknown(self, network: Network, plan: Plan) -> None:
+    def refuse_unknown(self, network: Units, plan: Plan) -> None:
         """Refuse stations that a scan of this net would not yield.
 
         Raises
@@ -205,7 +204,7 @@ def _stations(path: str | os.PathLike[str], rows: Sequence[dict], header: dict) 
     stations = []
     for number, row in enumerate(rows[:-1] if complete else rows, 2):
         try:
-            stations.append(station_from(row, header.get("nets")))
+            stations.append(station_from(row, header.get("nets"), header.get("method")))
         except (KeyError, TypeError, ValueError):
             raise damaged(path, number) from None
     return stations, complete

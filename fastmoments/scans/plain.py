@@ -12,7 +12,7 @@ from ..engines.protocol import ENGINE_MOMENTS, Station
 from ..nets.network import LOCS
 from ..validation import MOST, one_of, whole
 from .curves import MOMENTS, Curve
-from .engines import METHODS
+from .engines import ENGINES, MEASURED
 from .results import SCHEMA, Scan, judged
 from .stations import STATION_MOMENTS, StationMoments
 
@@ -55,7 +55,9 @@ def _from_dict(described: dict) -> Scan:
     }
     if not all(moments.values()):
         raise ValueError("A moment must have at least one station.")
-    stations = tuple(_station(each) for each in _listed("stations", described.get("stations", [])))
+    stations = tuple(
+        _station(each, fields["method"]) for each in _listed("stations", described.get("stations", []))
+    )
     return Scan(
         **fields, depth=depth, locs=locs, moments=moments, stations=stations,
         verdict=judged(depth, moments, fields["data"]["points"], stations, fields["data"]),
@@ -72,7 +74,7 @@ def checked_fields(described: dict) -> dict:
     """
     names = ("architecture", "method", "width", "nets", "data", "provenance")
     fields = {name: described[name] for name in names}
-    one_of("method", fields["method"], METHODS)
+    one_of("method", fields["method"], ENGINES)
     for name in ("width", "nets"):
         if fields[name] is not None:
             whole(name, fields[name], 1, MOST)
@@ -85,8 +87,8 @@ def checked_fields(described: dict) -> dict:
     return fields
 
 
-def station_from(values: dict, nets: int | None) -> Station:
-    """A station from its plain values in a journal, of a scan of so many random nets.
+def station_from(values: dict, nets: int | None, method: object = None) -> Station:
+    """A station from its plain values in a journal, of a scan of so many random nets by a method.
 
     Raises
     ------
@@ -109,13 +111,13 @@ def station_from(values: dict, nets: int | None) -> Station:
         raise ValueError("averaged must have a number.")
     if loc is not None:
         one_of("loc", loc, LOCS)
-    _described(given)
+    _described(given, method)
     read = {"grid": None if grid is None else _grid(grid), "averaged": tuple(averaged)}
     return Station(**{**given, **read})
 
 
-def _station(values: dict) -> StationMoments:
-    """A row of the table of stations, from its plain values."""
+def _station(values: dict, method: str) -> StationMoments:
+    """A row of the table of stations of a scan, from its plain values."""
     whole("depth", values["depth"], 0, MOST)
     for moment, parts in _table("moments", values["moments"]).items():
         known = [name.removeprefix("log_") for name in STATION_MOMENTS]
@@ -132,13 +134,17 @@ def _station(values: dict) -> StationMoments:
         one_of("loc", values["loc"], LOCS)
     if values["grid"] is not None:
         _grid(values["grid"])
-    _described(values)
+    _described(values, method)
     return StationMoments.from_dict(values)
 
 
-def _described(values: dict) -> None:
-    """Check what both kinds of stations say of their layer."""
-    _path(values["path"])
+def _described(values: dict, method: object) -> None:
+    """Check what both kinds of stations say of their layer; modules of PyTorch have names of their own."""
+    for path in (values["path"], values.get("before")):
+        if method != MEASURED and path is not None:
+            _path(path)
+        elif path:
+            _text("path", path)
     _text("layer", values["layer"])
     if values.get("channels") is not None:
         whole("channels", values["channels"])

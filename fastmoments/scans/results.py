@@ -15,6 +15,7 @@ from ..engines.protocol import Station
 from ..validation import whole
 from .budget import budget
 from .curves import Curve, gather, main_curve
+from .engines import MEASURED
 from .jacobian import with_jacobian
 from .stations import Report, StationMoments, report, tabulated
 from .uncertainty import EVERYWHERE, SOMEWHERE, drawn_in_words, in_words, most_uncertain
@@ -258,7 +259,8 @@ def _number(value: float | None) -> float | None:
 
 def assembled(described: dict, stations: list[Station], depths: list[int]) -> Scan:
     """The scan that stations make, of a net and images in plain values (the fields of `Scan`)."""
-    stations = with_jacobian(stations)
+    if described["method"] != MEASURED:  # whose paths do not tell where all of the signal passes
+        stations = with_jacobian(stations)
     depth, locs, moments = gather(stations, depths, described["nets"])
     provenance = dict(described["provenance"])
     if described["method"] == "infinite":

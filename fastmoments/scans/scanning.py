@@ -6,13 +6,15 @@ import os
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from hashlib import sha256
+from typing import cast
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from .. import __version__
+from ..engines.measured.engine import Measured, is_module
 from ..engines.protocol import Engine, Passage, Plan, Run, Station, recorded_depths
 from ..images.batches import Batch
 from ..images.sources import Images, as_images
@@ -52,11 +54,13 @@ def scan(
 
     Parameters
     ----------
-    network : Network
+    network : Network, or torch.nn.Module
+        A module of PyTorch is measured.
     images : Images, or array_like of shape (n, h, w, c), (n, c, h, w) or (n, h, w)
         Arrays are read as `load_images` does. A fully connected net flattens them.
-    engine : InfiniteWidth, FiniteWidth, Sampled, or the name of one
-        "infinite" (the default), "finite" or "sampled" mean the engine with its default options.
+    engine : InfiniteWidth, FiniteWidth, Sampled, Measured, or the name of one
+        "infinite" (the default), "finite", "sampled" or "measured" (the default for a module) mean the
+        engine with its default options.
     every : int
         Depths between the recorded ones; the last is always recorded.
     reff_locs : sequence of str
@@ -114,7 +118,7 @@ def scan(
                     kept.finish()
     took = {"seconds": round(time.perf_counter() - start, 3), "threads": threads}
     described = prepared.described | {"provenance": prepared.described["provenance"] | took}
-    return assembled(described, stations, recorded_depths(network.depth, every))
+    return assembled(described, stations, recorded_depths(prepared.network.depth, every))
 
 
 def rehearsed(
@@ -186,22 +190,26 @@ def _prepare(
     reff_locs: Collection[str], normalise: bool, classes: int | None,
 ) -> _Prepared:  # fmt: skip
     """Check all arguments, and say what is going to be computed."""
-    checked_network(network)
     whole("every", every)
     truth("normalise", normalise)
-    classes = network.outputs if classes is None else whole("classes", classes, 2)
     if isinstance(reff_locs, str) or not all(loc in LOCS for loc in _iterated(reff_locs)):
         raise ValueError(
             f"reff_locs must be a sequence of stations among {', '.join(LOCS)}, not {reff_locs!r}."
         )
-    chosen, source = engine_of(engine), as_images(images)
+    chosen, source = engine_of(engine, network), as_images(images)
+    if isinstance(chosen, Measured):
+        # It has all that a Network is asked for here.
+        network = cast(Network, chosen.traced(network, source, normalise))
+    else:
+        checked_network(network)
+    classes = network.outputs if classes is None else whole("classes", classes, 2)
     batch = Batch(source.array, normalise, network.fully_connected)
     plan = Plan(frozenset(recorded_depths(network.depth, every)), frozenset(reff_locs))
     run = chosen.prepare(network, batch, plan)
     refuse_what_does_not_fit(chosen, network, batch.shape, plan)
     options = {
-        "every": every, "reff_locs": sorted(plan.reff_locs), "engine": asdict(chosen),  # type: ignore[call-overload]  # a dataclass
-
+        "every": every, "reff_locs": sorted(plan.reff_locs),
+        "engine": {name: _named(value) for name, value in vars(chosen).items()},
         "values": sha256(batch.values.tobytes()).hexdigest(),
     }  # fmt: skip
     described = _described(network, source, chosen, batch, classes)
@@ -248,8 +256,19 @@ def _collected(run: Run, progress: Progress | None, journal: Journal | None = No
 
 def checked_network(network: Network) -> None:
     """Refuse what is no net."""
+    if is_module(network):
+        raise ValueError(
+            f"{type(network).__name__} is a module of PyTorch, which fastmoments.scan measures; "
+            "leave engine out, or give fastmoments.Measured()."
+        )
     if not isinstance(network, Network):
         raise ValueError(f"network must be a fastmoments Network, not {type(network).__name__}.")
+
+
+def _named(option: object) -> object:
+    """An option of an engine in plain values: a function by its name."""
+    plain = option is None or isinstance(option, (bool, int, float, str))
+    return option if plain else getattr(option, "__qualname__", type(option).__qualname__)
 
 
 def _iterated(value: Iterable[object]) -> tuple[object, ...]:

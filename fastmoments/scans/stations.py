@@ -47,6 +47,8 @@ class StationMoments:
     drawn : dict of str to float
         Standard errors of the moments by the channels that were drawn (of ranks relative), by the names that
         engines give them; empty where none were.
+    before : str or None
+        Path of the station at the input of the layer; None where the layer's own path tells.
     """
 
     path: str
@@ -60,6 +62,7 @@ class StationMoments:
     mean: dict[str, float]
     sigma: dict[str, float]
     drawn: dict[str, float] = field(default_factory=dict)
+    before: str | None = None
 
     @property
     def snr_db(self) -> float:
@@ -91,7 +94,8 @@ class StationMoments:
         if self.grid is not None:
             values["grid"] = list(self.grid)
         drawn = {"drawn": {name: _plain(value) for name, value in self.drawn.items()}} if self.drawn else {}
-        return {**values, "moments": moments, "error": _plain(self.error), **drawn}
+        before = {} if self.before is None else {"before": self.before}
+        return {**values, **before, "moments": moments, "error": _plain(self.error), **drawn}
 
     @classmethod
     def from_dict(cls, values: dict) -> StationMoments:
@@ -114,6 +118,7 @@ class StationMoments:
             drawn={
                 name: math.nan if value is None else value for name, value in values.get("drawn", {}).items()
             },
+            before=values.get("before"),
         )
 
 
@@ -165,7 +170,7 @@ def _row(stations: list[Station], nets: int | None) -> StationMoments:
     error = max(station.error for station in stations)
     return StationMoments(
         first.path, first.layer, first.depth, loc, first.grid, first.channels, first.law, error, mean, sigma,
-        first.drawn,
+        first.drawn, first.before,
     )  # fmt: skip
 
 
@@ -224,7 +229,7 @@ def report(title: str, stations: tuple[StationMoments, ...], note: str = "") -> 
     by_path = {row.path: row for row in stations}
     rows = []
     for station in stations:
-        where = _before(station.path, by_path) if station.path else None
+        where = _input_of(station, by_path) if station.path else None
         before = None if where is None else by_path.get(where)
         grid = station.grid
         rows.append(
@@ -245,6 +250,11 @@ def report(title: str, stations: tuple[StationMoments, ...], note: str = "") -> 
             }
         )
     return Report(title, rows, note)
+
+
+def _input_of(station: StationMoments, known: dict[str, StationMoments]) -> str | None:
+    """Path of the station at the input of the layer of another one."""
+    return _before(station.path, known) if station.before is None else station.before
 
 
 def _before(path: str, known: dict[str, StationMoments]) -> str | None:

@@ -88,7 +88,7 @@ class SampledRun:
             flow, error, self._averages = Flow.start(self.images, rng), 0.0, Averages()
             for place, here in self._walk(flow, Draw(rng, self.width, self.draw)):
                 with np.errstate(all="ignore"):
-                    moments = _moments(here, self.wanted.ranked(place), self.at_input)
+                    moments = moments_of(here, self.wanted.ranked(place), self.at_input)
                 if any(math.isnan(value) for value in moments.values()):
                     raise ArithmeticError(
                         f"Net {net}: at depth {self.wanted.depth} ({place.loc or place.path}) signal or "
@@ -143,7 +143,17 @@ def _log_noise(flow: Flow) -> float:
     return log(total / noise.size) + 2.0 * float(flow.log_scale[1])
 
 
-def _moments(flow: Flow, ranked: bool, at_input: tuple[float, float]) -> dict[str, float]:
+def moments_of(flow: Flow, ranked: bool, at_input: tuple[float, float]) -> dict[str, float]:
+    """All of `protocol.ENGINE_MOMENTS` of one net; NaN where signal or noise has died out.
+
+    Parameters
+    ----------
+    flow : Flow
+    ranked : bool
+        Whether effective ranks are among them.
+    at_input : (float, float)
+        What `protocol.input_log_variances` gives.
+    """
     signal, noise = flow.points()
     mean = signal.mean(axis=0, dtype=np.float64)
     sums = np.zeros(5)
