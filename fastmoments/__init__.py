@@ -53,6 +53,9 @@ if TYPE_CHECKING:  # the same names for whoever reads types; a test compares
     from .nets.network import Residual as Residual
     from .nets.norms import BatchNorm as BatchNorm
     from .nets.toml import load_network as load_network
+    from .nets.torch import from_onnx as from_onnx
+    from .nets.torch import from_torch as from_torch
+    from .nets.torch import load_onnx as load_onnx
     from .phases.critical import Critical as Critical
     from .phases.critical import critical as critical
     from .phases.diagram import PhaseDiagram as PhaseDiagram
@@ -113,6 +116,7 @@ _HOMES = {
     "phases.critical": ("critical", "Critical"),
     "phases.diagram": ("phase_diagram", "PhaseDiagram"),
     "nets.toml": ("load_network",),
+    "nets.torch": ("from_torch", "from_onnx", "load_onnx"),
     "sweeps.sweeping": ("sweep", "Sweep"),
     "sweeps.finding": ("find", "Found"),
     "scans.verification": ("verify",),
