@@ -26,6 +26,7 @@ from fastmoments.validation import Notice
 COMMANDS = {
     "compare": "Set nets side by side, by default the four families.",
     "scan": "Follow signal and noise through one net.",
+    "diagnose": "Say how healthy a PyTorch module or an ONNX file is.",
     "verify": "Test the analytic moments against simulated nets.",
     "sweep": "Scan every combination of parameters.",
     "phase": "Draw the phase diagram of an activation.",

@@ -195,7 +195,8 @@ class Watch(TorchFunctionMode):
 def with_noise(signal: torch.Tensor, noise: torch.Tensor) -> torch.Tensor:
     """A dual tensor; to be called inside `forward_ad.dual_level`."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)  # of PyTorch's own use of torch.jit
+        for category in (DeprecationWarning, FutureWarning):  # of PyTorch's own use of torch.jit
+            warnings.simplefilter("ignore", category)
         return forward_ad.make_dual(signal, noise)
 
 
