@@ -23,7 +23,8 @@ class InfiniteWidth:
     """Moments of infinitely wide nets, analytically.
 
     Exact but for what `Station.error` estimates: the quadrature of batch norm (1e-7) and, of large batches,
-    the bulk of its spectrum (a few 1e-3 in the covariance of a layer).
+    the bulk of its spectrum (a few 1e-3 in the covariance of a layer), and for `Station.errors`, what the law
+    behind merges that are activated leaves out.
 
     Parameters
     ----------
