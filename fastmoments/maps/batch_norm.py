@@ -171,6 +171,9 @@ class Normalised:
         noise.
     kurtosis : float
         Excess of the fourth moment at a point over that of a Gaussian, mean over points by squared variance.
+    absolute_share : ndarray, shape (points,), or None
+        E |y| behind the batch norm, before the activation, relative to that of a Gaussian of the same mean
+        square; None without `detail`.
     between : NoiseCovariance or None
         Behind the batch norm, before the activation, where the noise moves the statistics.
     """
@@ -182,6 +185,7 @@ class Normalised:
     error: float
     inverse_square: float
     kurtosis: float
+    absolute_share: np.ndarray | None = None
     between: NoiseCovariance | None = None
 
 
@@ -256,7 +260,11 @@ def normalise(
     error = max(rule.error, abs(level / exact - 1.0) if exact > 1e-6 else 0.0)
     fourth = _fourth_moment(spectral, weight, tolerance)
     kurtosis = fourth / float((diagonal * diagonal).mean()) - 3.0
-    known = {"log_mu4_signal": log(fourth)} | _absolute(spectral, weight, tolerance) if detail else {}
+    known, absolute_share = {}, None
+    if detail:
+        absolute = _absolute(spectral, weight, tolerance)
+        known = {"log_mu4_signal": log(fourth), "log_nu1_abs_signal": log(float(absolute.mean()))}
+        absolute_share = _relative(absolute, np.sqrt(2.0 / math.pi * diagonal))
     values = spectral.weighted_values[0]
     leading = rule.weights @ damping.of(values)
     damped = leading[: spectral.values.size] / inverse_variance
@@ -304,8 +312,14 @@ def normalise(
     rank_behind = level * points / float(leading.max())
     inverse_square = weight.integral(1.0) / inverse_variance**2
     return Normalised(
-        station, dict(now), rank_behind, spectral.block, error, inverse_square, kurtosis, between
-    )
+        station, dict(now), rank_behind, spectral.block, error, inverse_square, kurtosis, absolute_share,
+        between,
+    )  # fmt: skip
+
+
+def _relative(values: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """Values relative to others, 0 where these are."""
+    return np.divide(values, others, out=np.zeros_like(values), where=others > 0.0)
 
 
 def _weight(spectral: Spectrum, points: int, epsilon: float, samples: float) -> BatchNormWeight:
@@ -326,12 +340,12 @@ def _fourth_moment(spectral: Spectrum, weight: BatchNormWeight, tolerance: float
     return 3.0 * float(rule.weights @ squares.mean(1))
 
 
-def _absolute(spectral: Spectrum, weight: BatchNormWeight, tolerance: float) -> dict[str, float]:
-    """Mean absolute value of a batch-normalised Gaussian, as `Marginals.known` has it."""
+def _absolute(spectral: Spectrum, weight: BatchNormWeight, tolerance: float) -> np.ndarray:
+    """Mean absolute value of a batch-normalised Gaussian at every point."""
     rule = weight.rule(-0.5, 0.5, tolerance)
     roots = np.sqrt(spectral.variances(weight.damping(rule.nodes)))
     # sqrt(2/pi) of a Gaussian's mean absolute value, times 1/sqrt(pi) of the exponential integral.
-    return {"log_nu1_abs_signal": log(math.sqrt(2.0) / math.pi * float(rule.weights @ roots.mean(1)))}
+    return math.sqrt(2.0) / math.pi * (rule.weights @ roots)
 
 
 def _mix(

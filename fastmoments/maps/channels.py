@@ -105,6 +105,12 @@ class Channels:
         )
         return self.density @ (weights * np.abs(self.grid) ** power)
 
+    @property
+    def mean_share(self) -> np.ndarray:
+        """E phi(z) relative to the root of E phi(z)^2, shape (points or 1,)."""
+        weights = sum(half * slope for half, slope in zip(self.halves, self.slopes, strict=True))
+        return self.density @ (weights * self.grid) / np.sqrt(np.maximum(self.mean(2), 1e-300))
+
     def passed(self, slopes: tuple[float, float]) -> np.ndarray:
         """Share of the noise energy of z that passes an activation of such slopes, shape (points or 1,)."""
         positive, negative = self.halves

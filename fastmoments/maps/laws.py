@@ -33,6 +33,8 @@ RECTIFIED, LEAKY, ACTIVATED = "rectified", "leaky", "activated"
 SUMMED, CLOSED = "summed", "closed"
 
 
+#: Laws of mean 0 over channels.
+CENTRED = frozenset({GAUSSIAN, NORMALISED})
 #: Channels of several laws: those of the branches of a Concat.
 _MIXTURE, _AND = "mixture of ", ", "
 
@@ -119,10 +121,15 @@ def _(layer: Flatten, law: str) -> str:
 
 @law_after.register
 def _(layer: ChannelNorm, law: str) -> str:
-    if law in (DATA, MIXED, ACTIVATED, SUMMED, CLOSED):
+    if law == DATA:
         raise ValueError(
-            f"{type(layer).__name__} of a signal whose mean over channels is not known ({law}) is not "
-            "covered at infinite width; put a Conv right before it."
+            f"{type(layer).__name__} of a signal with few channels ({law}) is not covered at infinite width; "
+            "put a Conv before it."
+        )
+    if law == MIXED and layer.parts > 1:
+        raise ValueError(
+            f"{type(layer).__name__} of a signal whose channels may differ from group to group ({law}) is "
+            "not covered at infinite width; put a Conv right before it, or use LayerNorm."
         )
     return GAUSSIAN if law == GAUSSIAN else MIXED
 

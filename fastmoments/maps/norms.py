@@ -15,8 +15,9 @@ from ..covariances.storage import Covariance, NoiseCovariance, gather_row_sums, 
 
 
 def channel_norm(
-    signal: Covariance, noise: NoiseCovariance, epsilon: float, gamma: float, share: float, image: bool
-) -> None:
+    signal: Covariance, noise: NoiseCovariance, epsilon: float, gamma: float, share: float | np.ndarray,
+    image: bool,
+) -> np.ndarray:  # fmt: skip
     """Norm over channels, in place: K'_pq = E (y_p - m_p)(y_q - m_q) / sqrt((v_p + epsilon)(v_q + epsilon)).
 
     Exact at infinite width.
@@ -25,10 +26,15 @@ def channel_norm(
     ----------
     signal, noise : overwritten
     epsilon, gamma : float
-    share : float
-        Mean over channels relative to the root of the mean square, the same at every point.
+    share : float or ndarray, shape (points or 1,)
+        Mean over channels relative to the root of the mean square.
     image : bool
         Whether m and v are over all positions of an image, and not of each by itself.
+
+    Returns
+    -------
+    ndarray, shape (points,)
+        Means over channels behind it, in units of the root of the signal's scale.
 
     Raises
     ------
@@ -39,11 +45,18 @@ def channel_norm(
     taken, square = mean, signal.diagonal
     if image:
         taken, square = (_over_images(values, noise.seen) for values in (mean, square))
-    _divide(signal, noise, (taken, mean - 0.5 * taken), square - taken**2, epsilon, gamma)
+    # What rounding leaves of a variance that is 0 is none.
+    variance = np.where(square - taken**2 > 1e-14 * square, square - taken**2, 0.0)
+    return (mean - taken) * _divide(signal, noise, (taken, mean - 0.5 * taken), variance, epsilon, gamma)
 
 
-def population_norm(signal: Covariance, noise: NoiseCovariance, epsilon: float, gamma: float) -> None:
+def population_norm(
+    signal: Covariance, noise: NoiseCovariance, epsilon: float, gamma: float, means: np.ndarray | None = None
+) -> np.ndarray | None:
     """Batch norm that divides by the deterministic deviation, in place: K' = HKH / (tr HKH / M + epsilon).
+
+    `means` over channels before it, if they are known, give those behind it, in the same units: of the root
+    of the signal's scale.
 
     Raises
     ------
@@ -51,7 +64,9 @@ def population_norm(signal: Covariance, noise: NoiseCovariance, epsilon: float, 
         If the signal does not vary over the points and epsilon is 0.
     """
     variance = np.full(signal.points, signal.centred_diagonal.mean())
-    _divide(signal, noise, (signal.means, np.ones(signal.points)), variance, epsilon, gamma)
+    left_right = signal.means, np.ones(signal.points)
+    factors = _divide(signal, noise, left_right, variance, epsilon, gamma)
+    return None if means is None else factors * (means - means.mean())
 
 
 def _over_images(values: np.ndarray, images: int) -> np.ndarray:
@@ -63,8 +78,8 @@ def _over_images(values: np.ndarray, images: int) -> np.ndarray:
 def _divide(
     signal: Covariance, noise: NoiseCovariance, taken: tuple[np.ndarray, np.ndarray], variance: np.ndarray,
     epsilon: float, gamma: float,
-) -> None:  # fmt: skip
-    """Take l_p r_q + r_p l_q off and divide by the deviations, in place."""
+) -> np.ndarray:  # fmt: skip
+    """Take l_p r_q + r_p l_q off and divide by the deviations, in place; the factors on the blocks' roots."""
     from ..kernels.threads import spread
 
     if epsilon == 0.0 and not variance.all():
@@ -94,6 +109,7 @@ def _divide(
     mean = noise.mean_variance()
     noise.blocks /= mean
     noise.log_scale += log(mean)
+    return scaled
 
 
 def _scale(

@@ -17,10 +17,19 @@ _DEAD = 1e-280
 
 def activate(
     signal: Covariance, noise: NoiseCovariance, activation: Nonlinearity
-) -> tuple[dict[str, float | None], float]:
-    """Activation of a Gaussian signal, in place; what its diagonal does not tell, and the relative error.
+) -> tuple[dict[str, float | None], np.ndarray, float]:
+    """Activation of a Gaussian signal, in place.
 
     Not homogeneous, so that it depends on the scale of the signal, which comes out as a new one.
+
+    Returns
+    -------
+    known : dict
+        What its diagonal does not tell (`Marginals.known`).
+    mean_share : ndarray, shape (points,)
+        Mean over channels relative to the root of the mean square.
+    error : float
+        Relative, of the covariance.
 
     Raises
     ------
@@ -58,7 +67,7 @@ def activate(
     signal.diagonal = applied.square * math.exp(-log_scale)
     signal.row_sums = gather_row_sums(after, signal.grid[0])
     known = {"log_nu1_abs_signal": log_mean(applied.absolute), "log_mu4_signal": None}
-    return known, applied.error
+    return known, applied.mean / np.sqrt(applied.square), applied.error
 
 
 def _masked(noise: NoiseCovariance, applied: Dual) -> bool:

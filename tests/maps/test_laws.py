@@ -24,7 +24,7 @@ from fastmoments.nets.activations import Abs, LeakyReLU, ReLU
 from fastmoments.nets.concat import Concat
 from fastmoments.nets.dense import Dense
 from fastmoments.nets.fixed import AvgPool, Flatten
-from fastmoments.nets.layer_norm import LayerNorm
+from fastmoments.nets.layer_norm import GroupNorm, LayerNorm
 from fastmoments.nets.linear import Conv
 from fastmoments.nets.max_pool import MaxPool
 from fastmoments.nets.network import Network, Residual
@@ -39,7 +39,8 @@ POOL, DEEP = MaxPool(), Conv(groups="depthwise")
 RULES = {
     CONV: dict.fromkeys(LAWS, GAUSSIAN),
     NORM: {GAUSSIAN: NORMALISED},
-    LayerNorm(): {GAUSSIAN: GAUSSIAN, NORMALISED: MIXED, RECTIFIED: MIXED, LEAKY: MIXED},
+    LayerNorm(): {**dict.fromkeys(LAWS[1:], MIXED), GAUSSIAN: GAUSSIAN},
+    GroupNorm(2): {law: GAUSSIAN if law == GAUSSIAN else MIXED for law in LAWS if law not in (DATA, MIXED)},
     POPULATION: {**dict.fromkeys(LAWS[1:], MIXED), GAUSSIAN: GAUSSIAN},
     Dense(): dict.fromkeys(LAWS, GAUSSIAN),
     AvgPool(): {**dict.fromkeys(LAWS, MIXED), DATA: DATA, GAUSSIAN: GAUSSIAN},

@@ -56,9 +56,11 @@ def settle(walk: Walk, state: State) -> None:
     for name, value in errors.items():
         walk.drawn[name] = math.hypot(walk.drawn.get(name, 0.0), value)
     walk.error = max(walk.error, error)
+    means = state.population.means(signal.log_scale) if walk.means else None
     signal.blocks = signal.blocks.astype(walk.dtype)
     state.signal, state.noise, state.population, state.channels = signal, noise, None, None
     state.law, state.known = MIXED, known_of(MIXED)
+    state.set_means(means, signal.log_scale)
 
 
 def station(walk: Walk, state: State, place: Place, ranked: bool) -> Station:

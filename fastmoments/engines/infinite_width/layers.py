@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Generator, Iterator
 from functools import singledispatch
 from typing import NamedTuple, Protocol
@@ -41,6 +42,7 @@ class Walk(Protocol):
     rank: int | None
     tile: int | None
     dtype: np.dtype
+    means: bool
     error: float
     memory: State | None
     concatenated: dict[str, tuple[int, ...]]
@@ -139,8 +141,11 @@ def _activation(follows: At | None) -> PiecewiseLinear | None:
 
 def settle(state: State, layer: PiecewiseLinear) -> None:
     """The law behind an activation of a Gaussian or of what batch norm makes of it, and what goes with it."""
-    before, state.law = state.law, law_after(layer, state.law)
-    state.mean_share = layer.mean_share if before == GAUSSIAN else None
+    before, absolute = state.law, state.absolute_share
+    state.law = law_after(layer, before)
+    # A sum whose channels are not followed is taken as Gaussian.
+    shape = np.ones(1) if before in (GAUSSIAN, SUMMED) else absolute
+    state.mean_share = None if shape is None else layer.mean_share * shape
     channels = state.channels if before == NORMALISED else None
     state.channels, state.overlap = (channels or gaussian()).activated(layer), None
 
@@ -153,6 +158,7 @@ def _(
     if state.law == SUMMED and state.channels is not None:
         state.channels, state.known = activate_sum(state.covariance, state.noise, state.channels, layer)
         state.law, state.overlap = behind, None
+        state.mean_share = state.channels.mean_share
         walk.closed(state.channels)
     elif behind != state.law:  # the ReLU of a ReLU is itself
         state.known = activate(state.covariance, state.noise, layer)
@@ -168,7 +174,7 @@ def _(
     layer: Nonlinearity, walk: Walk, state: State, at: At, follows: At | None
 ) -> Generator[Station, None, bool]:
     state.law = law_after(layer, state.law)
-    state.known, error = activate_smoothly(state.covariance, state.noise, layer)
+    state.known, state.mean_share, error = activate_smoothly(state.covariance, state.noise, layer)
     state.overlap = None
     walk.error = max(walk.error, error)
     place = walk.wanted.place(at.path)
@@ -196,7 +202,7 @@ def _(layer: Conv, walk: Walk, state: State, at: At, follows: At | None) -> Gene
             detail=place is not None,
         )  # fmt: skip
     if state.law == MIXED:
-        state.known = known_of(MIXED)
+        state.known, state.mean_share = known_of(MIXED), np.zeros(1)
     walk.corrections.after_convolution(state, layer, images is not None)
     if place is not None:
         yield walk.record(state, place, between.moments()) if activation else walk.station(state, place)
@@ -210,8 +216,10 @@ def _(
     place, activation = walk.wanted.place(at.path), _activation(follows)
     if layer.statistics == "population":
         state.form(walk.tile, walk.dtype)
-        population_norm(state.covariance, state.noise, layer.epsilon, layer.gamma)
+        means = state.means
+        means = population_norm(state.covariance, state.noise, layer.epsilon, layer.gamma, means)
         state.law, state.overlap = law_after(layer, state.law), None
+        state.set_means(means, state.covariance.log_scale)
         state.known = known_of(state.law)
         if place is not None:
             yield walk.station(state, place)
@@ -224,12 +232,13 @@ def _(
     samples = walk.corrections.before_batch_norm(state, layer, at.key)
     done = batch_norm.normalise(
         state.covariance, state.noise, layer.epsilon, activation,
-        start=walk.vectors(at.key, state.covariance.points), rank=walk.rank, detail=walk.wanted.here,
+        start=walk.vectors(at.key, state.covariance.points), rank=walk.rank,
+        detail=walk.wanted.here or walk.means,
         overlap=state.overlap, samples=samples, gamma=layer.gamma,
         moving=layer.noise == "through",
     )  # fmt: skip
     state.law, state.channels = law_after(layer, state.law), nearly_gaussian(done.kurtosis)
-    state.known, state.overlap = done.known, None
+    state.known, state.overlap, state.absolute_share = done.known, None, done.absolute_share
     walk.keep_vectors(at.key, done.vectors)
     walk.error = max(walk.error, done.error)
     kept = walk.corrections.after_batch_norm(state, done, at.key)
@@ -260,6 +269,7 @@ def _(
         yield from merge_drawn(walk, state, skip, at, layer.scale)
         return False
     signal, shortcut = state.covariance, skip.covariance
+    means = skip.means, state.means
     signal.log_scale += 2.0 * log(layer.scale)
     state.noise.log_scale += 2.0 * log(layer.scale)
     state.law = merged(skip.law, state.law) if layer.scale else skip.law
@@ -267,7 +277,9 @@ def _(
     fresh, state.channels = state.channels, None
     if state.law == SUMMED and skip.channels is not None and skip.law != NORMALISED:
         state.channels = added(skip.channels, shortcut, skip.noise, signal, state.noise, fresh)
+    scales = shortcut.log_scale, signal.log_scale
     merge(signal, state.noise, shortcut, skip.noise)
+    state.set_means(_sum(means, scales, signal.log_scale), signal.log_scale)
     walk.memory = skip
     state.overlap = skip.overlap  # the branch has fresh weights and lost its own at a ReLU
     # Of a sum that is not Gaussian the diagonal gives no more than second moments.
@@ -280,6 +292,17 @@ def _(
     if place is not None:
         yield walk.station(state, place)
     return False
+
+
+def _sum(
+    means: tuple[np.ndarray | None, np.ndarray | None], log_scales: tuple[float, float], log_scale: float
+) -> np.ndarray | None:
+    """The sum of means of two log scales in another; None if one is not known."""
+    one, other = means
+    if one is None or other is None:
+        return None
+    factors = [math.exp(0.5 * (each - log_scale)) for each in log_scales]
+    return factors[0] * one + factors[1] * other
 
 
 def merge_drawn(walk: Walk, state: State, skip: State, at: At, scale: float) -> Iterator[Station]:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Generator
+
+import numpy as np
 
 from ...covariances.scales import log
 from ...maps.averaging import average, average_images, average_noise, flatten, flatten_noise
@@ -30,15 +33,19 @@ def _(
 ) -> Generator[Station, None, bool]:
     if state.overlap is not None:
         state.overlap = state.overlap.averaged(layer)
-    grid, before = state.noise.grid, _log_variance(state)
+    means, grid, before = None, state.noise.grid, _log_variance(state)
     if state.images is not None:
         state.images = average_images(state.images, layer)
         average_noise(state.noise, layer)
     else:
+        means, log_scale = state.means, state.covariance.log_scale
         average(state.covariance, state.noise, layer)
+        if means is not None:
+            means = average_images(means.reshape(-1, *grid, 1), layer).ravel()
+            means = means * math.exp(0.5 * (log_scale - state.covariance.log_scale))
         state.known = known_of(state.law)
     walk.averages.passed(at.path, layer, grid, _log_variance(state) - before)
-    return (yield from _behind(layer, walk, state, at))
+    return (yield from _behind(layer, walk, state, at, means))
 
 
 def _log_variance(state: State) -> float:
@@ -48,24 +55,33 @@ def _log_variance(state: State) -> float:
 
 @carry.register
 def _(layer: Flatten, walk: Walk, state: State, at: At, follows: At | None) -> Generator[Station, None, bool]:
+    means = None
     if state.images is not None:
         state.images = state.images.reshape(len(state.images), 1, 1, -1)
         flatten_noise(state.noise)
         state.overlap = None if state.overlap is None else Overlap.of_images(state.images)
     elif state.noise.grid != (1, 1):
         absolute = state.marginals().moments().get("log_nu1_abs_signal")
+        means, log_scale = state.means, state.covariance.log_scale
         flatten(state.covariance, state.noise)
+        if means is not None:
+            means = means.reshape(state.noise.seen, -1).mean(1)
+            means = means * math.exp(0.5 * (log_scale - state.covariance.log_scale))
         state.known, state.overlap = {"log_nu1_abs_signal": absolute, "log_mu4_signal": None}, None
-    return (yield from _behind(layer, walk, state, at))
+    else:
+        means = state.means
+    return (yield from _behind(layer, walk, state, at, means))
 
 
 @carry.register
 def _(layer: Scale, walk: Walk, state: State, at: At, follows: At | None) -> Generator[Station, None, bool]:
     log_factor = log(abs(layer.factor))
     state.noise.log_scale += 2.0 * log_factor
+    means = None
     if state.images is not None:
         state.images = layer.factor * state.images
     else:
+        means = None if state.means is None else math.copysign(1.0, layer.factor) * state.means
         state.covariance.log_scale += 2.0 * log_factor
         powers = {"log_nu1_abs_signal": 1.0, "log_mu4_signal": 4.0}
         state.known = {
@@ -74,17 +90,22 @@ def _(layer: Scale, walk: Walk, state: State, at: At, follows: At | None) -> Gen
         }
     if state.overlap is not None:
         state.overlap = Overlap(layer.factor**2 * state.overlap.features, state.overlap.sources)
-    return (yield from _behind(layer, walk, state, at))
+    return (yield from _behind(layer, walk, state, at, means))
 
 
 @carry.register
 def _(layer: Dropout, walk: Walk, state: State, at: At, follows: At | None) -> Generator[Station, None, bool]:
-    return (yield from _behind(layer, walk, state, at))
+    means = state.means if state.images is None else None
+    return (yield from _behind(layer, walk, state, at, means))
 
 
-def _behind(layer: Fixed, walk: Walk, state: State, at: At) -> Generator[Station, None, bool]:
-    """The law behind a layer, and its station."""
+def _behind(
+    layer: Fixed, walk: Walk, state: State, at: At, means: np.ndarray | None
+) -> Generator[Station, None, bool]:
+    """The law behind a layer with its means over channels (`State.set_means`), and its station."""
     state.law = law_after(layer, state.law)
+    if state.images is None:
+        state.set_means(means, state.covariance.log_scale)
     place = walk.wanted.place(at.path)
     if place is not None:
         yield walk.station(state, place)

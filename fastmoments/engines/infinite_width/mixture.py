@@ -87,6 +87,8 @@ class Sums:
     signal, noise : covariances, or None before the first
     errors : dict of str to float
         Standard errors of the moments by drawn channels, times the channels.
+    averages : list of (channels, ndarray or None, log scale)
+        Of each part, the signal's mean over channels at every point (`State.means`).
     """
 
     parts: list[Part] = field(default_factory=list)
@@ -94,6 +96,7 @@ class Sums:
     signal: Covariance | None = None
     noise: NoiseCovariance | None = None
     errors: dict[str, float] = field(default_factory=dict)
+    averages: list[tuple[int, np.ndarray | None, float]] = field(default_factory=list)
 
     @property
     def channels(self) -> int:
@@ -104,6 +107,7 @@ class Sums:
         """Add what the layers made of a part; takes the state."""
         weight = log(part.channels)
         signal, noise = state.covariance, state.noise
+        self.averages.append((part.channels, state.means, signal.log_scale))
         signal.log_scale += weight
         noise.log_scale += weight
         terms = [{name: value + weight for name, value in each.items()} for each in moments]
@@ -118,6 +122,15 @@ class Sums:
         """The moments behind each layer."""
         total = log(self.channels)
         return [{name: value - total for name, value in each.items()} for each in self.moments]
+
+    def average(self, log_scale: float) -> np.ndarray | None:
+        """The signal's mean over all channels, in units of the root of a scale; None if not known."""
+        found: np.ndarray | float = 0.0
+        for channels, means, of_part in self.averages:
+            if means is None:
+                return None
+            found = found + channels / self.channels * math.exp(0.5 * (of_part - log_scale)) * means
+        return np.asarray(found)
 
     def covariances(self) -> tuple[Covariance, NoiseCovariance]:
         """Signal and noise of all channels together, in memory of their own."""
@@ -249,6 +262,7 @@ def settle(walk: Walk, state: State) -> None:
     state.signal, state.noise = sums.covariances()
     walk.drawn = _with_errors(walk.drawn, sums)
     state.law, moments = MIXED, sums.means()[-1]
+    state.set_means(sums.average(state.signal.log_scale), state.signal.log_scale)
     state.known = {name: moments.get(name) for name in known_of(MIXED)}
     state.overlap, state.channels = None, None
     if not mixture.passed:

@@ -8,7 +8,7 @@ from collections.abc import Generator
 import numpy as np
 
 from ...covariances.storage import pairs
-from ...maps.laws import GAUSSIAN, LEAKY, RECTIFIED, law_after
+from ...maps.laws import GAUSSIAN, law_after
 from ...maps.norms import channel_norm
 from ...nets.layer_norm import ChannelNorm
 from ..protocol import Station
@@ -22,16 +22,18 @@ def _(
     layer: ChannelNorm, walk: Walk, state: State, at: At, follows: At | None
 ) -> Generator[Station, None, bool]:
     law = law_after(layer, state.law)
-    share = state.mean_share if state.law in (RECTIFIED, LEAKY) else 0.0
+    share = state.mean_share
     if share is None:
         raise ValueError(
-            f"{type(layer).__name__} of what an activation makes of a BatchNorm is not covered at infinite "
-            "width, whose mean over channels is not known; put a Conv before it."
+            f"{type(layer).__name__} of a signal whose mean over channels is not known is not covered at "
+            "infinite width; put a Conv before it."
         )
     if state.law == GAUSSIAN and not layer.image:
         _take_along(state, layer.epsilon)
-    channel_norm(state.covariance, state.noise, layer.epsilon, layer.gamma, share, layer.image)
+    signal = state.covariance
+    means = channel_norm(signal, state.noise, layer.epsilon, layer.gamma, share, layer.image)
     state.law, state.overlap = law, None
+    state.set_means(means, signal.log_scale)
     state.known = known_of(law)
     place = walk.wanted.place(at.path)
     if place is not None:

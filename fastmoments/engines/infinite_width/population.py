@@ -190,6 +190,14 @@ class Population:
         noise = NoiseCovariance(noise_blocks, parts, (height, width), 2.0 * reference[1])
         return signal, noise, math.sqrt(spread / (BATCHES - 1))
 
+    def means(self, log_scale: float) -> np.ndarray:
+        """Mean over the channels at every point, in units of the root of that scale."""
+        found = np.zeros(self.points)
+        for flow in self:
+            values = flow.points()[0]
+            found += math.exp(flow.log_scale[0] - 0.5 * log_scale) * values.mean(1, dtype=np.float64)
+        return found / BATCHES
+
     def moments(self, at_input: tuple[float, float]) -> tuple[dict[str, float], dict[str, float]]:
         """Moments of a station but for ranks, and their standard errors; those of logarithms."""
         found, scales = [], []

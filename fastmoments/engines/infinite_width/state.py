@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -11,7 +12,7 @@ from numpy.typing import DTypeLike
 from ...covariances.scales import log, log_mean
 from ...covariances.storage import Covariance, NoiseCovariance
 from ...maps.channels import Channels
-from ...maps.laws import DATA, GAUSSIAN
+from ...maps.laws import CENTRED, DATA, GAUSSIAN
 from ...maps.marginals import Marginals, marginals
 from ...maps.overlap import Overlap
 from .population import Population
@@ -32,7 +33,9 @@ class State:
     `images` are the images themselves until the first layer has seen them: the covariance at their
     full size is only formed when something needs it. `known` as in `Marginals`.
     `overlap` is what the first weights made signal and noise share, as long as it is followed. `mean_share`
-    is the mean over channels relative to the root of their mean square, where an activation made it known.
+    is the mean over channels relative to the root of their mean square, one for all points or one for each,
+    and None where it is not known. `absolute_share` is E |x| relative to that of a Gaussian of the same mean
+    square, where it is not 1 and known.
     `channels` is the law of a channel at every point, where `law` is not enough (`Channels.of`).
     `population` are drawn channels, which stand instead of the covariances where there is no formula;
     `mixture` are channels of several laws, which stand instead of them behind a Concat.
@@ -45,16 +48,39 @@ class State:
 
     law: str = DATA
     overlap: Overlap | None = None
-    mean_share: float | None = None
+    mean_share: np.ndarray | None = None
+    absolute_share: np.ndarray | None = None
     channels: Channels | None = None
     population: Population | None = None
     mixture: Mixture | None = None
 
     def __setattr__(self, name: str, value: object) -> None:
-        """Set an attribute; another law forgets the mean."""
+        """Set an attribute; another law forgets the means."""
         if name == "law" and getattr(self, "law", None) != value:
-            object.__setattr__(self, "mean_share", None)
+            object.__setattr__(self, "mean_share", np.zeros(1) if value in CENTRED else None)
+            object.__setattr__(self, "absolute_share", None)
         object.__setattr__(self, name, value)
+
+    def become(self, law: str) -> None:
+        """Take another name for the law, of which nothing else is forgotten."""
+        share, self.law = self.mean_share, law
+        self.mean_share = share
+
+    @property
+    def means(self) -> np.ndarray | None:
+        """Mean over channels at every point, in units of the root of the covariance's scale."""
+        return None if self.mean_share is None else self.mean_share * np.sqrt(self.covariance.diagonal)
+
+    def set_means(self, means: np.ndarray | None, log_scale: float) -> None:
+        """Set the mean over channels at every point, given in units of the root of that scale."""
+        if means is None:
+            self.mean_share = None
+            return
+        roots = np.sqrt(self.covariance.diagonal)
+        share = np.divide(means, roots, out=np.zeros_like(roots), where=roots > 0.0)
+        if share.any():
+            share *= math.exp(min(0.5 * (log_scale - self.covariance.log_scale), 700.0))
+        self.mean_share = np.clip(share, -1.0, 1.0)
 
     @property
     def grid(self) -> tuple[int, int]:
@@ -79,8 +105,10 @@ class State:
         fits = memory is not None and memory.signal is not None
         free = (memory.covariance.blocks, memory.noise.blocks) if memory and fits else (None, None)
         signal, noise = self.covariance.copy(free[0]), self.noise.copy(free[1])
-        known = dict(self.known)
-        return State(None, signal, noise, known, self.law, self.overlap, self.mean_share, self.channels)
+        found = State(None, signal, noise, dict(self.known), self.law, self.overlap)
+        found.mean_share, found.absolute_share = self.mean_share, self.absolute_share
+        found.channels = self.channels
+        return found
 
     def taken(self) -> tuple[dict, dict]:
         """Arrays and plain values of the state, the inverse of `State.restored`."""
@@ -89,6 +117,9 @@ class State:
             "signal": signal.blocks, "diagonal": signal.diagonal, "row_sums": signal.row_sums,
             "noise": noise.blocks,
         }  # fmt: skip
+        for name in ("mean_share", "absolute_share"):
+            if getattr(self, name) is not None:
+                arrays[name] = getattr(self, name)
         if self.overlap is not None:
             arrays |= {"overlap": self.overlap.features, "sources": self.overlap.sources}
         channels: dict | None = None
@@ -98,7 +129,6 @@ class State:
         described = {
             "grid": signal.grid, "log_scales": [signal.log_scale, noise.log_scale],
             "noise_grid": noise.grid, "images": noise.images, "known": self.known, "law": self.law,
-            "mean_share": self.mean_share,
             "channels": channels,
         }  # fmt: skip
         return arrays, described
@@ -113,9 +143,11 @@ class State:
         noise_grid = tuple(described["noise_grid"])
         noise = NoiseCovariance(arrays["noise"], described["images"], noise_grid, log_noise_scale)
         overlap = Overlap(arrays["overlap"], arrays["sources"]) if "overlap" in arrays else None
-        told, share = described["channels"], described["mean_share"]
-        channels = None if told is None else Channels.restored(arrays, told)
-        return cls(None, signal, noise, described["known"], described["law"], overlap, share, channels)
+        told = described["channels"]
+        found = cls(None, signal, noise, described["known"], described["law"], overlap)
+        found.channels = None if told is None else Channels.restored(arrays, told)
+        found.mean_share, found.absolute_share = arrays.get("mean_share"), arrays.get("absolute_share")
+        return found
 
     def form(self, tile: int | None, dtype: DTypeLike) -> None:
         """Form the covariance of the images, if no layer has done so."""

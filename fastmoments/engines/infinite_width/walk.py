@@ -118,6 +118,8 @@ class InfiniteWidthWalk:
         #: Called between units with their number and a function that gives the state (`taken`).
         self._checkpoint: Callable[[int, Callable[[], tuple[dict, dict]]], None] | None = None
         self._resumed: tuple[int, dict, dict] | None = None
+        #: Whether means over channels are wanted, which a norm over channels takes off.
+        self.means = network.has(ChannelNorm)
         self._vectors: dict[str, np.ndarray | None] = {}  # by key, where the layer in the same place starts
         self._blas = ThreadpoolController()
 
@@ -204,7 +206,7 @@ class InfiniteWidthWalk:
             stem = unrolled(self.network.stem, "", "stem")
             stack = [At(path, path, layer) for path, layer in stem]
             yield from self.through(state, stack, starts=self.starts)
-            state.law = between_units(state.law)
+            state.become(between_units(state.law))
         if not self.network.depth and self.wanted.entrance is not None:
             yield self.station(state, self.wanted.entrance)
         for depth in range(done + 1, self.network.depth + 1):
@@ -217,7 +219,7 @@ class InfiniteWidthWalk:
             unit = enumerate(self.network.unit(depth))
             stack = [At(path, str(index), layer) for index, (path, layer) in unit]
             yield from self.through(state, stack, starts=self.starts)
-            state.law = between_units(state.law)
+            state.become(between_units(state.law))
 
     def through(
         self, state: State, stack: list[At], to_end: bool = False, starts: frozenset[str] | None = None

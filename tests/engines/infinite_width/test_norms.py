@@ -56,16 +56,57 @@ def test_a_large_batch_normalises_as_a_population():
 
 def test_what_is_not_known_is_refused():
     for norm in (fm.LayerNorm(), fm.GroupNorm(4)):
-        for layers in ([norm, CONV], [CONV, RELU, fm.AvgPool(2), norm]):
-            with pytest.raises(ValueError, match="whose mean over channels is not known"):
-                fm.scan(Network(layers), IMAGES)
-        with pytest.raises(ValueError, match="of what an activation makes of a BatchNorm is not covered"):
-            fm.scan(Network([CONV, fm.BatchNorm(), RELU, norm]), IMAGES)
+        with pytest.raises(ValueError, match=r"of a signal with few channels \(images\)"):
+            fm.scan(Network([norm, CONV]), IMAGES)
+    with pytest.raises(ValueError, match="whose channels may differ from group to group"):
+        fm.scan(Network([CONV, RELU, fm.Flatten(), fm.GroupNorm(4)]), IMAGES)
     with pytest.raises(ValueError, match=r"BatchNorm of a signal that is not Gaussian \(images\)"):
         fm.scan(Network([NORMS["population"], CONV]), IMAGES)
     for norm in NORMS.values():
         with pytest.raises(ValueError, match="finite"):
             fm.scan(Network([CONV, norm, RELU] * 2), IMAGES, fm.FiniteWidth(64))
+
+
+GELU, V1 = fm.GELU(), Residual([CONV, RELU, CONV])
+#: Nets with a norm, None here, of a signal that is no Gaussian, and has a mean over its channels.
+BEHIND = {
+    "smooth": [CONV, GELU, None] * 3,
+    "smooth, fully connected": [fm.Dense(), fm.Softplus(), None] * 3,
+    "merge": [CONV, RELU, Residual([CONV, RELU, CONV]), None, CONV],
+    "activation behind a merge": [CONV, RELU, V1, RELU, None, CONV, RELU, V1, RELU, None, CONV],
+    "batch norm": [CONV, fm.BatchNorm(), RELU, None, CONV],
+}
+#: The same where no more than second moments and the mean are known, which GroupNorm is refused for.
+MOVED = {
+    "average": [CONV, GELU, fm.AvgPool(2), None, CONV, RELU],
+    "flattened": [CONV, GELU, fm.Scale(-2.0), fm.Flatten(), fm.Dropout(), None, fm.Dense()],
+    "drawn": [CONV, RELU, fm.MaxPool(2), None, CONV, RELU],
+    "branches": [CONV, fm.Concat([[RELU], [CONV, GELU]]), None, CONV],
+    "depthwise": [CONV, fm.Conv(groups="depthwise"), None, CONV, GELU],
+    "smooth shortcut": [CONV, GELU, [None, CONV, fm.Tanh(), CONV], None, CONV],
+    "branch with a mean": [CONV, RELU, Residual([CONV, fm.SiLU()], [CONV]), None, CONV],
+    "batch norm of a population": [CONV, GELU, fm.BatchNorm(statistics="population"), None, CONV],
+    "norm": [CONV, GELU, fm.LayerNorm(0.1, over="image"), None, CONV],
+}
+
+
+def with_norm(layers, norm):
+    def put(layer):
+        if isinstance(layer, list):  # a branch
+            return Residual(with_norm(layer, norm))
+        return norm if layer is None else layer
+
+    return [put(layer) for layer in layers]
+
+
+@pytest.mark.parametrize("norm", ["layer", "image", "group"])
+@pytest.mark.parametrize("name", [*BEHIND, *MOVED])
+def test_norms_of_a_signal_with_a_mean_over_channels(norm, name):
+    if norm == "group" and name in MOVED:
+        return
+    network = Network(with_norm((BEHIND | MOVED)[name], NORMS[norm]))
+    found = fm.verify(network, MANY, widths=(64, 128, 256), nets=24)
+    assert found.agrees, [(row.depth, row.loc, row.moment, row.z) for row in found.rows]
 
 
 def test_units_that_begin_with_a_norm_of_what_an_activation_left():
