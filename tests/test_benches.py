@@ -35,6 +35,7 @@ QUICK = {
         *("--images", "synthetic:6x8x1", "--side", "8", "--stages", "2", "--counts", "2"),
         *("--nets", "8", "--widths", "16,32"),
     ],
+    "zoo": ["--nets", "mlp", "--images", "synthetic:4x4x3", "--counts", "2"],
 }  # fmt: skip
 
 #: The same of those that start many processes, compile with an empty cache, or have sizes of their own.

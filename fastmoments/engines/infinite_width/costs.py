@@ -29,8 +29,9 @@ SPEED_UP = 0.85  # exponent of the number of threads
 LAYER_SECONDS = 1e-3  # what a layer takes however small it is
 # Noise that moves statistics: matrices of all points that stand at once, and time of a layer by points cubed.
 MOVING, SECONDS_PER_PRODUCT = 14, 5e-9
-# Of drawn channels: copies of a batch that stand at once, and time of a value at a layer.
-FLOWS, SECONDS_PER_VALUE = 3.5, 6e-8
+LOADING = 0.6  # seconds that the first scan of a process takes to load compiled kernels
+# Of drawn channels: copies of a batch that stand at once, and time of a value at a layer (`bench.zoo`).
+FLOWS, SECONDS_PER_VALUE = 3.5, 2.8e-8
 # Values of a covariance of all points that channels are drawn from: itself, with its jitter, and its factor.
 FACTOR = 3.5
 # Values of a point beside the covariance: of a Lanczos recursion, of the eigenvectors in a batch norm.
@@ -78,7 +79,7 @@ class Account:
     def draw(self, populations: int = 1) -> None:
         """Take what drawn channels take at a layer, and so many populations that stand at once."""
         values = 2 * self.draws * self.images * self.grid[0] * self.grid[1]
-        self.drawn += values
+        self.drawn += populations * values
         self.batch = max(self.batch, values // BATCHES)
         if 4 * values <= KEPT:
             self.population = max(self.population, populations * values)
@@ -222,7 +223,7 @@ def seconds(network: Network, shape: Shape, plan: Plan, dtype: str, threads: int
     """Time of a walk at infinite width, compilation apart; right to about a factor of two."""
     found = account(network, shape, dtype, draws)
     ranks = RANK * len(plan.reff_locs) * len(plan.depths) * found.stored
-    beside = found.layers * LAYER_SECONDS + found.products * SECONDS_PER_PRODUCT
+    beside = LOADING + found.layers * LAYER_SECONDS + found.products * SECONDS_PER_PRODUCT
     beside += found.behind_merges / threads**SPEED_UP + found.drawn * SECONDS_PER_VALUE
     return (found.copies + ranks) * _seconds_per_byte() / threads**SPEED_UP + beside
 
@@ -233,7 +234,7 @@ def _seconds_per_byte() -> float:
     target = np.empty_like(source)
     best = np.inf
     for _ in range(3):
-        start = time.perf_counter()
+        start = time.thread_time()  # not that of other programs
         np.copyto(target, source)
-        best = min(best, time.perf_counter() - start)
+        best = min(best, time.thread_time() - start)
     return best / source.nbytes
