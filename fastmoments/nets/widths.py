@@ -84,6 +84,7 @@ def _layers(layer: Layer, path: str = "") -> Iterator[tuple[str, Layer]]:
 
 
 def _classifier(network: Network) -> str | None:
-    """Path of the last layer with weights, if it is a Dense."""
+    """Path of the last layer with weights, if it is a Dense outside of all branches."""
     weighted = [(path, layer) for path, layer in _layers(network) if layer.weighted]
-    return weighted[-1][0] if weighted and isinstance(weighted[-1][1], Dense) else None
+    path, last = weighted[-1] if weighted else ("", None)
+    return path if isinstance(last, Dense) and path.count(".") == 1 else None

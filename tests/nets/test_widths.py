@@ -75,3 +75,8 @@ def test_what_cannot_be_multiplied_is_refused():
     with pytest.raises(ValueError, match="channels must be a whole number from 1 to 1000000"):
         widened(NETS["resnet18"](), 1e6)
     assert of_width(fm.bn_ff(3), 64) == fm.bn_ff(3)
+
+
+def test_a_dense_layer_at_the_end_of_a_branch_is_no_classifier():
+    unit = fm.Residual([fm.Dense(channels=12), fm.ReLU(), fm.Dense(channels=3)])
+    assert numbers(widened(fm.Network([unit]), 2.0)) == [24, 6]

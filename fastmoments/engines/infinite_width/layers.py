@@ -201,8 +201,9 @@ def _(layer: Conv, walk: Walk, state: State, at: At, follows: At | None) -> Gene
             state.covariance, state.noise, layer, activation, method=walk.convolution,
             detail=place is not None,
         )  # fmt: skip
+    state.mean_share = np.zeros(1)  # fresh weights have no mean
     if state.law == MIXED:
-        state.known, state.mean_share = known_of(MIXED), np.zeros(1)
+        state.known = known_of(MIXED)
     walk.corrections.after_convolution(state, layer, images is not None)
     if place is not None:
         yield walk.record(state, place, between.moments()) if activation else walk.station(state, place)

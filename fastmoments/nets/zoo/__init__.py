@@ -2,7 +2,7 @@
 
 Every net takes images of any size that its strides leave something of: ``zoo.resnet18()``, or by its name,
 ``zoo.NETS["resnet18"]()``. A page a family: `resnet`, `unnormalised`, `vgg`, `densenet`,
-`perceptron`.
+`convnext`, `perceptron`.
 """
 
 from __future__ import annotations

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from functools import partial
 
 from ..network import Network
+from .convnext import convnext
 from .densenet import densenet
 from .perceptron import mlp
 from .resnet import cifar_resnet, imagenet_resnet
@@ -43,6 +44,7 @@ def _named() -> dict[str, Callable[..., Network]]:
             take(f"vgg{depth}{norm}", vgg, stages, bool(norm))
     for depth, blocks in DENSENETS.items():
         take(f"densenet{depth}", densenet, blocks)
+    take("convnext-tiny", convnext, (3, 3, 9, 3), 96)
     return found
 
 

@@ -130,3 +130,11 @@ def test_the_noise_along_the_signal_is_taken_off_where_inputs_are_few(layers, ep
     sampled = fm.scan(net, images, fm.Sampled(512, 150)).station(norm)
     error = np.hypot(sampled.sigma["mu2_noise"] / np.sqrt(150), 3e-3 * found)
     assert abs(found - sampled.mean["mu2_noise"]) < 3.5 * error
+
+
+def test_a_unit_behind_strides_forgets_the_mean_of_the_points_before_them():
+    """As ConvNeXt's stages begin; a mean that is kept at another number of points was added to theirs."""
+    unit = Residual([CONV, fm.LayerNorm(0.1), fm.Dense(), fm.GELU(), fm.Dense(weights=ONE)])
+    net = Network([fm.LayerNorm(0.1), fm.Conv(2, stride=2, padding="zeros", pad=0), unit], stem=[CONV])
+    found = fm.verify(net, IMAGES, widths=(64, 128, 256), nets=24)
+    assert found.agrees, [(row.depth, row.loc, row.moment, row.z) for row in found.rows]
