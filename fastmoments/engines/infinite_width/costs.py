@@ -29,7 +29,6 @@ SPEED_UP = 0.85  # exponent of the number of threads
 LAYER_SECONDS = 1e-3  # what a layer takes however small it is
 # Noise that moves statistics: matrices of all points that stand at once, and time of a layer by points cubed.
 MOVING, SECONDS_PER_PRODUCT = 14, 5e-9
-LOADING = 0.6  # seconds that the first scan of a process takes to load compiled kernels
 # Of drawn channels: copies of a batch that stand at once, and time of a value at a layer (`bench.zoo`).
 FLOWS, SECONDS_PER_VALUE = 3.5, 2.8e-8
 # Values of a covariance of all points that channels are drawn from: itself, with its jitter, and its factor.
@@ -223,7 +222,7 @@ def seconds(network: Network, shape: Shape, plan: Plan, dtype: str, threads: int
     """Time of a walk at infinite width, compilation apart; right to about a factor of two."""
     found = account(network, shape, dtype, draws)
     ranks = RANK * len(plan.reff_locs) * len(plan.depths) * found.stored
-    beside = LOADING + found.layers * LAYER_SECONDS + found.products * SECONDS_PER_PRODUCT
+    beside = found.layers * LAYER_SECONDS + found.products * SECONDS_PER_PRODUCT
     beside += found.behind_merges / threads**SPEED_UP + found.drawn * SECONDS_PER_VALUE
     return (found.copies + ranks) * _seconds_per_byte() / threads**SPEED_UP + beside
 
