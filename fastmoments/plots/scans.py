@@ -357,7 +357,9 @@ def _law(verdict: Verdict) -> str:
 def _facts(scan: Scan) -> list[str]:
     """Say what the scan is of, and how it was computed."""
     net, data, size = scan.architecture, scan.data, scan.architecture.get("kernel_size")
-    place = f" of {data['height']} x {data['width']}" if data["height"] * data["width"] > 1 else ""
+    seen = scan.stations[0].grid if scan.stations else None  # of the images; `data` has what the stem leaves
+    height, width = seen or (data["height"], data["width"])
+    place = f" of {height} x {width}" if height * width > 1 else ""
     nets = f", {scan.nets} nets" if scan.nets else ""
     facts = [
         f"depth {net.get('depth', scan.depth[-1])}",
