@@ -21,8 +21,11 @@ from numpy.typing import ArrayLike
 from ..validation import one_of, whole
 from .arrays import LAYOUTS, as_array, check_fits, check_real, in_float64, order_of, without_alpha
 from .files import OF_ARRAYS, OF_IMAGES, Defect, Packed, packed_npz, read_cifar, read_npz
+from .loaders import handed_out, is_loader, taken
 from .pictures import ENDINGS, Pictures, as_size
 
+#: Images of a batch, if nothing is said.
+COUNT = 16
 NAMES = ("fashion-mnist", "synthetic", "synthetic:HxW", "synthetic:HxWxC")
 
 _MEMBER = re.compile(r"(.+\.npz):(.+)", re.IGNORECASE | re.DOTALL)
@@ -52,7 +55,7 @@ class Images:
 
 
 def load_images(
-    source: str | os.PathLike[str] | ArrayLike = "fashion-mnist", count: int | None = 16, seed: int = 0,
+    source: str | os.PathLike[str] | ArrayLike = "fashion-mnist", count: int | None = COUNT, seed: int = 0,
     layout: str = "auto", size: int | str | tuple[int, int] | None = None,
 ) -> Images:  # fmt: skip
     """Load a batch of images from a name, a path or an array.
@@ -66,12 +69,14 @@ def load_images(
         * a path: `.npy`; `.npz` with one array or the array `images`, or `file.npz:name` for another; `.bin`,
           the binary version of CIFAR-10, or the folder of its data_batch_*.bin; `.idx` or `-ubyte`, the IDX
           format of MNIST, plain or `.gz`; a PNG or JPEG file or a folder of them, sorted by name (Pillow);
-        * an array, or a tensor of PyTorch, of shape (n, h, w, c), (n, c, h, w) or (n, h, w).
+        * an array, or a tensor of PyTorch, of shape (n, h, w, c), (n, c, h, w) or (n, h, w);
+        * a DataLoader of PyTorch, of whose first batches the first images are taken, or a dataset such as
+          those of torchvision, indexed by numbers; of pairs and tables the image is taken.
 
         A string that is a name is never taken for a path; a `pathlib.Path` always is one.
     count : int or None
-        How many images to draw, without replacement; None takes all in their order. With the same seed a
-        larger batch begins with the smaller one.
+        How many images to draw, without replacement; None takes all in their order, of a DataLoader its first
+        batch. With the same seed a larger batch begins with the smaller one.
     seed : int
         Seed of the draw, or of the synthetic images.
     layout : {"auto", "nhwc", "nchw"}
@@ -103,6 +108,11 @@ def load_images(
     if isinstance(source, str) and source.partition(":")[0] == "synthetic":
         _check_for_arrays(source, layout, size)
         return Images(_synthetic(source, count, seed), source, seed)
+    if handed_out(source):
+        array, label, known = taken(source, count, seed)
+        _check_for_arrays(label, layout if known else "auto", size)
+        found = _taken(array, label, "nhwc" if known and array.ndim == 4 else layout, None, seed)
+        return replace(found, seed=None if count is None or is_loader(source) else seed)
     held, label, known = _open(source, sides)
     _check_for_arrays(label, layout if known else "auto", None if isinstance(held, Pictures) else size)
     return _taken(held, label, "nhwc" if known else layout, count, seed)
@@ -130,6 +140,8 @@ def as_images(images: Images | ArrayLike, layout: str = "auto") -> Images:
         layout does not tell.
     """
     one_of("layout", layout, LAYOUTS)
+    if handed_out(images):
+        return load_images(images, None if is_loader(images) else min(COUNT, len(images)), layout=layout)  # type: ignore[arg-type]
     if not isinstance(images, Images):
         return _taken(as_array(images, "array"), "array", layout, None, 0)
     _check_for_arrays(images.source, layout, None)
