@@ -99,7 +99,7 @@ def station_from(values: dict, nets: int | None, method: object = None) -> Stati
     grid, loc = given.get("grid"), given["loc"]
     for name in ("moments", "sigmas", "errors", "sigma_errors", "drawn"):
         for moment, value in _table(name, given.get(name, {})).items():
-            one_of(name, moment, ENGINE_MOMENTS)
+            one_of(name, moment, STATION_MOMENTS)
             if _number(moment, value) < 0.0 and not (moment.startswith("log_") and name == "moments"):
                 raise ValueError(f"{moment} must not be negative, but is {value!r}.")
     whole("depth", given["depth"], 0, MOST)

@@ -259,7 +259,7 @@ def _number(value: float | None) -> float | None:
 
 def assembled(described: dict, stations: list[Station], depths: list[int]) -> Scan:
     """The scan that stations make, of a net and images in plain values (the fields of `Scan`)."""
-    if described["method"] != MEASURED:  # whose paths do not tell where all of the signal passes
+    if described["method"] != MEASURED:  # which has measured it
         stations = with_jacobian(stations)
     depth, locs, moments = gather(stations, depths, described["nets"])
     provenance = dict(described["provenance"])

@@ -116,12 +116,12 @@ class Measured:
         return {}
 
     def memory(self, network: Any, shape: Shape, plan: Plan) -> int:
-        """A bound: of all that the module makes between two points through which all signal passes."""
+        """A bound, of all that the module makes."""
         return int(network.memory * shape[0] / network.images)
 
     def seconds(self, network: Any, shape: Shape, plan: Plan, threads: int) -> float:
         """By how long the call took that found out what the module does."""
-        return 4.0 * network.seconds * (self.nets or 1)
+        return 6.0 * network.seconds * (self.nets or 1)
 
     def smaller(self, network: Network) -> list[Measured]:
         """There is no other way."""

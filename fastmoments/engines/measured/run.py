@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -20,10 +20,11 @@ from ..protocol import Checkpoints, Plan, Station, Wanted, input_log_variances
 from ..sampled.layers import Flow
 from ..sampled.walk import moments_of
 from .borrowing import borrowed, seed
+from .gradients import NAME, log_jacobians
 from .redrawing import RESET, Reinit, redraw, say_what_stays
-from .stops import Stop, points_of
+from .stops import Stop, Stopping, points_of
 from .traced import TracedModule, called
-from .watching import Call, Watch, numeric, with_noise
+from .watching import with_noise
 
 #: Powers of two that the noise may be off its order before it is rescaled.
 FAR = 8
@@ -51,7 +52,8 @@ class MeasuredRun:
     Yields
     ------
     Station
-        `moments` holds all of `protocol.ENGINE_MOMENTS` (effective ranks where asked). `error` is the
+        `moments` holds all of `protocol.ENGINE_MOMENTS` (effective ranks where asked) and, where all of
+        the signal passes, the logarithm of the mean square of gradients. `error` is the
         resolution of the module's precision relative to the deviation of the signal from its mean, the
         largest so far. Where neither signal nor noise is left, as in a branch that ends in weights of 0,
         chi is NaN.
@@ -113,7 +115,8 @@ class MeasuredRun:
             "": Measurement(moments_of(images, "" in ranked, self.at_input), 0.0, traced.values.shape[1:3], 0)
         }
         with borrowed(module, traced.largest):
-            seed(int(rng.integers(2**63)))
+            number = int(rng.integers(2**63))
+            seed(number)
             redraw(module, self.reinit)
 
             def take(stop: Stop, flow: Flow, precision: float) -> None:
@@ -132,12 +135,15 @@ class MeasuredRun:
                 dual = with_noise(signal, traced.input(noise) * 2.0**exponent)
                 with watch:
                     called(module, watch, dual)
+            jacobians = log_jacobians(traced, wanted, self.through, number)
         missing = next((path for path in wanted if path not in found), None)
         if missing is not None:
             raise ValueError(
                 f"{traced.name} takes another course in every call: {missing} was not reached again; a scan "
                 "needs a module that does the same whenever it is called."
             )
+        for path, value in jacobians.items():
+            found[path].moments[NAME] = value
         return found
 
     def _stations(self, net: int, found: dict[str, Measurement]) -> Iterator[Station]:
@@ -189,16 +195,13 @@ def _planned(traced: TracedModule, plan: Plan) -> Iterator[Planned]:
                 yield Planned(place, depth, wanted.ranked(place), stops.get(place.path))
 
 
-class Measuring(Watch):
+class Measuring(Stopping):
     """Watches a module with noise, and takes the flow at its stations.
 
     Parameters
     ----------
-    module : torch.nn.Module
-    through : bool
-        As of `Watch`.
-    wanted : dict of str to Stop
-        The stations by their paths.
+    module, through, wanted
+        As of `Stopping`.
     take : callable
         Called with a station, the flow there, of shape (2, points, 1, 1, channels), and its precision.
     exponent : int
@@ -209,27 +212,13 @@ class Measuring(Watch):
         self, module: torch.nn.Module, through: bool, wanted: dict[str, Stop],
         take: Callable[[Stop, Flow, float], None], exponent: int,
     ) -> None:  # fmt: skip
-        super().__init__(module, through)
-        self.wanted, self.take, self.exponent = wanted, take, exponent
+        super().__init__(module, through, wanted)
+        self.take, self.exponent = take, exponent
         self.log_scale = -exponent * math.log(2.0)
 
-    def after_function(
-        self, label: str, name: str, again: Any, arguments: list, known: Any, result: object
-    ) -> None:
-        """Stop behind a function, if its station is wanted."""
-        if label in self.wanted:
-            self._stop(self.wanted[label], result)
-
-    def after_module(self, call: Call, output: object) -> None:
-        """Stop behind a module, if its station is wanted."""
-        if call.label in self.wanted:
-            self._stop(self.wanted[call.label], output)
-
-    def _stop(self, stop: Stop, output: object) -> None:
-        path, shape = stop.seen.path, stop.seen.shape
-        tensor = next((each for each in numeric(output) if tuple(each.shape) == shape), None)
-        if tensor is None:
-            return  # another course than before, which is said at the end
+    def stop(self, stop: Stop, tensor: torch.Tensor) -> None:
+        """Take signal and noise, and bring the noise back to its order where all of it passes."""
+        path = stop.seen.path
         signal, noise = forward_ad.unpack_dual(tensor)
         if not bool(torch.isfinite(signal).all()):
             self.refuse(ArithmeticError(

@@ -6,9 +6,13 @@ import math
 from bisect import bisect_left, bisect_right
 from collections import Counter
 from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
 
 from .series import between, in_series
 from .tracing import Seen, Tracing
+from .watching import Call, Watch, numeric
 
 #: Functions that merge ways of the signal.
 JOINS = ("add", "cat")
@@ -54,6 +58,8 @@ class Course:
         Bytes of the largest value on the way.
     held : int
         Bytes of all values between two cuts, at most.
+    all : int
+        Bytes of all values on the way.
     """
 
     def __init__(self, tracing: Tracing, source: int, sinks: set[int]) -> None:
@@ -65,6 +71,7 @@ class Course:
         for value in self._way:
             held[self._segment(value)] += tracing.sizes[value]
         self.largest, self.held = max(tracing.sizes[value] for value in self._way), max(held.values())
+        self.all = sum(held.values())
         self._weighted = sorted({self._segment(value) for value in tracing.mixing & self._way})
 
     def _segment(self, value: int) -> int:
@@ -147,6 +154,44 @@ class Course:
         if "norm" in seen.kind.lower():
             return "norm"
         return "conv" if seen.value in self.tracing.mixing else ""
+
+
+class Stopping(Watch):
+    """Watches a module and stops at its stations.
+
+    Parameters
+    ----------
+    module : torch.nn.Module
+    through : bool
+        As of `Watch`.
+    wanted : dict of str to Stop
+        The stations by their paths.
+    """
+
+    def __init__(self, module: torch.nn.Module, through: bool, wanted: dict[str, Stop]) -> None:
+        super().__init__(module, through)
+        self.wanted = wanted
+
+    def stop(self, stop: Stop, tensor: torch.Tensor) -> None:
+        """A station is reached; its value."""
+
+    def after_function(
+        self, label: str, name: str, again: Any, arguments: list, known: Any, result: object
+    ) -> None:
+        """Stop behind a function, if it has a station."""
+        self._reached(label, result)
+
+    def after_module(self, call: Call, output: object) -> None:
+        """Stop behind a module, if it has a station."""
+        self._reached(call.label, output)
+
+    def _reached(self, label: str, output: object) -> None:
+        found = self.wanted.get(label)
+        tensors = (
+            [] if found is None else [each for each in numeric(output) if each.shape == found.seen.shape]
+        )
+        if found is not None and tensors:  # else it took another course than before, which is said at the end
+            self.stop(found, tensors[0])
 
 
 def points_of(shape: tuple[int, ...], axes: tuple[int, ...], images: int) -> tuple[tuple[int, int], int]:

@@ -239,7 +239,8 @@ def _traced(module: torch.nn.Module, batch: Batch) -> TracedModule:
         )  # fmt: skip
     course = Course(tracing, source, sinks)
     weights = sum(each.numel() * each.element_size() for each in module.parameters())
-    memory = int(PROCESS + 2 * weights + 2 * course.held + 6 * course.largest)
+    # Forth with noise, or back through all that was kept.
+    memory = int(PROCESS + 2 * weights + max(2 * course.held, course.all) + 6 * course.largest)
     return TracedModule(
         module, batch, course.stops(), course.largest // images.element_size(), memory, seconds
     )

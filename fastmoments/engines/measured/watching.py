@@ -157,7 +157,7 @@ class Watch(TorchFunctionMode):
     def _batch_norm(self, x: torch.Tensor, weight: Any, bias: Any, eps: float) -> torch.Tensor:
         if self.through:
             return torch.batch_norm(x, weight, bias, None, None, True, 0.0, eps, False)
-        signal = forward_ad.unpack_dual(x).primal
+        signal = forward_ad.unpack_dual(x).primal.detach()
         variance, mean = torch.var_mean(signal, [0, *range(2, x.ndim)], correction=0)
         return torch.batch_norm(x, weight, bias, mean, variance, False, 0.0, eps, False)
 

@@ -93,12 +93,12 @@ def test_a_plain_net_agrees_with_its_simulation():
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["resnet20", "resnet20-v2", "vgg11-bn"])
 def test_published_nets_agree_with_their_simulations(name):
-    images = fm.load_images("synthetic:32x32x3", 8, seed=0) if "vgg" in name else IMAGES
-    scores = compared(
-        zoo.NETS[name](), images, 20 if "vgg" not in name else 6, LOCS if "vgg" not in name else ()
-    )
+    """Stations of a net go together, so that all may be off by about two errors at once."""
+    large = "vgg" in name
+    images = fm.load_images("synthetic:32x32x3", 4, seed=0) if large else IMAGES
+    scores = compared(zoo.NETS[name](), images, 20, () if large else LOCS)
     for each in scores.values():
-        assert not each or (max(each) < 5.0 and np.sqrt(np.mean(np.square(each))) < 1.8)
+        assert not each or (max(each) < 4.5 and np.sqrt(np.mean(np.square(each))) < 2.2)
 
 
 def test_means_and_deviations_are_over_nets():
@@ -225,7 +225,7 @@ def test_stations_at_some_depths():
     assert np.array_equal(some["chi"], whole["chi"][[2, 5, 6]])
     assert some.station("4").mean["chi"] == whole.station("4").mean["chi"]
     assert np.array_equal(some["chi", "input"], whole["chi", "input"][[2, 5, 6]])
-    assert str(some.report()).count("Conv2d") == 3
+    assert [row["path"] for row in some.report().rows if row["layer"] == "Conv2d"] == ["3", "9", "11"]
 
 
 @pytest.mark.parametrize("ending", [".json", ".npz"])
