@@ -38,6 +38,9 @@ def how(scan: Scan) -> str:
     if scan.method == "finite":
         drawn = f", {data['batches']} batches of {data['batch']}" if "batches" in data else ""
         return f"{images}{drawn}; width {scan.width}, mean +- deviation over random nets"
+    if scan.method == "measured":
+        nets = f"{scan.nets} nets, mean +- deviation" if scan.nets != 1 else "as it stands"
+        return f"{images}; measured, {nets}"
     return f"{images}; infinite width"
 
 

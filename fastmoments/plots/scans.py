@@ -361,13 +361,14 @@ def _facts(scan: Scan) -> list[str]:
     height, width = seen or (data["height"], data["width"])
     place = f" of {height} x {width}" if height * width > 1 else ""
     nets = f", {scan.nets} nets" if scan.nets else ""
+    width = f", width {scan.width}" if scan.width else ""
     facts = [
         f"depth {net.get('depth', scan.depth[-1])}",
         size and ("fully connected" if size == 1 else f"{size} x {size} kernels"),
         "padding" in net and size != 1 and f"{net['padding']} padding",
         "res_depth" in net and f"{net['res_depth']} layers in a unit",
         f"{data['source'].rsplit('/', 1)[-1]}: {data['images']} images{place}",
-        "infinite width" if scan.method == "infinite" else f"{scan.method}, width {scan.width}{nets}",
+        "infinite width" if scan.method == "infinite" else f"{scan.method}{width}{nets}",
     ]
     return list(filter(None, facts))
 

@@ -6,9 +6,12 @@ import math
 import os
 from collections.abc import Collection
 from dataclasses import asdict, dataclass
+from typing import cast
 
+import numpy as np
 from numpy.typing import ArrayLike
 
+from ..engines.measured.engine import Measured, is_module
 from ..engines.protocol import Engine, Plan, Shape, recorded_depths
 from ..images.sources import Images, as_images
 from ..memory import SAFE, free_memory, in_units
@@ -52,7 +55,8 @@ def estimate(
 
     Parameters
     ----------
-    network : Network
+    network : Network, or torch.nn.Module
+        A module is called once.
     images : Images, or array_like, or the shape (n, h, w, c) of one
     engine, every, reff_locs
         As for `scan`.
@@ -67,9 +71,12 @@ def estimate(
     if len(sides) != 4:
         raise ValueError(f"a shape of images has four numbers (n, h, w, c), not {sides!r}.")
     n, h, w, c = (whole(name, side) for name, side in zip(SIDES, sides, strict=True))
+    chosen = engine_of(engine, network)
+    if isinstance(chosen, Measured) and is_module(network):
+        given = np.random.default_rng(0).normal(size=(n, h, w, c)) if isinstance(images, tuple) else images
+        network = cast(Network, chosen.traced(network, as_images(given, "auto"), True))
     shape: Shape = (n, 1, 1, h * w * c) if network.fully_connected else (n, h, w, c)
     plan = Plan(frozenset(recorded_depths(network.depth, every)), frozenset(reff_locs))
-    chosen = engine_of(engine)
     points = n * math.prod(output_grid(network.stem, shape[1:3]))
     seconds = chosen.seconds(network, shape, plan, threads or os.cpu_count() or 1)
     return Estimate(points, chosen.memory(network, shape, plan), seconds)

@@ -145,8 +145,8 @@ def rehearsed(
     threads = checked_threads(threads)
     if journal is not None:
         prepared.journal(journal, resume).close()
-    source = as_images(images)
-    return estimate(network, source, prepared.engine, every=every, reff_locs=reff_locs, threads=threads)
+    net, source = prepared.network, as_images(images)
+    return estimate(net, source, prepared.engine, every=every, reff_locs=reff_locs, threads=threads)
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ import math
 from bisect import bisect_left, bisect_right
 from collections import Counter
 from dataclasses import dataclass, replace
+from itertools import accumulate
 from typing import Any
 
 import torch
@@ -16,6 +17,8 @@ from .watching import Call, Watch, numeric
 
 #: Functions that merge ways of the signal.
 JOINS = ("add", "cat")
+#: Modules that are no layers if they do nothing.
+EMPTY = ("Identity", "Sequential")
 
 
 @dataclass(frozen=True, eq=False)
@@ -107,9 +110,14 @@ class Course:
     def _chosen(self) -> list[Seen]:
         """Leaves, functions that are nonlinear, merge ways or have all signal and what containers return."""
         tracing = self.tracing
-        seen = [each for each in tracing.seen if each.value in self._way or each.role == "leaf"]
+        seen = [
+            each
+            for each, latest in zip(tracing.seen, _latest(tracing.seen), strict=True)
+            if each.value in self._way or each.role == "leaf"
+            if not (each.idle and (each.kind in EMPTY or each.value < latest))
+        ]
         functional = tracing.leaves == {""}  # a module without others: its functions are all there is to see
-        taken = {each.value for each in seen if each.role == "leaf" and not functional}
+        taken = {each.value for each in seen if each.role == "leaf" and not each.idle and not functional}
 
         def shown(each: Seen) -> bool:
             inside = each.made_in in tracing.leaves and not functional
@@ -154,6 +162,11 @@ class Course:
         if "norm" in seen.kind.lower():
             return "norm"
         return "conv" if seen.value in self.tracing.mixing else ""
+
+
+def _latest(seen: list[Seen]) -> list[int]:
+    """The latest value so far, at every place."""
+    return list(accumulate((each.value for each in seen), max))
 
 
 class Stopping(Watch):

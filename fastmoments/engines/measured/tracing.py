@@ -86,6 +86,11 @@ class Seen:
     shape: tuple[int, ...]
     axes: tuple[int, ...]
 
+    @property
+    def idle(self) -> bool:
+        """Whether it is a module that gives the value it was given."""
+        return self.role == "leaf" and self.value in self.inputs
+
 
 class Tracing(Watch):
     """Watches a module once, without noise.
@@ -158,6 +163,10 @@ class Tracing(Watch):
                 label, name, label.rpartition(".")[0], "function", name in ACTIVATIONS, results[0], inputs
             )
 
+    def before_module(self, call: Call) -> set[int]:
+        """The values that a module is given."""
+        return self.values_of(call.inputs)
+
     def after_module(self, call: Call, output: object) -> None:
         """Note what a module gave."""
         found = [each for each in numeric(output) if self.values_of(each)]
@@ -166,7 +175,7 @@ class Tracing(Watch):
         if found:
             kind = type(call.module).__name__
             activation = call.leaf and kind.lower() in ACTIVATIONS
-            inputs = self.values_of(call.inputs)
+            inputs: set[int] = call.known
             role = "leaf" if call.leaf else "container"
             self._see(call.label, kind, call.path, role, activation, found[0], inputs)
 

@@ -53,6 +53,8 @@ class Call:
     label : str
         The path, with "#2" behind it in a second call; of the whole the name of its class.
     inputs : list of tensors
+    known : object
+        What `Watch.before_module` noted.
     leaf : bool
         Whether no module was called inside it so far.
     """
@@ -61,6 +63,7 @@ class Call:
     path: str
     label: str
     inputs: list[torch.Tensor]
+    known: Any = None
     leaf: bool = True
 
 
@@ -122,6 +125,9 @@ class Watch(TorchFunctionMode):
     ) -> None:
         """A function was called; `again` calls it with other tensors. What has no label is no station."""
 
+    def before_module(self, call: Call) -> object:
+        """What is to be known in `after_module` of what a module is given, which it may change."""
+
     def after_module(self, call: Call, output: object) -> None:
         """A module was called."""
 
@@ -169,7 +175,9 @@ class Watch(TorchFunctionMode):
                 self.open[-1].leaf = False
             path = self._paths[module]
             label = self._counted(path or type(module).__name__)
-            self.open.append(Call(module, path, label, list(tensors((args, kwargs)))))
+            call = Call(module, path, label, list(tensors((args, kwargs))))
+            call.known = self.before_module(call)
+            self.open.append(call)
 
     def _leave(self, module: torch.nn.Module, args: Any, output: object) -> None:
         with self._silent():

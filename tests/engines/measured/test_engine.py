@@ -8,6 +8,7 @@ import pytest
 
 import fastmoments as fm
 from fastmoments.engines.measured.engine import is_module
+from fastmoments.scans.scanning import rehearsed
 
 IMAGES = fm.load_images("synthetic:8x8x3", 4, seed=0)
 
@@ -63,6 +64,17 @@ def test_tensors_are_images():
     module = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3))
     tensor = torch.from_numpy(IMAGES.array.transpose(0, 3, 1, 2))
     assert np.array_equal(fm.scan(module, tensor)["chi"], fm.scan(module, IMAGES)["chi"])
+
+
+def test_a_module_is_estimated():
+    torch = pytest.importorskip("torch")
+    module = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3))
+    for images in (IMAGES, (4, 8, 8, 3)):
+        found = fm.estimate(module, images)
+        assert found.points == 256 and found.bytes > 4e8 and found.seconds < 10
+    again = fm.estimate(module, IMAGES, fm.Measured(50, "reset_parameters"))
+    assert again.bytes == found.bytes
+    assert rehearsed(module, IMAGES).points == 256
 
 
 def test_memory_is_that_of_so_many_images():

@@ -100,6 +100,25 @@ def test_what_a_container_makes_is_behind_it():
     assert found[:3] == ["0.inner", "0.inner#2", "0.sub()"]
 
 
+def test_what_does_nothing_takes_no_station_from_others():
+    class Unit(nn.Module):
+        def __init__(self, early):
+            super().__init__()
+            self.conv, self.shortcut, self.drop, self.early = conv(3, 3), nn.Sequential(), nn.Dropout(), early
+
+        def forward(self, x):
+            skip = self.shortcut(x) if self.early else None
+            out = self.drop(self.conv(x))
+            return nn.functional.relu(out + (self.drop(x) if skip is None else skip))
+
+    for early in (False, True):
+        net = nn.Sequential(Unit(early), Unit(early), nn.Identity(), conv(3, 3))
+        found = [path for path, *_ in rows(net.eval())]
+        assert found == [
+            "0.conv", "0.drop", "0.add()", "0.relu()", "1.conv", "1.drop", "1.add()", "1.relu()", "3",
+        ]  # fmt: skip
+
+
 def test_a_dense_head_and_a_classifier_count():
     assert max(each.depth for each in stops(vgg16(True, 4), (2, 3, 32, 32))) == 15
 
