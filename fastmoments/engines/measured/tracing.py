@@ -214,7 +214,9 @@ class Tracing(Watch):
         if name in MIXING or name in _LAST:
             return (1,) if name.startswith(_SECOND) and result.ndim > 2 else (result.ndim - 1,)
         given = {id(each): each for each in numeric(arguments) if self.values_of(each)}
-        first = next(iter(given.values()))
+        # Of several tensors that of the result's shape: others are spread over it.
+        alike = (each for each in given.values() if each.shape == result.shape)
+        first = next(alike, next(iter(given.values())))
         inherited = self._axes_of(first) if first.ndim == result.ndim else (result.ndim - 1,)
         if len(numeric(arguments)) != 1 or name in ACTIVATIONS:
             return inherited

@@ -152,7 +152,8 @@ class Watch(TorchFunctionMode):
             label = self._counted(f"{owner}.{name}()" if owner else f"{name}()")
         arguments = list(tensors((args, kwargs)))
         known = self.before_function(arguments)
-        result = func(*args, **kwargs)
+        with _derivable(name):
+            result = func(*args, **kwargs)
 
         def again(swapped: dict[int, torch.Tensor]) -> Any:
             return func(*swap(args, swapped), **swap(kwargs, swapped))
@@ -198,6 +199,20 @@ class Watch(TorchFunctionMode):
             yield
         finally:
             self._quiet = False
+
+
+@contextmanager
+def _derivable(name: str) -> Iterator[None]:
+    """A context in which a function has a forward derivative; recurrent layers by oneDNN have none."""
+    enabled = torch.backends.mkldnn.enabled
+    recurrent = name in ("lstm", "gru", "rnn_tanh", "rnn_relu")
+    if recurrent:
+        torch.backends.mkldnn.enabled = False
+    try:
+        yield
+    finally:
+        if recurrent:
+            torch.backends.mkldnn.enabled = enabled
 
 
 def with_noise(signal: torch.Tensor, noise: torch.Tensor) -> torch.Tensor:

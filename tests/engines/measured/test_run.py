@@ -280,6 +280,21 @@ def test_precision_is_that_of_the_module():
     assert double.stations[-1].error < 1e-14 < single.stations[-1].error < 1e-5 < half.stations[-1].error
 
 
+@pytest.mark.parametrize("kind", [nn.LSTM, nn.GRU, nn.RNN])
+def test_recurrent_layers_are_measured(kind):
+    class Recurrent(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.inner, self.head = kind(3, 6, batch_first=True), nn.Linear(6, 3)
+
+        def forward(self, x):
+            return self.head(self.inner(x.flatten(2).transpose(1, 2))[0][:, -1])
+
+    scan = fm.scan(Recurrent(), IMAGES)
+    assert np.isfinite(scan["log_chi"]).all() and scan.station("inner").grid == (1, 64)
+    assert scan.station("inner").channels == 6 and torch.backends.mkldnn.enabled
+
+
 def test_one_warning_at_most():
     with warnings.catch_warnings():
         warnings.simplefilter("error")

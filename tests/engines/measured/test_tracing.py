@@ -42,6 +42,7 @@ CHANNELS = {
     "linear": (lambda self, x: nn.functional.linear(x.permute(0, 2, 3, 1), self.weight), (3,)),
     "matmul": (lambda self, x: x.permute(0, 2, 3, 1) @ self.weight, (3,)),
     "sum": (lambda self, x: x.permute(0, 2, 3, 1) + x.permute(0, 2, 3, 1).abs(), (3,)),
+    "spread": (lambda self, x: x.mean((1, 2, 3), keepdim=True) * x.permute(0, 2, 3, 1), (3,)),
     "cat": (lambda self, x: torch.cat([x, x * 2], 1), (1,)),
     "chunk": (lambda self, x: x.permute(0, 2, 3, 1).chunk(2, -1)[1], (3,)),
     "pooled": (lambda self, x: nn.functional.max_pool2d(x, 2), (1,)),
