@@ -62,7 +62,8 @@ class Flow:
         return Flow(self.pair.copy(), self.log_scale.copy())
 
     def points(self) -> np.ndarray:
-        """View of shape (2, points, channels)."""
+        """View of shape (2, points, channels), of the same memory: for layers that work in place."""
+        self.pair = np.ascontiguousarray(self.pair)  # a reshape of anything else is a copy
         return self.pair.reshape(2, -1, self.pair.shape[-1])
 
     def rescale(self) -> None:

@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import fastmoments as fm
 from fastmoments.engines.sampled.max_pool import pooled
 from fastmoments.nets.max_pool import MaxPool
 
@@ -41,3 +42,13 @@ def test_torch_agrees():
         signal = torch.tensor(PAIR[0].transpose(0, 3, 1, 2))
         theirs = torch.nn.functional.max_pool2d(signal, layer.size, layer.step, layer.pad)
         np.testing.assert_array_equal(pooled(layer, PAIR)[0], theirs.numpy().transpose(0, 2, 3, 1))
+
+
+@pytest.mark.parametrize("engine", [fm.Sampled(16, 2), fm.InfiniteWidth(draws=256)])
+def test_batch_norm_behind_it_takes_the_means_away(engine):
+    """What works in place has to see the pooled values themselves, however they lie in memory."""
+    net = fm.Network([fm.Conv(3), fm.MaxPool(3, 2, 1), fm.BatchNorm(), fm.ReLU()])
+    scan = fm.scan(net, fm.load_images("synthetic:8x8x3", 4, seed=0), engine, reff_locs=())
+    pooled, normed = (scan.station(f"layers.{place}").mean for place in (1, 2))
+    assert pooled["nu2_signal"] > 1.5 * pooled["mu2_signal"]
+    assert normed["nu2_signal"] == pytest.approx(normed["mu2_signal"], rel=1e-5)
