@@ -53,6 +53,11 @@ def flattened(activation):
     return [zeros(), activation(), stax.Flatten(), dense(), activation(), dense()]
 
 
+def normed(*axes):
+    """A layer norm."""
+    return stax.LayerNorm(axis=axes, eps=0.1)
+
+
 def merged(shortcut, branch):
     """A residual unit."""
     return stax.serial(stax.FanOut(2), stax.parallel(shortcut, branch), stax.FanInSum())
@@ -77,13 +82,19 @@ LAYERS = {
     "GlobalAvgPool": lambda: [zeros(), stax.Relu(), stax.GlobalAvgPool(), dense()],
     "Flatten": lambda: [zeros(), stax.Relu(), stax.Flatten(), dense(), stax.Relu(), dense()],
     "Concat": lambda: [zeros(), side_by_side(), zeros()],
-    "LayerNorm": lambda: [zeros(), stax.LayerNorm(axis=(-1,), eps=0.1), stax.Relu(), zeros()],
-    "LayerNorm, image": lambda: [zeros(), stax.LayerNorm(axis=(1, 2, 3), eps=0.1), stax.Relu(), zeros()],
+    "LayerNorm": lambda: [zeros(), normed(-1), stax.Relu(), zeros()],
+    "LayerNorm, image": lambda: [zeros(), normed(1, 2, 3), stax.Relu(), zeros()],
     "LeakyReLU": lambda: [zeros(), stax.LeakyRelu(0.1), zeros()],
     "Abs": lambda: [zeros(), stax.Abs(), zeros()],
     "Erf": lambda: flattened(stax.Erf),
     "GELU": lambda: flattened(stax.Gelu),
     "Sin": lambda: flattened(stax.Sin),
+    "Erf, a and b": lambda: [zeros(), stax.Erf(a=-0.5, b=2.0), zeros()],
+    "Sin, a and b": lambda: [zeros(), stax.Sin(a=-0.5, b=2.0), zeros()],
+    "LayerNorm, Erf, Sin, GELU": lambda: [
+        *(zeros(), stax.Erf(), zeros(), normed(-1), stax.Sin(), zeros(), normed(1, 2, 3), stax.Gelu()),
+        zeros(),
+    ],
     "Residual": lambda: [
         zeros(),
         merged(stax.Identity(), stax.serial(*[stax.Relu(), pointwise()] * 2)),

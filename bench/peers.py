@@ -53,7 +53,8 @@ class NeuralTangents(Peer):
 
 
 _ZEROS, _DENSE = Conv(padding="zeros"), fm.Dense(weights=fm.Gaussian(1.0, bias_variance=0.25))
-#: One layer of a kind each, which the peer has as well; compared, not timed.
+#: One layer of a kind each, which the peer has as well; compared, not timed. It has no kernel of GELU's tanh
+#: form (but that of the exact one), nor a layer norm of what is not Gaussian, as right behind an activation.
 LAYERS = {
     "AvgPool": [_ZEROS, ReLU(), fm.AvgPool(2), _ZEROS],
     "AvgPool, SAME": [_ZEROS, ReLU(), fm.AvgPool(3, 2, pad=None), _ZEROS],
@@ -67,6 +68,12 @@ LAYERS = {
     "Erf": [_ZEROS, fm.Erf(), fm.Flatten(), _DENSE, fm.Erf(), _DENSE],
     "GELU": [_ZEROS, fm.GELU(), fm.Flatten(), _DENSE, fm.GELU(), _DENSE],
     "Sin": [_ZEROS, fm.Sin(), fm.Flatten(), _DENSE, fm.Sin(), _DENSE],
+    "Erf, a and b": [_ZEROS, fm.Scale(2.0), fm.Erf(), fm.Scale(-0.5), _ZEROS],
+    "Sin, a and b": [_ZEROS, fm.Scale(2.0), fm.Sin(), fm.Scale(-0.5), _ZEROS],
+    "LayerNorm, Erf, Sin, GELU": [
+        *(_ZEROS, fm.Erf(), _ZEROS, fm.LayerNorm(0.1), fm.Sin()),
+        *(_ZEROS, fm.LayerNorm(0.1, over="image"), fm.GELU(), _ZEROS),
+    ],
     "Residual": [
         _ZEROS, Residual([ReLU(), _DENSE, ReLU(), _DENSE]), Residual([ReLU(), _DENSE], [ReLU(), _DENSE]),
         fm.GlobalAvgPool(), _DENSE,
