@@ -11,10 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:  # the same names for whoever reads types; a test compares
     from .engines.finite_width.engine import FiniteWidth as FiniteWidth
+    from .engines.given.engine import GivenNetwork as GivenNetwork
     from .engines.given.propagation import propagate as propagate
     from .engines.infinite_width.engine import InfiniteWidth as InfiniteWidth
     from .engines.measured.engine import Measured as Measured
     from .engines.sampled.engine import Sampled as Sampled
+    from .images.gaussian import gaussian_images as gaussian_images
     from .images.sources import Images as Images
     from .images.sources import load_images as load_images
     from .nets import zoo as zoo
@@ -99,7 +101,9 @@ _HOMES = {
     "nets.concat": ("Concat",),
     "nets": ("zoo",),
     "nets.families": ("vanilla", "residual", "bn_ff", "bn_res", "FAMILIES"),
+    "images.gaussian": ("gaussian_images",),
     "images.sources": ("load_images", "Images"),
+    "engines.given.engine": ("GivenNetwork",),
     "engines.given.propagation": ("propagate",),
     "engines.infinite_width.engine": ("InfiniteWidth",),
     "engines.finite_width.engine": ("FiniteWidth",),

@@ -64,6 +64,8 @@ class Station:
     drawn : dict of str to float
         Standard errors of the moments (of ranks relative) by the channels that an analytic engine drew where
         it has no formula; empty where it drew none.
+    sampled : dict of str to float
+        The moments by sampling inputs of the same given net, with the standard errors in `drawn`.
     grid : (height, width), or None
         Positions of an image; None where the engine does not say.
     channels : int or None
@@ -89,6 +91,7 @@ class Station:
     errors: dict[str, float] = field(default_factory=dict)
     sigma_errors: dict[str, float] = field(default_factory=dict)
     drawn: dict[str, float] = field(default_factory=dict)
+    sampled: dict[str, float] = field(default_factory=dict)
     grid: tuple[int, int] | None = None
     channels: int | None = None
     averaged: tuple[float, ...] = (0.0,)

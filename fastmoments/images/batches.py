@@ -25,6 +25,8 @@ class Batch:
         Whether every batch of them is brought to mean 0 and variance 1 (`sources.normalise`).
     flattened : bool
         Whether all pixels of an image become features of one position.
+    covariance : ndarray, optional
+        Of Gaussian images, whose mean the one in `array` is; they are taken as they are.
 
     Raises
     ------
@@ -35,6 +37,7 @@ class Batch:
     array: np.ndarray
     normalised: bool
     flattened: bool
+    covariance: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         largest = float(np.abs(self.array).max())
@@ -55,11 +58,16 @@ class Batch:
         n, h, w, c = self.array.shape
         return (n, 1, 1, h * w * c) if self.flattened else (n, h, w, c)
 
+    @property
+    def stationary(self) -> bool:
+        """Whether they are Gaussian images whose covariance is by displacement."""
+        return self.covariance is not None and self.covariance.ndim == 4 and not self.flattened
+
     def chosen(self, indices: np.ndarray) -> np.ndarray:
         """Some of the images, prepared as a batch of their own."""
         return self._prepared(self.array[indices])
 
     def _prepared(self, array: np.ndarray) -> np.ndarray:
-        if self.normalised:
+        if self.normalised and self.covariance is None:
             return normalise(Images(array, "array", None), fully_connected=self.flattened)
         return array.reshape(array.shape[0], 1, 1, -1) if self.flattened else array

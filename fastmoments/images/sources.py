@@ -46,12 +46,15 @@ class Images:
         The seed that drew or made the images; None if chance had no part in it.
     notes : tuple of str
         What was taken for granted, in sentences: the order of the axes, an alpha channel left out.
+    covariance : ndarray, optional
+        Of Gaussian images, whose mean the one in `array` is (`gaussian_images`).
     """
 
     array: np.ndarray
     source: str
     seed: int | None
     notes: tuple[str, ...] = ()
+    covariance: np.ndarray | None = None
 
 
 def load_images(
@@ -118,7 +121,7 @@ def load_images(
     return _taken(held, label, "nhwc" if known else layout, count, seed)
 
 
-def as_images(images: Images | ArrayLike, layout: str = "auto") -> Images:
+def as_images(images: Images | ArrayLike, layout: str = "auto", gaussian: bool = False) -> Images:
     """Check a batch of images and bring it to float64 and four axes.
 
     Parameters
@@ -127,6 +130,8 @@ def as_images(images: Images | ArrayLike, layout: str = "auto") -> Images:
         Integers or floats.
     layout : {"auto", "nhwc", "nchw"}
         Of an array, as for `load_images`; `Images` are (n, h, w, c).
+    gaussian : bool
+        Whether they may be a mean and a covariance.
 
     Returns
     -------
@@ -144,6 +149,10 @@ def as_images(images: Images | ArrayLike, layout: str = "auto") -> Images:
         return load_images(images, None if is_loader(images) else min(COUNT, len(images)), layout=layout)  # type: ignore[arg-type]
     if not isinstance(images, Images):
         return _taken(as_array(images, "array"), "array", layout, None, 0)
+    if images.covariance is not None and not gaussian:
+        raise ValueError(
+            "Gaussian images have no values; they are for fastmoments.GivenNetwork, a net with weights."
+        )
     _check_for_arrays(images.source, layout, None)
     array = as_array(images.array, images.source)
     order, _ = order_of(array.shape, images.source, "nhwc")

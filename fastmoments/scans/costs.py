@@ -17,7 +17,7 @@ from ..images.sources import Images, as_images
 from ..memory import SAFE, free_memory, in_units
 from ..nets.network import Network, output_grid
 from ..validation import whole
-from .engines import engine_of
+from .engines import GIVEN, engine_of
 
 #: Of the shape of a batch.
 SIDES = ("images", "height", "width", "channels")
@@ -67,7 +67,9 @@ def estimate(
     -------
     Estimate
     """
-    sides = images if isinstance(images, tuple) else as_images(images).array.shape
+    chosen = engine_of(engine)
+    gaussian = chosen.method == GIVEN
+    sides = images if isinstance(images, tuple) else as_images(images, gaussian=gaussian).array.shape
     if len(sides) != 4:
         raise ValueError(f"a shape of images has four numbers (n, h, w, c), not {sides!r}.")
     n, h, w, c = (whole(name, side) for name, side in zip(SIDES, sides, strict=True))

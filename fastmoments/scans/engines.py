@@ -14,10 +14,11 @@ ENGINES = {
     "finite": ("finite_width.engine", "FiniteWidth"),
     "sampled": ("sampled.engine", "Sampled"),
     "measured": ("measured.engine", "Measured"),
+    "given": ("given.engine", "GivenNetwork"),
 }
-#: The one of modules of PyTorch; those of nets.
-MEASURED = "measured"
-METHODS = tuple(name for name in ENGINES if name != MEASURED)
+#: The one of modules of PyTorch, the one of nets with weights of their own; those of all nets.
+MEASURED, GIVEN = "measured", "given"
+METHODS = tuple(name for name in ENGINES if name not in (MEASURED, GIVEN))
 
 
 def engine_class(method: str) -> type[Engine]:

@@ -22,6 +22,9 @@ SCHEMAS = (SCHEMA, "fastmoments.scan/1")
 #: Numbers in the description of images, all positive.
 _SIZES = ("images", "points", "height", "width")
 
+#: Fields of a station whose logarithms may be negative.
+SIGNED = ("moments", "sampled")
+
 #: Parts of a path; Python could not walk into a net that nests deeper.
 _DEEPEST = 400
 
@@ -97,10 +100,10 @@ def station_from(values: dict, nets: int | None, method: object = None) -> Stati
     """
     given = {"loc": None, "moments": {}, **values}
     grid, loc = given.get("grid"), given["loc"]
-    for name in ("moments", "sigmas", "errors", "sigma_errors", "drawn"):
+    for name in ("moments", "sigmas", "errors", "sigma_errors", "drawn", "sampled"):
         for moment, value in _table(name, given.get(name, {})).items():
             one_of(name, moment, STATION_MOMENTS)
-            if _number(moment, value) < 0.0 and not (moment.startswith("log_") and name == "moments"):
+            if _number(moment, value) < 0.0 and not (moment.startswith("log_") and name in SIGNED):
                 raise ValueError(f"{moment} must not be negative, but is {value!r}.")
     whole("depth", given["depth"], 0, MOST)
     whole("net", given.get("net", 0), 0, (nets or 1) - 1)

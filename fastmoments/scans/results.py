@@ -15,7 +15,7 @@ from ..engines.protocol import Station
 from ..validation import whole
 from .budget import budget
 from .curves import Curve, gather, main_curve
-from .engines import MEASURED
+from .engines import GIVEN, MEASURED
 from .jacobian import with_jacobian
 from .stations import Report, StationMoments, report, tabulated
 from .uncertainty import EVERYWHERE, SOMEWHERE, drawn_in_words, in_words, most_uncertain
@@ -46,7 +46,7 @@ class Scan:
     architecture : dict
         The net in plain values.
     method : str
-        "infinite", "finite" or "sampled".
+        "infinite", "finite", "sampled" or "given".
     width : int or None
         Channels, if they are finite in number.
     nets : int or None
@@ -259,7 +259,8 @@ def _number(value: float | None) -> float | None:
 
 def assembled(described: dict, stations: list[Station], depths: list[int]) -> Scan:
     """The scan that stations make, of a net and images in plain values (the fields of `Scan`)."""
-    if described["method"] != MEASURED:  # which has measured it
+    given = described["method"] == GIVEN  # which has no fresh weights
+    if not given and described["method"] != MEASURED:  # which has measured it
         stations = with_jacobian(stations)
     depth, locs, moments = gather(stations, depths, described["nets"])
     provenance = dict(described["provenance"])
@@ -270,6 +271,10 @@ def assembled(described: dict, stations: list[Station], depths: list[int]) -> Sc
             provenance["drawn_error"] = max(station.drawn.get("log_chi", 0.0) for station in stations)
             units = {each.depth for each in stations if each.law == "drawn" and each.loc != "input"}
             provenance["drawn"] = EVERYWHERE if units >= set(depths) else SOMEWHERE
+    checks = [row for station in stations for row in checked_rows(station)] if given else []
+    if checks:
+        provenance["check"] = checks
+        provenance["closure_error"] = max(station.error for station in stations)
     uncertain = most_uncertain(stations)
     if uncertain is not None:
         provenance["most_uncertain"] = uncertain
@@ -280,6 +285,26 @@ def assembled(described: dict, stations: list[Station], depths: list[int]) -> Sc
         **fields, depth=depth, locs=locs, moments=moments, verdict=verdict, provenance=provenance,
         stations=table,
     )  # fmt: skip
+
+
+def checked_rows(station: Station) -> list[dict]:
+    """Moments of a given net beside those of samples: relative errors and z-scores, in plain values."""
+    rows = []
+    for name, sampled in station.sampled.items():
+        own, error = station.moments[name], station.drawn[name]
+        relative = math.expm1(own - sampled) if name.startswith("log_") else own / sampled - 1.0
+        z = (own - sampled) / error if error > 0.0 else math.nan
+        rows.append(
+            {
+                "path": station.path,
+                "loc": station.loc,
+                "depth": station.depth,
+                "moment": name.removeprefix("log_"),
+                "relative": _number(relative),
+                "z": _number(z),
+            }
+        )
+    return rows
 
 
 def judged(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator
@@ -21,7 +22,7 @@ from ..images.sources import Images, as_images
 from ..nets.network import LOCS, Network, output_grid
 from ..validation import truth, whole
 from .costs import Estimate, estimate, refuse_what_does_not_fit
-from .engines import engine_of
+from .engines import GIVEN, engine_of
 from .journal import Journal
 from .results import Scan, assembled
 
@@ -145,7 +146,7 @@ def rehearsed(
     threads = checked_threads(threads)
     if journal is not None:
         prepared.journal(journal, resume).close()
-    net, source = prepared.network, as_images(images)
+    net, source = prepared.network, as_images(images, gaussian=prepared.engine.method == GIVEN)
     return estimate(net, source, prepared.engine, every=every, reff_locs=reff_locs, threads=threads)
 
 
@@ -196,24 +197,33 @@ def _prepare(
         raise ValueError(
             f"reff_locs must be a sequence of stations among {', '.join(LOCS)}, not {reff_locs!r}."
         )
-    chosen, source = engine_of(engine, network), as_images(images)
+    chosen = engine_of(engine, network)
+    source = as_images(images, gaussian=chosen.method == GIVEN)
     if isinstance(chosen, Measured):
         # It has all that a Network is asked for here.
         network = cast(Network, chosen.traced(network, source, normalise))
     else:
         checked_network(network)
     classes = network.outputs if classes is None else whole("classes", classes, 2)
-    batch = Batch(source.array, normalise, network.fully_connected)
+    batch = Batch(source.array, normalise, network.fully_connected, source.covariance)
     plan = Plan(frozenset(recorded_depths(network.depth, every)), frozenset(reff_locs))
     run = chosen.prepare(network, batch, plan)
     refuse_what_does_not_fit(chosen, network, batch.shape, plan)
     options = {
         "every": every, "reff_locs": sorted(plan.reff_locs),
         "engine": {name: _named(value) for name, value in vars(chosen).items()},
-        "values": sha256(batch.values.tobytes()).hexdigest(),
+        "values": sha256(batch.values.tobytes()).hexdigest(), **_given(network, batch, chosen),
     }  # fmt: skip
     described = _described(network, source, chosen, batch, classes)
     return _Prepared(run, network, chosen, batch, plan, described, options)
+
+
+def _given(network: Network, batch: Batch, engine: Engine) -> dict:
+    """Fingerprints of what only a given net depends on: its weights, and the covariance of inputs."""
+    if engine.method != GIVEN or network.weights is None:
+        return {}
+    law = b"" if batch.covariance is None else batch.covariance.tobytes()
+    return {"weights": network.weights.digest, "covariance": sha256(law).hexdigest()}
 
 
 def _described(network: Network, images: Images, engine: Engine, batch: Batch, classes: int | None) -> dict:
@@ -221,6 +231,9 @@ def _described(network: Network, images: Images, engine: Engine, batch: Batch, c
     count = batch.shape[0]
     height, width = output_grid(network.stem, batch.shape[1:3])
     drawn = engine.drawn(count)
+    points = drawn.get("batch", count) * height * width
+    if batch.covariance is not None:
+        points = math.prod(batch.shape) + 1  # of as many directions as a Gaussian law has
     return {
         "architecture": network.architecture(),
         "method": engine.method,
@@ -231,7 +244,7 @@ def _described(network: Network, images: Images, engine: Engine, batch: Batch, c
             "images": count,
             "height": height,
             "width": width,
-            "points": drawn.get("batch", count) * height * width,
+            "points": points,
             "seed": images.seed,
             **({"classes": classes} if classes is not None else {}),
             **({"notes": list(images.notes)} if images.notes else {}),

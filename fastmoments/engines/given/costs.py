@@ -30,6 +30,15 @@ def memory(network: Network, size: Size, storage: str) -> int:
     return int(PROCESS + largest)
 
 
+def of_samples(network: Network, size: Size, samples: int) -> int:
+    """Peak of a check: signal and noise of all samples in single precision, and a layer at work."""
+    widest = max(
+        sum(math.prod(grid) * channels for grid, channels in sizes)
+        for sizes in _through(all_layers(network), [size], network)
+    )
+    return int(8.0 * WORK * samples * widest)
+
+
 def refuse_too_large(network: Network, size: Size, storage: str) -> None:
     """Refuse a net whose covariances do not fit, and say what does.
 

@@ -8,15 +8,13 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
+from ...images.gaussian import checked_covariance, checked_law, is_stationary
 from ...nets.network import Network
 from .costs import refuse_too_large
 from .dense import Dense
 from .field import Field, Stream
 from .route import all_layers, passed, weights_of
 from .stationary import Stationary
-
-#: Of the largest entry, by which a covariance may differ from its transpose.
-ROUNDING = 1e-9
 
 
 class Propagated(NamedTuple):
@@ -71,7 +69,9 @@ def propagate(
     if not isinstance(network, Network):
         raise ValueError(f"network must be a fastmoments Network, not {type(network).__name__}.")
     weights = weights_of(network)
-    field = field_of(*_checked(mean, covariance, noise), flat=network.fully_connected)
+    centre, block = checked_law(mean, covariance)
+    around = None if noise is None else checked_covariance(centre, "noise", noise, block.ndim)
+    field = field_of(centre, block, around, flat=network.fully_connected)
     refuse_too_large(network, (field.here.grid, field.here.channels), field.storage)
     for _ in passed(all_layers(network), field, weights):
         pass
@@ -86,7 +86,7 @@ def field_of(
     `flat` makes one position of all.
     """
     noise = _white(mean, covariance) if noise is None else noise
-    if _is_stationary(mean, covariance):
+    if is_stationary(mean, covariance):
         height, width, channels = covariance.shape[:3]
         stored = (
             np.array(block).reshape(height * width, channels, channels) for block in (covariance, noise)
@@ -108,66 +108,10 @@ def outcome(field: Field) -> Propagated:
     return Propagated(stream.mean.reshape(shape), *(block.reshape(*shape, *shape) for block in field.own))
 
 
-def _is_stationary(mean: np.ndarray, covariance: np.ndarray) -> bool:
-    return mean.ndim == 1 and covariance.ndim == 4
-
-
 def _white(mean: np.ndarray, covariance: np.ndarray) -> np.ndarray:
     """Noise of variance 1, uncorrelated."""
-    if not _is_stationary(mean, covariance):
+    if not is_stationary(mean, covariance):
         return np.eye(mean.size).reshape(covariance.shape)
     found = np.zeros(covariance.shape)
     found[0, 0] = np.eye(mean.size)
     return found
-
-
-def _checked(
-    mean: ArrayLike, covariance: ArrayLike, noise: ArrayLike | None
-) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
-    """The arguments as arrays whose shapes fit."""
-    centre = _numbers("mean", mean)
-    if centre.ndim not in (1, 3) or not centre.size:
-        raise ValueError(f"mean must be of shape (h, w, c) or (features,), not {centre.shape}.")
-    return centre, covariance_for(centre, "covariance", covariance), (
-        None if noise is None else covariance_for(centre, "noise", noise, np.ndim(covariance))
-    )  # fmt: skip
-
-
-def covariance_for(mean: np.ndarray, name: str, given: ArrayLike, axes: int | None = None) -> np.ndarray:
-    """A covariance that fits a mean.
-
-    Raises
-    ------
-    ValueError
-        If it does not, is not symmetric, or has a negative variance.
-    """
-    block = _numbers(name, given)
-    full = (*mean.shape, *mean.shape)
-    stationary = mean.ndim == 1 and block.ndim == 4 and block.shape[2:] == full
-    if not (stationary or block.shape == full) or axes not in (None, block.ndim):
-        also = f" or (h, w, {mean.size}, {mean.size})" if mean.ndim == 1 else ""
-        raise ValueError(f"{name} must be of shape {full}{also}, not {block.shape}.")
-    if stationary:
-        height, width = block.shape[:2]
-        there = block[-np.arange(height) % height][:, -np.arange(width) % width].swapaxes(2, 3)
-        matrix = block[0, 0]
-        defect = float(np.abs(block - there).max())
-    else:
-        matrix = block.reshape(mean.size, mean.size)
-        defect = float(np.abs(matrix - matrix.T).max())
-    if defect > ROUNDING * float(np.abs(block).max()):
-        raise ValueError(f"{name} must be symmetric; it differs from its transpose by {defect:.3g}.")
-    least = float(np.diagonal(matrix).min())
-    if least < 0.0:
-        raise ValueError(f"{name} must have no negative variances; it has {least:.3g}.")
-    return block
-
-
-def _numbers(name: str, given: ArrayLike) -> np.ndarray:
-    try:
-        array = np.array(given, np.float64)
-    except (TypeError, ValueError):
-        raise ValueError(f"{name} must be an array of numbers, not {type(given).__name__}.") from None
-    if not np.isfinite(array).all():
-        raise ValueError(f"{name} must be finite.")
-    return array

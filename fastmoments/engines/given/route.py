@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from types import MappingProxyType
 
 from ...nets.layers import Layer
-from ...nets.network import Network, unrolled, walk
+from ...nets.network import Network, Place, unrolled, walk
 from ...nets.weights import Arrays, Weights
+from ..protocol import Wanted
 from .field import Field
 from .layers import carry, covers
 
@@ -70,3 +71,24 @@ def passed(
 def all_layers(network: Network) -> list[tuple[str, Layer]]:
     """The layers of stem and units with their paths; what residual units hold is inside of them."""
     return [pair for stack in network.stacks for pair in unrolled(getattr(network, stack), "", stack)]
+
+
+#: Moves through layers with their paths, and yields where it is.
+Passing = Callable[[list[tuple[str, Layer]]], Iterable[str]]
+
+
+def places(network: Network, wanted: Wanted, passing: Passing) -> Iterator[Place]:
+    """Every place wanted on the way through a net."""
+    wanted.begin(0)
+    if wanted.images is not None:
+        yield wanted.images
+    for path in passing(list(unrolled(network.stem, "", "stem"))):
+        yield from filter(None, [wanted.place(path)])
+    if wanted.entrance is not None:
+        yield wanted.entrance
+    for depth in range(1, network.depth + 1):
+        wanted.begin(depth)
+        if wanted.entrance is not None:
+            yield wanted.entrance
+        for path in passing(list(network.unit(depth))):
+            yield from filter(None, [wanted.place(path)])
