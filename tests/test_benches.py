@@ -25,6 +25,10 @@ QUICK = {
         *("--settings", "32x6", "--depth", "2", "--every", "1", "--nets", "3", "--detail"),
         *("--families", "vanilla,residual,bn_ff"),
     ],
+    "given": [
+        *("--depth", "2", "--width", "6", "--side", "4", "--seeds", "1", "--samples", "400"),
+        *("--inputs", "10000", "--perceptron", "16", "--layers", "2"),
+    ],
     "layer": ["--sizes", "98", "--repeats", "1"],
     "post_activation": [
         *("--depth", "2", "--points", "6", "--channels", "64", "--populations", "2"),

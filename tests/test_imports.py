@@ -92,8 +92,8 @@ def test_every_room_is_in_the_street():
 
 
 #: The theory of finite width takes means of infinite width, which carries drawn channels through a layer as
-#: the simulation does; the simulation knows none of them. Measured nets have the moments of simulated ones, and
-#: a given net checks itself by them.
+#: the simulation does; the simulation knows none of them. Measured nets have the moments of simulated ones,
+#: and a given net checks itself by them.
 KNOWN = {
     "finite_width": {"infinite_width"},
     "infinite_width": {"sampled"},

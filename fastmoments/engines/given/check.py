@@ -53,7 +53,7 @@ def sampled_moments(
     rng = np.random.default_rng(seed)
     flow = Flow.start(samples_of(field, samples, rng), rng)
     found: dict[tuple[str, str | None], Found] = {}
-    for place in places(network, wanted, lambda layers: _passed(layers, flow, network)):
+    for place in places(network, wanted, lambda layers: passed(layers, flow, network)):
         moments, errors = _with_errors(flow, wanted.ranked(place), at_input)
         found[place.path, place.loc] = moments, errors
     return found
@@ -94,13 +94,13 @@ def _with_errors(flow: Flow, ranked: bool, at_input: tuple[float, float]) -> Fou
     }  # fmt: skip
 
 
-def _passed(layers: list[tuple[str, Layer]], flow: Flow, network: Network) -> Iterator[str]:
+def passed(layers: list[tuple[str, Layer]], flow: Flow, network: Network) -> Iterator[str]:
     """Send samples through layers, stopping behind each of them and of those inside."""
     assert network.weights is not None
     for path, layer in layers:
 
         def inside(stack: str, part: Flow, path: str = path, layer: Layer = layer) -> Iterator[str]:
-            return _passed(list(unrolled(getattr(layer, stack), path, stack)), part, network)
+            return passed(list(unrolled(getattr(layer, stack), path, stack)), part, network)
 
         yield from send(layer, path, flow, network.weights.get(path, NOTHING), inside) or ()  # type: ignore[arg-type]  # paths for places
         yield path

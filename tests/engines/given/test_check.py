@@ -5,7 +5,7 @@ import pytest
 from given import covariance, forward, stationary
 
 import fastmoments as fm
-from fastmoments.engines.given.check import CHECKED, _passed, samples_of
+from fastmoments.engines.given.check import CHECKED, passed, samples_of
 from fastmoments.engines.given.propagation import field_of
 from fastmoments.engines.given.route import all_layers
 from fastmoments.engines.sampled.layers import Flow
@@ -33,7 +33,7 @@ def test_samples_go_through_the_net():
     net = fm.Network(LAYERS, weights={**drawn.weights, "layers.3": statistics})
     x = 100.0 * rng.standard_normal((20, 4, 4, 2))
     flow = Flow.start(x, rng)
-    assert list(_passed(all_layers(net), flow, net))[-1] == "layers.7"
+    assert list(passed(all_layers(net), flow, net))[-1] == "layers.7"
     found = flow.pair[0] * np.exp(flow.log_scale[0])
     np.testing.assert_allclose(found, forward(net, x), rtol=1e-4, atol=1e-4)
 

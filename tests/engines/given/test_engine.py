@@ -6,6 +6,7 @@ from given import covariance, stationary
 
 import fastmoments as fm
 from fastmoments.engines.given.engine import FEWEST
+from fastmoments.nets.layers import Layer
 
 IMAGES = fm.load_images("synthetic:4x4x2", 40, seed=0)
 NET = fm.sample_weights(
@@ -72,14 +73,40 @@ def test_wide_nets_come_near_the_ensemble():
     np.testing.assert_allclose(found, wanted, rtol=0.15)
 
 
+@pytest.mark.parametrize("kind", Layer.TYPES)
+@pytest.mark.parametrize("storage", ["dense", "stationary"])
+def test_every_layer_is_computed_or_refused_in_a_sentence(kind, storage):
+    try:
+        layers = (fm.Conv(3), an_example(kind), fm.Conv(3), fm.ReLU())
+        net = fm.sample_weights(fm.Network(layers), (4, 4, 2), width=4)
+        scan = fm.scan(net, IMAGES, fm.GivenNetwork(storage=storage))
+    except ValueError as problem:
+        assert str(problem).endswith(".") and "\n" not in str(problem)
+        return
+    assert np.isfinite(scan["log_chi"]).all()
+
+
 def test_a_journal_is_of_these_weights(tmp_path):
     path = tmp_path / "scan.partial"
-    fm.scan(NET, IMAGES, fm.GivenNetwork(), journal=path)
-    scan = fm.scan(NET, IMAGES, fm.GivenNetwork(), journal=path, resume=True)
-    assert np.isfinite(scan["chi"]).all()
+    first = fm.scan(NET, IMAGES, fm.GivenNetwork(check=1000), journal=path)
+    scan = fm.scan(NET, IMAGES, fm.GivenNetwork(check=1000), journal=path, resume=True)
+    np.testing.assert_array_equal(scan["chi"], first["chi"])
+    assert scan.provenance["check"] == first.provenance["check"]
     other = fm.sample_weights(NET, (4, 4, 2), width=8, seed=5)
     with pytest.raises(ValueError, match="another scan"):
-        fm.scan(other, IMAGES, fm.GivenNetwork(), journal=path, resume=True)
+        fm.scan(other, IMAGES, fm.GivenNetwork(check=1000), journal=path, resume=True)
+
+
+#: What a layer cannot do without.
+NEEDED = {
+    "Residual": {"branch": (fm.Conv(),)},
+    "MaxPool": {"size": 2},
+    "Concat": {"branches": ((), (fm.Conv(),))},
+}
+
+
+def an_example(kind):
+    return Layer.TYPES[kind](**NEEDED.get(kind, {}))
 
 
 LAW = fm.gaussian_images(np.zeros(2), np.eye(2))
