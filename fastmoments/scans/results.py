@@ -46,7 +46,7 @@ class Scan:
     architecture : dict
         The net in plain values.
     method : str
-        "infinite", "finite", "sampled" or "given".
+        "infinite", "finite", "sampled", "measured" or "given".
     width : int or None
         Channels, if they are finite in number.
     nets : int or None

@@ -36,8 +36,8 @@ def test_options_by_name():
         ("finite", {"rank": 5}, 'rank belongs to method="infinite"; method="finite" has none.'),
         ("sampled", {"dtype": "float32"}, 'dtype belongs to method="infinite"; method="sampled" has none.'),
         ("sampled", {"nets": 0}, "nets must be a whole number from 1 to 1000000, not 0."),
-        ("exact", {}, "method must be one of infinite, finite, sampled, measured, not 'exact'."),
-        (["finite"], {}, "method must be one of infinite, finite, sampled, measured, not ['finite']."),
+        ("exact", {}, "method must be one of infinite, finite, sampled, measured, given, not 'exact'."),
+        (["finite"], {}, "method must be one of infinite, finite, sampled, measured, given, not ['finite']."),
     ],
 )
 def test_what_an_engine_has_not_is_said(method, options, said):

@@ -29,7 +29,10 @@ CALLS = {
     "network is no net": (lambda: scan("bn_ff", IMAGES), "network must be a fastmoments Network, not str"),
     "network is a layer": (lambda: scan(Conv(), IMAGES), "network must be a fastmoments Network, not Conv"),
     "verify of no net": (lambda: verify("bn_ff", IMAGES), "network must be a fastmoments Network"),
-    "unknown method": (lambda: scan(NET, IMAGES, "exact"), "one of infinite, finite, sampled, measured, not"),
+    "unknown method": (
+        lambda: scan(NET, IMAGES, "exact"),
+        "one of infinite, finite, sampled, measured, given, not",
+    ),
     "engine is a class": (lambda: scan(NET, IMAGES, fm.Sampled), "engine must be an engine such as"),
     "engine is a number": (lambda: scan(NET, IMAGES, 3), "engine must be an engine such as"),
     "every is zero": (lambda: scan(NET, IMAGES, every=0), "every must be a positive whole number, not 0"),
