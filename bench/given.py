@@ -152,10 +152,12 @@ def errors(found: dict, wanted: dict) -> dict[str, float]:
     return of | {"covariance": float(np.linalg.norm(away) / np.linalg.norm(wanted["signal"]))}
 
 
-def compared(options) -> list[dict]:
+def compared(options) -> Iterator[list[dict]]:
+    """Yield the rows of every kind of net."""
     depths = sorted({depth for depth in (1, 5, 20) if depth <= options.depth} | {options.depth})
-    law, rows = input_law(options.side), []
+    law = input_law(options.side)
     for kind, net in nets(options.depth, options.width).items():
+        rows = []
         found: dict[tuple[int, str], list[dict]] = {}
         seconds = dict.fromkeys((*METHODS, "sampling"), 0.0)
         for seed in range(options.seeds):
@@ -183,7 +185,7 @@ def compared(options) -> list[dict]:
                 means = {name: float(np.mean([of[name] for of in each])) for name in QUANTITIES}
                 took = seconds[method] / options.seeds
                 rows.append({"net": kind, "layer": depth, "method": method, **means, "seconds": took})
-    return rows
+        yield rows
 
 
 def perceptron(options) -> dict:
@@ -224,12 +226,15 @@ def perceptron(options) -> dict:
 
 def main() -> None:
     parser = arguments(
-        __doc__.splitlines()[0], depth=20, width=32, side=8, seeds=3, samples=8000, inputs=200_000,
+        __doc__.splitlines()[0], depth=20, width=32, side=8, seeds=3, samples=4000, inputs=200_000,
         perceptron=256, layers=32,
     )  # fmt: skip
     options = parser.parse_args()
-    rows = compared(options)
-    table(rows, {"net": "", "layer": "d", "method": "", **dict.fromkeys(QUANTITIES, ".2%"), "seconds": ".2f"})
+    columns = {"net": "", "layer": "d", "method": "", **dict.fromkeys(QUANTITIES, ".2%"), "seconds": ".2f"}
+    rows = []
+    for part in compared(options):
+        table(part, columns)
+        rows += part
     mlp = perceptron(options)
     table(
         mlp["rows"],

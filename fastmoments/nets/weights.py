@@ -56,6 +56,10 @@ class Weights(Mapping[str, Arrays]):
         """How many layers have any."""
         return len(self._arrays)
 
+    def __reduce__(self) -> tuple[type, tuple[dict]]:
+        """For other processes: what they are made from."""
+        return Weights, ({path: dict(of) for path, of in self._arrays.items()},)
+
     def __repr__(self) -> str:
         """Their number, since they are many."""
         return f"<Weights of {len(self)} layers, {self.count} numbers>"

@@ -1,5 +1,7 @@
 """Weights by path: kept apart from what gave them, checked, no part of what a net is."""
 
+import pickle
+
 import numpy as np
 import pytest
 
@@ -47,6 +49,13 @@ def test_the_digest_is_of_paths_names_shapes_and_values():
 def test_what_is_none_is_refused(wrong, said):
     with pytest.raises(ValueError, match=said):
         fm.Network(NET.layers, weights=wrong)
+
+
+def test_they_go_to_other_processes():
+    net = fm.Network(NET.layers, weights={"layers.0": {"weight": np.ones((2, 3, 1, 1))}})
+    there = pickle.loads(pickle.dumps(net))
+    assert there == net and there.weights.digest == net.weights.digest
+    assert not there.weights["layers.0"]["weight"].flags.writeable
 
 
 def test_a_net_is_what_it_is_with_any_weights():
