@@ -59,10 +59,10 @@ class GivenRun:
         self.network, self.weights = network, weights_of(network)
         self.batch, self.storage, self.check, self.seed = batch, storage, check, seed
         _, height, width, channels = batch.shape
-        if batch.flattened and batch.covariance is not None and math.prod(batch.array.shape[1:3]) > 1:
+        if batch.flattened and batch.covariance is not None and batch.covariance.ndim == 4:
             raise ValueError(
-                f"{network.name} has no positions, so a mean and a covariance must be of features: of shapes "
-                f"({channels},) and ({channels}, {channels})."
+                f"{network.name} has no positions, so a covariance must not be by displacement; give that of "
+                f"features, of shape ({channels}, {channels})."
             )
         stationary = batch.stationary
         refuse_too_large(network, ((height, width), channels), "stationary" if stationary else storage)

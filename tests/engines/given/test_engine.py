@@ -64,6 +64,15 @@ def test_it_says_what_propagate_says():
     assert last["chi"] == pytest.approx(chi, rel=1e-12)
 
 
+def test_a_fully_connected_net_flattens_a_law():
+    rng = np.random.default_rng(3)
+    net = fm.sample_weights(fm.Network((fm.Dense(6), fm.ReLU())), (2, 2, 3))
+    mean, before = rng.standard_normal((2, 2, 3)), covariance(rng, 2, 2, 3)
+    behind = fm.propagate(net, mean, before)
+    scan = fm.scan(net, fm.gaussian_images(mean, before), fm.GivenNetwork())
+    assert scan.stations[-1].mean["mu2_signal"] == pytest.approx(np.trace(behind.covariance) / 6, rel=1e-12)
+
+
 def test_wide_nets_come_near_the_ensemble():
     """Its mean over the draw of weights: chi of plain nets of width 512 within some percent."""
     net = fm.Network((fm.Conv(1), fm.ReLU()) * 4)
@@ -125,9 +134,9 @@ LAW = fm.gaussian_images(np.zeros(2), np.eye(2))
         (
             lambda: fm.scan(
                 fm.sample_weights(fm.Network((fm.Dense(3),)), (2, 2, 1)),
-                fm.gaussian_images(np.zeros((2, 2, 1)), np.zeros((2, 2, 1) * 2)), fm.GivenNetwork(),
+                fm.gaussian_images(np.zeros(1), np.zeros((2, 2, 1, 1))), fm.GivenNetwork(),
             ),
-            "must be of features",
+            "must not be by displacement",
         ),
         (lambda: fm.scan(NET, fm.gaussian_images(np.zeros((4, 4, 2)), np.zeros((4, 4, 2) * 2)),
                          fm.GivenNetwork()), "do not vary"),
