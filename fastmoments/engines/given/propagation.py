@@ -66,6 +66,8 @@ def propagate(
         In one sentence: if shapes do not fit, the net has no weights, or a layer is not covered; if it takes
         more memory than is free.
     """
+    from threadpoolctl import threadpool_limits
+
     if not isinstance(network, Network):
         raise ValueError(f"network must be a fastmoments Network, not {type(network).__name__}.")
     weights = weights_of(network)
@@ -73,8 +75,10 @@ def propagate(
     around = None if noise is None else checked_covariance(centre, "noise", noise, block.ndim)
     field = field_of(centre, block, around, flat=network.fully_connected)
     refuse_too_large(network, (field.here.grid, field.here.channels), field.storage)
-    for _ in passed(all_layers(network), field, weights):
-        pass
+    # Its products are many and small, to which a second thread of BLAS adds only waiting, as in a scan.
+    with threadpool_limits(1, user_api="blas"):
+        for _ in passed(all_layers(network), field, weights):
+            pass
     return outcome(field)
 
 
