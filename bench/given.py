@@ -172,9 +172,7 @@ def compared(options) -> Iterator[list[dict]]:
                 one, other = (half[depth] for half in halves)
                 whole = {name: 0.5 * (one[name] + other[name]) for name in one}
                 for half in (one, other):
-                    found.setdefault((depth, "sampling"), []).append(
-                        {name: 0.5 * error for name, error in errors(half, whole).items()}
-                    )
+                    found.setdefault((depth, "sampling"), []).append(errors(half, whole))
                 halves[0][depth] = whole
             for method in METHODS:
                 start = time.perf_counter()
