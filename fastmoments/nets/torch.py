@@ -11,11 +11,9 @@ from .network import Network
 if TYPE_CHECKING:
     import torch
 
-MEASURED = "measured"
-
 
 def from_torch(
-    module: torch.nn.Module, example: object, *, init: str = MEASURED, name: str | None = None
+    module: torch.nn.Module, example: object, *, init: str = "measured", name: str | None = None
 ) -> Network:
     """The architecture of a PyTorch module, for engines that know no PyTorch.
 
@@ -51,7 +49,7 @@ def from_torch(
 
 
 def from_onnx(
-    path: str | os.PathLike[str], example: object = None, *, init: str = MEASURED, name: str | None = None
+    path: str | os.PathLike[str], example: object = None, *, init: str = "measured", name: str | None = None
 ) -> Network:
     """The architecture in an ONNX file, as `from_torch` gives that of a module.
 

@@ -15,9 +15,9 @@ from ..validation import one_of
 from . import activations, graphs
 from .fixed import GlobalAvgPool
 from .network import Network
-from .torch import MEASURED
 from .torch_modules import (
     INITS,
+    MEASURED,
     Found,
     Place,
     Untranslated,

@@ -24,8 +24,9 @@ from .layers import Layer
 from .linear import DEPTHWISE, Conv, Gaussian
 from .max_pool import MaxPool
 from .norms import BatchNorm
-from .torch import MEASURED
 
+#: The initialisation that the parameters themselves show.
+MEASURED = "measured"
 #: Gain and bias variance of weights by the name of their initialisation, of (fan in, fan out).
 INITS: dict[str, Callable[[int, int], tuple[float, float]]] = {
     "default": lambda before, behind: (1.0 / 3.0, 1.0 / (3.0 * before)),
