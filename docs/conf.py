@@ -15,9 +15,10 @@ author = "the fastmoments developers"
 copyright = f"2026, {author}"
 release = version = fastmoments.__version__
 
-extensions = ["mathml", "myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx_click"]
+extensions = ["commands", "mathml", "myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
 exclude_patterns = ["_*"]
 
+smartquotes = False  # which would make a dash of the two before an option
 myst_enable_extensions = ["dollarmath"]
 myst_heading_anchors = 3
 autodoc_member_order = "bysource"

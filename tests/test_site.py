@@ -36,7 +36,7 @@ def blocks(page, language):
 
 def commands(texts):
     """Command lines of fastmoments, without what stands beside them; continued lines are one."""
-    lines = "\n".join(texts).replace("\\\n", " ").splitlines()
+    lines = re.sub(r"\\\n\s*", " ", "\n".join(texts)).splitlines()
     return [re.split(r"\s{3,}", line.strip())[0] for line in lines if re.match(r"\s*fastmoments ", line)]
 
 
