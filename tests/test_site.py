@@ -12,6 +12,7 @@ from urllib.parse import unquote, urldefrag
 import pytest
 from click.testing import CliRunner
 
+import fastmoments as fm
 from fastmoments.cli import main
 
 ROOT = Path(__file__).parents[1]
@@ -61,9 +62,15 @@ def test_python_of_a_page_runs(page, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     names = {"__name__": "__main__"}
     for block in blocks(page, "python"):
-        if block.startswith("# skip without torch"):
+        if re.search(r"^(import|from) torch\b", block, re.M):
             pytest.importorskip("torch")
         exec(compile(block, f"docs/{page}", "exec"), names)
+
+
+def test_the_reference_has_every_public_name():
+    text = "".join(path.read_text("utf-8") for path in (DOCS / "reference").glob("*.md"))
+    listed = set(re.findall(r"auto\w+:: fastmoments\.(\w+)", text))
+    assert set(fm.__all__) - listed == {"__version__", "zoo", "FAMILIES"}  # told in words
 
 
 def test_there_are_commands_to_run():
