@@ -8,8 +8,9 @@ from typing import Any
 import click
 import numpy as np
 
-from fastmoments.images.sources import Images, load_images
+from fastmoments.images.sources import Images
 from fastmoments.nets.network import Network
+from fastmoments.scans.module_verification import remade
 from fastmoments.scans.results import Scan
 from fastmoments.scans.scanning import scan
 from fastmoments.scans.tables import number, text_table
@@ -18,27 +19,21 @@ from . import options
 from .describe import decibels
 from .output import chosen_format, deliver, draw, json_text, refuse_shared_files
 from .progress import Progress
-from .targets import Target, target
+from .targets import Target, arguments_option, made_module, module_images, target, traceback_option
 
 SCHEMA = "fastmoments.diagnosis/1"
 
 
 @click.command()
 @click.argument("name", metavar="TARGET")
-@click.option(
-    "--arg",
-    "arguments",
-    multiple=True,
-    metavar="NAME=VALUE",
-    help="Argument of what makes the module; repeatable.",
-)
+@arguments_option
 @click.option("--nets", type=click.IntRange(min=2), help="Make the module so often; means and deviations.")
 @options.data_options("", 8)
 @options.output_options()
 @options.plot_option
 @options.check_options
 @options.classes_option
-@click.option("--traceback", is_flag=True, help="Show where the module's own code failed.")
+@traceback_option
 @click.pass_context
 def command(
     ctx: click.Context, name: str, arguments: tuple[str, ...], nets: int | None, form: str | None,
@@ -59,8 +54,8 @@ def command(
     refuse_shared_files(ctx.params)
     form = chosen_format(form, output)
     made = target(name, arguments, traceback, quiet)
-    module = _module(made)
-    images = _images(ctx, module)
+    module = made_module(made)
+    images = module_images(ctx, module)
     given: dict[str, Any] = {key: ctx.params[key] for key in ("threads", "classes")}
     with Progress(nets or 1, quiet) as progress:
         progress.begin(f"measuring {made.name}")
@@ -86,36 +81,6 @@ def command(
     options.check_verdicts([measured], fail_if, min_snr, min_directions)
 
 
-def _module(made: Target) -> Any:
-    """The module, made once.
-
-    Raises
-    ------
-    ValueError
-        If what was named makes none.
-    """
-    from fastmoments.engines.measured.engine import is_module
-
-    module = made.make()
-    if not is_module(module):
-        raise ValueError(f"{made.name} makes a {type(module).__name__}, and not a torch.nn.Module.")
-    return module
-
-
-def _images(ctx: click.Context, module: Any) -> Images:
-    """The images of --images, or some that the first convolution can see."""
-    if ctx.params["source"]:
-        return options.chosen_images(ctx)
-    weights = [each for each in module.modules() if type(each).__name__ == "Conv2d"]
-    if not weights:
-        raise click.UsageError("The module has no Conv2d that tells its images; name some by --images.", ctx)
-    channels = weights[0].in_channels
-    source = "fashion-mnist" if channels == 1 else f"synthetic:32x32x{channels}"
-    if not ctx.params["quiet"]:
-        click.echo(f"Taking --images {source}; name others to see what the module sees.", err=True)
-    return load_images(source=source, count=ctx.params["count"], seed=ctx.params["seed"])
-
-
 def _engine(made: Target, nets: int | None, seed: int) -> Any:
     """How it is measured: as it stands, or made anew for every net.
 
@@ -130,9 +95,7 @@ def _engine(made: Target, nets: int | None, seed: int) -> Any:
         return Measured(seed=seed)
     if not made.fresh:
         raise click.UsageError("--nets makes the module anew, and an ONNX file holds one.")
-    return Measured(
-        nets=nets, reinit=lambda module: module.load_state_dict(made.make().state_dict()), seed=seed
-    )
+    return Measured(nets=nets, reinit=remade(made.make), seed=seed)
 
 
 def _analytic(

@@ -14,10 +14,19 @@ from typing import Any
 
 import click
 
-from . import FAILED, Failure
+from fastmoments.images.sources import Images, load_images
+
+from . import FAILED, Failure, options
 
 #: How a file of Python ends, and one of ONNX.
 PYTHON, ONNX = ".py", ".onnx"
+
+
+arguments_option = click.option(
+    "--arg", "arguments", multiple=True, metavar="NAME=VALUE",
+    help="Argument of what makes the module; repeatable.",
+)  # fmt: skip
+traceback_option = click.option("--traceback", is_flag=True, help="Show where the module's own code failed.")
 
 
 @dataclass(frozen=True)
@@ -29,13 +38,13 @@ class Target:
     name : str
         As the command line gives it.
     make : callable
-        Of nothing; gives the module anew.
+        Gives the module anew, with keyword arguments beside those of the command line.
     fresh : bool
         Whether each call draws other parameters.
     """
 
     name: str
-    make: Callable[[], Any]
+    make: Callable[..., Any]
     fresh: bool
 
 
@@ -79,8 +88,13 @@ def target(text: str, arguments: Sequence[str], show: bool, quiet: bool) -> Targ
     if not callable(found):
         known = ", ".join(each for each, value in vars(source).items() if callable(value) and each[0] != "_")
         raise click.UsageError(f"{where} has no function or class {name!r}; it has {known or 'none'}.")
-    called = f"{name}({', '.join(f'{key}={value!r}' for key, value in given.items())})"
-    return Target(text, lambda: _guarded(lambda: found(**given), f"{called} of {where} failed", show), True)
+
+    def make(**more: Any) -> Any:
+        every = given | more
+        called = f"{name}({', '.join(f'{key}={value!r}' for key, value in every.items())})"
+        return _guarded(lambda: found(**every), f"{called} of {where} failed", show)
+
+    return Target(text, make, True)
 
 
 def _argument(text: str) -> tuple[str, Any]:
@@ -126,3 +140,33 @@ def _guarded(call: Callable[[], Any], what: str, show: bool) -> Any:
         said = f": {lines[0].rstrip('.')}" if lines else ""
         hint = "" if show else "; --traceback shows where"
         raise Failure(f"{what}, since it raised {type(problem).__name__}{said}{hint}.", FAILED) from None
+
+
+def made_module(made: Target) -> Any:
+    """The module, made once.
+
+    Raises
+    ------
+    ValueError
+        If what was named makes none.
+    """
+    from fastmoments.engines.measured.engine import is_module
+
+    module = made.make()
+    if not is_module(module):
+        raise ValueError(f"{made.name} makes a {type(module).__name__}, and not a torch.nn.Module.")
+    return module
+
+
+def module_images(ctx: click.Context, module: Any) -> Images:
+    """The images of --images, or some that the first convolution can see."""
+    if ctx.params["source"]:
+        return options.chosen_images(ctx)
+    weights = [each for each in module.modules() if type(each).__name__ == "Conv2d"]
+    if not weights:
+        raise click.UsageError("The module has no Conv2d that tells its images; name some by --images.", ctx)
+    channels = weights[0].in_channels
+    source = "fashion-mnist" if channels == 1 else f"synthetic:32x32x{channels}"
+    if not ctx.params["quiet"]:
+        click.echo(f"Taking --images {source}; name others to see what the module sees.", err=True)
+    return load_images(source=source, count=ctx.params["count"], seed=ctx.params["seed"])

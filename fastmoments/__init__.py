@@ -70,6 +70,7 @@ if TYPE_CHECKING:  # the same names for whoever reads types; a test compares
     from .scans.files import load_scan as load_scan
     from .scans.files import save_scan as save_scan
     from .scans.kernel import kernel as kernel
+    from .scans.module_verification import verify_module as verify_module
     from .scans.results import Scan as Scan
     from .scans.scanning import scan as scan
     from .scans.verification import verify as verify
@@ -123,6 +124,7 @@ _HOMES = {
     "nets.torch": ("from_torch", "from_onnx", "load_onnx"),
     "sweeps.sweeping": ("sweep", "Sweep"),
     "sweeps.finding": ("find", "Found"),
+    "scans.module_verification": ("verify_module",),
     "scans.verification": ("verify",),
 }
 _HOME = {name: module for module, names in _HOMES.items() for name in names}

@@ -18,9 +18,6 @@ from .network import Network, Residual, walk
 
 SUM, CONCAT = "sum", "concat"
 
-#: The layers of a way through the graph, and the step that makes what comes out of it 0, or "".
-Way = tuple[tuple[Layer, ...], str]
-
 
 @dataclass(frozen=True)
 class Step:
@@ -48,8 +45,26 @@ class Step:
     zero: bool = False
 
 
-def reduced(steps: Sequence[Step], output: str) -> tuple[Layer, ...]:
-    """The layers from the images to a step.
+@dataclass(frozen=True)
+class Way:
+    """Layers from one place of a graph to another.
+
+    Attributes
+    ----------
+    layers : tuple of layers
+    origins : tuple of str
+        Names of the steps after which their values stand, in the order of `walk`; "" inside of a step.
+    zero : str
+        The step that makes what comes out 0, or "".
+    """
+
+    layers: tuple[Layer, ...] = ()
+    origins: tuple[str, ...] = ()
+    zero: str = ""
+
+
+def reduced(steps: Sequence[Step], output: str) -> Way:
+    """The layers from the images to a step, and where they come from.
 
     Parameters
     ----------
@@ -64,10 +79,10 @@ def reduced(steps: Sequence[Step], output: str) -> tuple[Layer, ...]:
         In one sentence, naming the step: if the graph is not series-parallel, if a sum has no weights in
         either of its branches, or if everything behind a step is 0.
     """
-    layers, zero = _Reduction(steps).stack(steps[0].name, output)
-    if zero:
-        raise ValueError(f"The weights of {zero} are 0, and so is everything behind it.")
-    return layers
+    way = _Reduction(steps).stack(steps[0].name, output)
+    if way.zero:
+        raise ValueError(f"The weights of {way.zero} are 0, and so is everything behind it.")
+    return way
 
 
 class _Reduction:
@@ -105,20 +120,23 @@ class _Reduction:
                 )
             self.taken.add(end)
             before = self.dominators[end]
-            parts.append(self._joined(step, before) if step.join else (step.layers, end if step.zero else ""))
+            parts.append(self._joined(step, before) if step.join else _single(step))
             end = before
         parts.reverse()
-        return tuple(layer for layers, _ in parts for layer in layers), _zero(parts)
+        layers = tuple(layer for part in parts for layer in part.layers)
+        return Way(layers, tuple(name for part in parts for name in part.origins), _zero(parts))
 
     def _joined(self, step: Step, start: str) -> Way:
         if step.join == SUM and len(set(step.inputs)) == 1:
-            return (Scale(float(len(step.inputs))),), ""
+            return Way((Scale(float(len(step.inputs))),), (step.name,))
         ways = [self.stack(start, end) for end in step.inputs]
         if step.join == CONCAT:
-            for _, zero in ways:
-                if zero:
-                    raise ValueError(f"The weights of {zero} are 0, which {step.name} sets beside others.")
-            return (Concat(tuple(layers for layers, _ in ways)),), ""
+            for way in ways:
+                if way.zero:
+                    raise ValueError(
+                        f"The weights of {way.zero} are 0, which {step.name} sets beside others."
+                    )
+            return Way((Concat(tuple(way.layers for way in ways)),), _inside(ways, step.name))
         first, *rest = ways
         for other in rest:
             first = self._sum(step.name, first, other)
@@ -126,13 +144,25 @@ class _Reduction:
 
     def _sum(self, name: str, one: Way, other: Way) -> Way:
         """A residual unit; the way with more weights is its branch, unless the other one is 0."""
-        (shortcut, zero), (branch, off) = sorted((one, other), key=_merit)
-        if zero:
-            return shortcut, zero
-        if not _weights(branch):
+        shortcut, branch = sorted((one, other), key=_merit)
+        if shortcut.zero:
+            return shortcut
+        if not _weights(branch.layers):
             raise ValueError(f"{name} adds two ways without weights of their own, which has no formula here.")
-        scale = 0.0 if off else 1.0
-        return (Residual(branch, shortcut, scale),), ""
+        scale = 0.0 if branch.zero else 1.0
+        unit = Residual(branch.layers, shortcut.layers, scale)
+        return Way((unit,), _inside((branch, shortcut), name))
+
+
+def _single(step: Step) -> Way:
+    """The layers of a step with one input."""
+    origins = ("",) * (len(step.layers) - 1) + (step.name,) * (len(step.layers) > 0)
+    return Way(step.layers, origins, step.name if step.zero else "")
+
+
+def _inside(ways: Sequence[Way], name: str) -> tuple[str, ...]:
+    """Origins of a layer that holds these ways: what it holds comes first."""
+    return (*(each for way in ways for each in way.origins), name)
 
 
 def _zero(parts: Sequence[Way]) -> str:
@@ -144,17 +174,16 @@ def _zero(parts: Sequence[Way]) -> str:
         If something else than factors stands behind it, which might make something of 0.
     """
     found = ""
-    for layers, zero in parts:
-        if found and not all(isinstance(layer, Scale | Dropout) for layer in layers):
+    for part in parts:
+        if found and not all(isinstance(layer, Scale | Dropout) for layer in part.layers):
             raise ValueError(f"The weights of {found} are 0; only a factor may stand between it and a sum.")
-        found = zero or found
+        found = part.zero or found
     return found
 
 
 def _merit(way: Way) -> tuple[bool, int]:
     """What makes a way the branch: that it is 0, then its weights."""
-    layers, zero = way
-    return zero != "", _weights(layers)
+    return way.zero != "", _weights(way.layers)
 
 
 def _weights(layers: Sequence[Layer]) -> int:

@@ -42,6 +42,21 @@ def from_torch(
         In one sentence, with the path of the module: if it cannot be traced, has an operation without a
         counterpart here, uses weights twice, or branches in a way that does not nest.
     """
+    return translated(module, example, init=init, name=name)[0]
+
+
+def translated(
+    module: torch.nn.Module, example: object, *, init: str = "measured", name: str | None = None
+) -> tuple[Network, dict[str, str]]:
+    """The net of `from_torch`, and where in it stands what a module or function of PyTorch gives.
+
+    Returns
+    -------
+    network : Network
+    places : dict of str to str
+        Paths of layers by those of modules and functions, named as the stations of a measured module are:
+        ``layer1.0.relu#2`` is the second call of a module, ``layer1.0.add()`` a function called in another.
+    """
     _need("from_torch", "torch")
     from .torch_graph import translation
 

@@ -14,7 +14,7 @@ from torch import fx, nn
 from ..validation import one_of
 from . import activations, graphs
 from .fixed import GlobalAvgPool
-from .network import Network
+from .network import Network, walk
 from .torch_modules import (
     INITS,
     MEASURED,
@@ -40,15 +40,22 @@ _MODULES: dict[str, type[nn.Module]] = {
 }  # fmt: skip
 _SUMS = ("add", "add_", "iadd")
 _CONCATENATIONS = ("cat", "concat")
+#: Names of operators that differ from those of their functions.
+_SPOKEN = {"iadd": "add", "imul": "mul", "truediv": "div", "itruediv": "div"}
 
 
-def translation(module: nn.Module, example: object, init: str, name: str | None) -> Network:
-    """The net that a module is: `fastmoments.from_torch`."""
+def translation(
+    module: nn.Module, example: object, init: str, name: str | None
+) -> tuple[Network, dict[str, str]]:
+    """The net that a module is, and the paths of its layers: `fastmoments.nets.torch.translated`."""
     if not isinstance(module, nn.Module):
         raise ValueError(f"from_torch takes a torch.nn.Module, not {type(module).__name__}.")
     one_of("from_torch: init", init, (MEASURED, *INITS))
     steps, output = _Translation(_traced(module, example), init).steps()
-    return graphs.network(graphs.reduced(steps, output), name or type(module).__name__)
+    way = graphs.reduced(steps, output)
+    network = graphs.network(way.layers, name or type(module).__name__)
+    both = zip(walk((network,), ""), way.origins, strict=True)
+    return network, {origin: path for (path, _), origin in both if origin}
 
 
 def _traced(module: nn.Module, example: Any) -> fx.GraphModule:
@@ -150,13 +157,16 @@ class _Translation:
         raise ValueError("The module must give one tensor that it computes from the images.")
 
     def _label(self, node: fx.Node) -> str:
-        """Path of a module, and how often it was called if more than once; of an operation its name."""
-        if node.op == "call_module":
-            path = str(node.target)
-            self.calls[path] += 1
-            return path if self.calls[path] == 1 else f"{path}#{self.calls[path]}"
-        inside = [path for path, _ in (node.meta.get("nn_module_stack") or {}).values() if path]
-        return f"{inside[-1]}.{node.name}" if inside else node.name
+        """Path of a module or function, as of the stations of a measured one: which call it is behind it."""
+        if node.op in ("placeholder", "output", "get_attr"):
+            return node.name
+        path = str(node.target)
+        if node.op != "call_module":
+            inside = [path for path, _ in (node.meta.get("nn_module_stack") or {}).values() if path]
+            name = _operation(node).strip("_")
+            path = ".".join((*inside[-1:], f"{_SPOKEN.get(name, name)}()"))
+        self.calls[path] += 1
+        return path if self.calls[path] == 1 else f"{path}#{self.calls[path]}"
 
     def _images(self, node: fx.Node, label: str) -> graphs.Step:
         if self.values:

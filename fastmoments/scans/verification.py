@@ -10,11 +10,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.stats import t as student
 
 from ..engines.finite_width.engine import FiniteWidth
 from ..engines.infinite_width.engine import InfiniteWidth
@@ -24,116 +22,25 @@ from ..images.sources import Images, as_images
 from ..nets.network import Network
 from ..nets.widths import narrowest, of_width
 from ..validation import one_of, whole
+from .comparisons import (
+    FURTHER,
+    MOMENTS,
+    Comparison,
+    Verification,
+    extrapolate,
+    is_rank,
+    known_moments,
+    mean_logarithm,
+    usual_threshold,
+)  # fmt: skip
 from .curves import main_loc
 from .results import Scan
 from .scanning import checked_network, scan
 
-#: What is compared unless told otherwise, each at its main station; the further ones at finite width only.
-MOMENTS = ("chi", "mu2_signal", "mu4_signal", "nu1_abs_signal", "nu2_signal")
-FURTHER = ("mu2_noise", "reff_signal", "reff_noise")
 METHODS = ("infinite", "finite")
-
-#: Powers of moments that are linear in the noise variance: of these the mean is taken, not of a logarithm.
-LINEAR = {"chi": 2, "mu2_noise": 1}
 
 #: Widths that are sampled if nothing else is said.
 WIDTHS = {"infinite": (64, 128, 256, 512), "finite": (256,)}
-
-#: Probability that a correct net is found to disagree anywhere.
-LEVEL = 1e-3
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """One moment at one station, analytic and from simulations.
-
-    Attributes
-    ----------
-    moment, loc : str
-    depth : int
-    analytic, sampled : float
-        Natural logarithms: moments are positive, may lie beyond float64, and at finite width are
-        nearly log-normal over nets.
-    standard_error : float
-        Of `sampled`; numerical errors of both sides included.
-    width : int, optional
-        Of the nets; None of those that are extrapolated to infinite width.
-    of : {"mean", "sigma"}
-        Sigma is the deviation over nets of the logarithm; of a rank, of the rank itself.
-    z : float
-        (analytic - sampled) / standard_error.
-    """
-
-    moment: str
-    loc: str
-    depth: int
-    analytic: float
-    sampled: float
-    standard_error: float
-    width: int | None = None
-    of: str = "mean"
-
-    @property
-    def z(self) -> float:
-        """Distance in standard errors."""
-        return (self.analytic - self.sampled) / self.standard_error
-
-    def to_dict(self) -> dict:
-        """The comparison in plain values; logarithms are named so."""
-        values = asdict(self)
-        for name in ("analytic", "sampled"):
-            values[f"log_{name}"] = values.pop(name)
-        return {**values, "z": self.z}
-
-
-@dataclass(frozen=True)
-class Verification:
-    """Comparisons and what they were made from.
-
-    Attributes
-    ----------
-    rows : tuple of Comparison
-    threshold : float
-        Largest ``|z|`` that counts as agreement.
-    architecture, data : dict
-        As of a `Scan`.
-    method : str
-        "infinite" or "finite".
-    widths : tuple of int
-    nets : int
-        Per width.
-    seconds : float
-        Of all scans together.
-    """
-
-    rows: tuple[Comparison, ...]
-    threshold: float
-    architecture: dict
-    data: dict
-    method: str
-    widths: tuple[int, ...]
-    nets: int
-    seconds: float
-
-    @property
-    def agrees(self) -> bool:
-        """Whether every comparison lies within the threshold."""
-        return all(abs(row.z) <= self.threshold for row in self.rows)
-
-    def to_dict(self) -> dict:
-        """The verification in plain values, schema fastmoments.verification/1."""
-        return {
-            "schema": "fastmoments.verification/1",
-            "architecture": self.architecture,
-            "data": self.data,
-            "method": self.method,
-            "widths": list(self.widths),
-            "nets": self.nets,
-            "threshold": self.threshold,
-            "agrees": self.agrees,
-            "comparisons": [row.to_dict() for row in self.rows],
-            "seconds": round(self.seconds, 3),
-        }
 
 
 def verify(
@@ -217,7 +124,7 @@ def verify(
         raise ValueError("A net of depth 0 has nothing to verify; give it a layer.")
     if moments is None:
         moments = MOMENTS if method == "infinite" else MOMENTS + FURTHER
-    names = _known(moments)
+    names = known_moments(moments)
     if depths is None:
         depths = {1, (network.depth + 1) // 2, network.depth}
     depths = _increasing("depths", depths, 1)
@@ -236,7 +143,7 @@ def verify(
             if progress is not None:
                 progress(_stage(engine), event)
 
-        ranks = ("act",) if any(map(_rank, names)) else ()
+        ranks = ("act",) if any(map(is_rank, names)) else ()
         net = network if engine.width is None else of_width(network, engine.width)
         found = scan(net, images, engine, every=every, reff_locs=ranks, threads=threads, progress=take)
         return found, stations
@@ -257,7 +164,7 @@ def verify(
     if not rows:
         raise ValueError(f"There is no theory of {', '.join(names)} of this net to compare with nets.")
     if threshold is None:
-        threshold = float(student.isf(0.5 * LEVEL / len(rows), nets - 1))
+        threshold = usual_threshold(len(rows), nets)
     return Verification(
         rows=rows,
         threshold=float(threshold),
@@ -288,15 +195,6 @@ def _increasing(name: str, values: Iterable[int], least: int) -> tuple[int, ...]
     return tuple(whole(f"all of {name}", value, least) for value in values)
 
 
-def _known(moments: object) -> tuple[str, ...]:
-    """Names of moments."""
-    known = MOMENTS + FURTHER
-    names = tuple(moments) if isinstance(moments, Iterable) and not isinstance(moments, str) else ()
-    if not names or not all(name in known for name in names):
-        raise ValueError(f"moments must be a sequence of some of {', '.join(known)}, not {moments!r}.")
-    return names
-
-
 #: Values over nets by depth and station, then by moment, with "error" among them.
 _Found = dict[tuple[int, str], dict[str, list[float]]]
 
@@ -314,11 +212,6 @@ def _values(stations: list[Station]) -> _Found:
     return values
 
 
-def _rank(name: str) -> bool:
-    """Whether a moment is a rank, which engines give as it is, not as its logarithm."""
-    return name.startswith("reff")
-
-
 def _compare(
     names: Sequence[str], depths: Iterable[int], widths: Sequence[int], analytic: _Found,
     simulated: list[_Found],
@@ -330,10 +223,10 @@ def _compare(
             if not locs:
                 continue
             place = depth, main_loc(name, locs)
-            means, errors = zip(*(_mean(name, values[place]) for values in simulated), strict=True)
+            means, errors = zip(*(mean_logarithm(name, values[place]) for values in simulated), strict=True)
             intercept, error = extrapolate(widths, means, errors)
             (exact,), (own,) = analytic[place][name], analytic[place]["error"]
-            exact = math.log(exact) if _rank(name) else exact
+            exact = math.log(exact) if is_rank(name) else exact
             yield Comparison(name, place[1], depth, exact, intercept, math.hypot(error, own))
 
 
@@ -344,7 +237,7 @@ def _compare_at(
     ours = {(station.depth, station.loc): station for station in finite if station.loc}
     for depth in depths:
         for name in names:
-            rank = _rank(name)
+            rank = is_rank(name)
             key = name if rank else f"log_{name}"
             locs = [loc for at, loc in ours if at == depth and key in ours[at, loc].moments]
             if not locs:
@@ -363,37 +256,3 @@ def _compare_at(
                 error = math.sqrt(max(kurtosis - 1.0, 2.0) / (4.0 * values.size))
                 deviations = math.log(sigma), math.log(deviation)
                 yield Comparison(name, place[1], depth, *deviations, error, width, "sigma")
-
-
-def _mean(name: str, at: dict[str, list[float]]) -> tuple[float, float]:
-    """Mean logarithm of a moment over nets, and its standard error with the resolution of float32."""
-    values = np.log(at[name]) if _rank(name) else np.array(at[name])
-    rounding = max(at["error"])
-    if name not in LINEAR:
-        return float(values.mean()), math.hypot(values.std(ddof=1) / math.sqrt(values.size), rounding)
-    power, top = LINEAR[name], values.max()
-    powers = np.exp(power * (values - top))
-    relative = powers.std(ddof=1) / (powers.mean() * math.sqrt(values.size))
-    return float(top + math.log(powers.mean()) / power), math.hypot(relative / power, rounding)
-
-
-def extrapolate(
-    widths: Sequence[float], means: Sequence[float], errors: Sequence[float]
-) -> tuple[float, float]:
-    """Fit means = m + a / width by weighted least squares.
-
-    Parameters
-    ----------
-    widths, means, errors : sequences of float, all of one length >= 2
-        `errors` are the standard errors of `means`.
-
-    Returns
-    -------
-    m, standard error of m : float
-    """
-    inverse, weight = 1.0 / np.asarray(widths, float), np.asarray(errors, float) ** -2
-    centre = np.average(inverse, weights=weight)
-    spread = np.sum(weight * (inverse - centre) ** 2)
-    slope = np.sum(weight * (inverse - centre) * np.asarray(means)) / spread
-    variance = 1.0 / weight.sum() + centre**2 / spread
-    return float(np.average(means, weights=weight) - slope * centre), math.sqrt(variance)

@@ -66,7 +66,7 @@ def test_json_holds_both_scans(here):
 
 def test_what_has_no_formula_is_measured_and_named(here):
     said = diagnose("mine.py:Odd").stdout
-    assert "Not computed at infinite width: softmax: this operation has no formula here" in said
+    assert "Not computed at infinite width: softmax(): this operation has no formula here" in said
     found = json.loads(diagnose("mine.py:Odd", "--format", "json").stdout)
     assert found["infinite_width"] is None and "softmax" in found["untranslated"]
 

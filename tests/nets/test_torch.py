@@ -7,6 +7,13 @@ import pytest
 
 import fastmoments as fm
 from fastmoments.nets import zoo
+from fastmoments.nets.network import walk
+
+#: Layers by the names of modules and functions.
+KINDS = {
+    "Conv2d": "Conv", "BatchNorm2d": "BatchNorm", "ReLU": "ReLU", "relu": "ReLU", "Linear": "Dense",
+    "MaxPool2d": "MaxPool", "add": "Residual", "cat": "Concat", "AvgPool2d": "AvgPool",
+}  # fmt: skip
 
 
 def test_without_pytorch_one_sentence_says_what_to_install(monkeypatch, tmp_path):
@@ -76,3 +83,20 @@ def test_torch_is_not_loaded_before_it_is_used():
     code = "import fastmoments as fm, sys; fm.from_torch, fm.from_onnx; print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-P", "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
+
+    def test_stations_of_a_measured_module_are_places_of_its_net(self):
+        """Of all that both have a station of, but for what is added inside a sum."""
+        import torch_modules
+
+        from fastmoments.nets.torch import translated
+
+        images = fm.load_images("synthetic:32x32x3", 2, seed=0)
+        for name in ("resnet18", "densenet", "separable"):
+            module = torch_modules.MODULES[name]()
+            network, places = translated(module, np.moveaxis(images.array, -1, 1))
+            measured = {station.path: station for station in fm.scan(module, images, reff_locs=()).stations}
+            assert len(set(places) & set(measured)) > 0.9 * len(places)
+            kinds = dict(walk((network,), ""))
+            for path in set(places) & set(measured):
+                kind, layer = measured[path].layer, type(kinds[places[path]]).__name__
+                assert kind not in KINDS or KINDS[kind] == layer, path
