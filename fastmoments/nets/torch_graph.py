@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import inspect
+import random
 from collections import Counter
 from collections.abc import Callable
 from typing import Any
@@ -51,7 +52,15 @@ def translation(
     if not isinstance(module, nn.Module):
         raise ValueError(f"from_torch takes a torch.nn.Module, not {type(module).__name__}.")
     one_of("from_torch: init", init, (MEASURED, *INITS))
-    steps, output = _Translation(_traced(module, example), init).steps()
+    if any(each.is_meta for each in module.parameters()):
+        raise ValueError(f"{type(module).__name__} is on the meta device, where parameters have no values.")
+    dice = random.getstate()
+    try:
+        with torch.random.fork_rng():
+            graph = _traced(module, example)
+    finally:
+        random.setstate(dice)
+    steps, output = _Translation(graph, init).steps()
     way = graphs.reduced(steps, output)
     network = graphs.network(way.layers, name or type(module).__name__)
     both = zip(walk((network,), ""), way.origins, strict=True)
@@ -311,7 +320,10 @@ def _product(translation: _Translation, node: fx.Node, place: Place) -> Found:
 def _quotient(translation: _Translation, node: fx.Node, place: Place) -> Found:
     if not isinstance(node.args[0], fx.Node) or node.args[0].op == "get_attr":
         raise Untranslated("it divides by what comes from the images.")
-    return scaled(1.0 / number(translation.other(node), 1.0, "divisor"))
+    divisor = number(translation.other(node), 1.0, "divisor")
+    if divisor == 0.0:
+        raise Untranslated("it divides by 0.")
+    return scaled(1.0 / divisor)
 
 
 def _shift(translation: _Translation, node: fx.Node, place: Place) -> Found:

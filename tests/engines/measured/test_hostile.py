@@ -226,6 +226,22 @@ def test_computed_or_one_sentence(name):
     assert described(made) == before and torch.equal(torch.get_rng_state(), dice)
 
 
+@pytest.mark.parametrize("name", HOSTILE)
+def test_translated_or_one_sentence(name):
+    torch.manual_seed(0), random.seed(0)
+    made = HOSTILE[name][0]()
+    before, dice = described(made), (torch.get_rng_state(), random.getstate())
+    try:
+        found = fm.from_torch(made, torch.zeros(1, 3, 8, 8))
+    except ValueError as refusal:
+        sentence = str(refusal)
+        assert sentence.endswith(".") and "\n" not in sentence and len(sentence) < 500
+    else:
+        assert isinstance(found, fm.Network)
+    assert described(made) == before
+    assert torch.equal(torch.get_rng_state(), dice[0]) and random.getstate() == dice[1]
+
+
 def test_there_are_forty():
     assert len(HOSTILE) >= 40
 
