@@ -155,11 +155,14 @@ def test_golden_finds_a_commit_equal_to_itself():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("script", ["histogram", "residual_scale"])
+@pytest.mark.parametrize("script", ["histogram", "my_resnet", "residual_scale"])
 def test_a_script_of_the_docs_runs(script, tmp_path):
-    assert {path.stem for path in (ROOT / "docs").glob("*.py")} == {"histogram", "residual_scale"}
-    images = ["synthetic:4x2x1"] if script == "histogram" else []
-    ran(ROOT / "docs" / f"{script}.py", *images, "--plot", tmp_path / "figure.png")
+    scripts = {path.stem for path in (ROOT / "docs").glob("*.py")}
+    assert scripts == {"histogram", "my_resnet", "residual_scale"}
+    if script == "my_resnet":
+        pytest.importorskip("torch")
+    small = {"histogram": ["synthetic:4x2x1"], "my_resnet": ["--units", "2"]}
+    ran(ROOT / "docs" / f"{script}.py", *small.get(script, []), "--plot", tmp_path / "figure.png")
     assert (tmp_path / "figure.png").stat().st_size > 1000
 
 
