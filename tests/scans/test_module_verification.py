@@ -1,15 +1,17 @@
 """Modules of PyTorch, measured at several widths, against the nets they are translated to."""
 
+import functools
 import math
 
 import pytest
 
 torch = pytest.importorskip("torch")
 from torch import nn  # noqa: E402
-from torch_modules import Head, PreActivation  # noqa: E402
+from torch_modules import Basic, Head, PreActivation, ResNet, conv  # noqa: E402
 
 import fastmoments as fm  # noqa: E402
 from fastmoments.scans import module_verification  # noqa: E402
+from fastmoments.scans.comparisons import extrapolate  # noqa: E402
 
 IMAGES = fm.load_images("synthetic:8x8x3", 4, seed=0)
 
@@ -78,3 +80,35 @@ def test_refusals(make, options, said):
     with pytest.raises(ValueError, match=said) as caught:
         fm.verify_module(make, IMAGES, **{"nets": 8, **options})
     assert str(caught.value).endswith(".")
+
+
+def second_version(width):
+    """ResNet-18 whose units activate first (He et al., 2016)."""
+    layers, before = [conv(3, width, 7, 2), nn.MaxPool2d(3, 2, 1)], width
+    for stage in range(4):
+        for index in range(2):
+            layers.append(PreActivation(before, width * 2**stage, 1 + (stage > 0 and index == 0)))
+            before = width * 2**stage
+    made = nn.Sequential(*layers, nn.BatchNorm2d(before), nn.ReLU(), Head(before))
+    for module in made.modules():
+        if isinstance(module, nn.Conv2d):
+            nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+    return made
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("make", [functools.partial(ResNet, Basic, (2, 2, 2, 2)), second_version])
+def test_chi_of_resnet18_at_infinite_width_is_what_is_measured(make):
+    """Within 2%, and three standard errors of the nets, behind every sum."""
+    images = fm.load_images("synthetic:32x32x3", 8, seed=0)
+    infinite = fm.from_torch(make(32), torch.zeros(1, 3, 32, 32), init="kaiming_fan_out")
+    exact = fm.scan(infinite, images, reff_locs=())["chi"][:-1]
+    means, errors, widths = [], [], (8, 16, 32)
+    for width in widths:
+        reinit = module_verification.remade(functools.partial(make, width))
+        found = fm.scan(make(width), images, fm.Measured(20, reinit, width), reff_locs=())
+        means.append(found["chi"][1:-1]), errors.append(found.standard_error("chi")[1:-1])
+    for unit, value in enumerate(exact):
+        chi, error = extrapolate(widths, *([each[unit] for each in values] for values in (means, errors)))
+        assert error < 0.05 * chi
+        assert abs(value - chi) < 0.02 * chi + 3.0 * error
