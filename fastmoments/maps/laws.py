@@ -29,6 +29,8 @@ MOST_PASSED = 0.4
 #: channels, which have any law.
 DATA, GAUSSIAN, NORMALISED, MIXED, DRAWN = "images", "gaussian", "normalised", "mixed", "drawn"
 RECTIFIED, LEAKY, ACTIVATED = "rectified", "leaky", "activated"
+#: Known by its second moments only, the images' few channels in it, whose mean no norm can take off.
+IMAGED = "mixed with images"
 #: A sum of channels of a known law and fresh Gaussians; what an activation makes of it (`post_activation`).
 SUMMED, CLOSED = "summed", "closed"
 
@@ -95,7 +97,8 @@ def _(layer: Conv, law: str) -> str:
             'Conv(groups="depthwise") of the images themselves is not covered at infinite width, where a '
             'depthwise Conv has infinitely many channels; put a Conv before it, or use method="sampled".'
         )
-    return MIXED  # Gaussian given its weights, of which every channel has its own
+    # Gaussian given its weights, of which every channel has its own.
+    return IMAGED if law == IMAGED else MIXED
 
 
 @law_after.register
@@ -110,18 +113,18 @@ def _(layer: MaxPool, law: str) -> str:
 
 @law_after.register
 def _(layer: Fixed, law: str) -> str:
-    return law if law in (DATA, GAUSSIAN) else MIXED
+    return law if law in (DATA, GAUSSIAN, IMAGED) else MIXED
 
 
 @law_after.register
 def _(layer: Flatten, law: str) -> str:
     # Gaussians of different positions, whose variances differ, are not one.
-    return DATA if law == DATA else MIXED
+    return law if law in (DATA, IMAGED) else MIXED
 
 
 @law_after.register
 def _(layer: ChannelNorm, law: str) -> str:
-    if law == DATA:
+    if law in (DATA, IMAGED):
         raise ValueError(
             f"{type(layer).__name__} of a signal with few channels ({law}) is not covered at infinite width; "
             "put a Conv before it."
@@ -144,7 +147,7 @@ def _(layer: BatchNorm, law: str) -> str:
     if layer.beta:
         raise NoFormula('BatchNorm with a beta is not covered at infinite width; use method="sampled".')
     if layer.statistics == "population":
-        return law if law == GAUSSIAN else MIXED
+        return law if law in (GAUSSIAN, IMAGED) else MIXED
     return NORMALISED
 
 
@@ -194,7 +197,9 @@ def _(layer: Concat, law: str) -> str:
 
 def unmixed(law: str) -> str:
     """Law of the channels of a mixture taken together, of which second moments are known; others stay."""
-    return MIXED if parts(law) else law
+    if not parts(law):
+        return law
+    return IMAGED if {DATA, IMAGED} & set(parts(law)) else MIXED
 
 
 def merged(shortcut: str, branch: str) -> str:
@@ -208,7 +213,9 @@ def merged(shortcut: str, branch: str) -> str:
         )
     if shortcut == branch == GAUSSIAN:
         return GAUSSIAN
-    return SUMMED if shortcut not in (DATA, ACTIVATED, MIXED) and branch in (GAUSSIAN, NORMALISED) else MIXED
+    if {DATA, IMAGED} & {shortcut, branch}:
+        return IMAGED
+    return SUMMED if shortcut not in (ACTIVATED, MIXED) and branch in (GAUSSIAN, NORMALISED) else MIXED
 
 
 def between_units(law: str) -> str:
@@ -298,7 +305,7 @@ def channelwise(layers: Iterable[Layer]) -> int:
 
 def _after(layer: Layer, law: str) -> str:
     if parts(law) and not layer.stacks:
-        return law_after(layer, MIXED)
+        return law_after(layer, unmixed(law))
     if law == DRAWN and not layer.stacks:
         return DRAWN if layer.channelwise else law_after(layer, MIXED)
     return law_after(layer, law)

@@ -11,6 +11,7 @@ from fastmoments.maps.laws import (
     DATA,
     DRAWN,
     GAUSSIAN,
+    IMAGED,
     LEAKY,
     MIXED,
     NORMALISED,
@@ -30,7 +31,7 @@ from fastmoments.nets.max_pool import MaxPool
 from fastmoments.nets.network import Network, Residual
 from fastmoments.nets.norms import BatchNorm
 
-LAWS = (DATA, GAUSSIAN, NORMALISED, RECTIFIED, LEAKY, ACTIVATED, MIXED, SUMMED, CLOSED)
+LAWS = (DATA, GAUSSIAN, NORMALISED, RECTIFIED, LEAKY, ACTIVATED, MIXED, SUMMED, CLOSED, IMAGED)
 CONV, NORM, RELU, BENT = Conv(), BatchNorm(), ReLU(), LeakyReLU(0.1)
 POPULATION = BatchNorm(statistics="population")
 POOL, DEEP = MaxPool(), Conv(groups="depthwise")
@@ -39,12 +40,12 @@ POOL, DEEP = MaxPool(), Conv(groups="depthwise")
 RULES = {
     CONV: dict.fromkeys(LAWS, GAUSSIAN),
     NORM: {GAUSSIAN: NORMALISED},
-    LayerNorm(): {**dict.fromkeys(LAWS[1:], MIXED), GAUSSIAN: GAUSSIAN},
-    GroupNorm(2): {law: GAUSSIAN if law == GAUSSIAN else MIXED for law in LAWS if law not in (DATA, MIXED)},
-    POPULATION: {**dict.fromkeys(LAWS[1:], MIXED), GAUSSIAN: GAUSSIAN},
+    LayerNorm(): {**dict.fromkeys(LAWS[1:-1], MIXED), GAUSSIAN: GAUSSIAN},
+    GroupNorm(2): {**dict.fromkeys(set(LAWS) - {DATA, IMAGED, MIXED}, MIXED), GAUSSIAN: GAUSSIAN},
+    POPULATION: {**dict.fromkeys(LAWS[1:], MIXED), GAUSSIAN: GAUSSIAN, IMAGED: IMAGED},
     Dense(): dict.fromkeys(LAWS, GAUSSIAN),
-    AvgPool(): {**dict.fromkeys(LAWS, MIXED), DATA: DATA, GAUSSIAN: GAUSSIAN},
-    Flatten(): {**dict.fromkeys(LAWS, MIXED), DATA: DATA},
+    AvgPool(): {**dict.fromkeys(LAWS, MIXED), DATA: DATA, GAUSSIAN: GAUSSIAN, IMAGED: IMAGED},
+    Flatten(): {**dict.fromkeys(LAWS, MIXED), DATA: DATA, IMAGED: IMAGED},
     RELU: {
         GAUSSIAN: RECTIFIED,
         NORMALISED: RECTIFIED,
@@ -61,6 +62,18 @@ def test_a_mixture_is_told_by_its_parts():
     assert laws.parts(found) == (DRAWN, GAUSSIAN, RECTIFIED) and laws.unmixed(found) == MIXED
     assert laws.parts(GAUSSIAN) == () and laws.unmixed(GAUSSIAN) == GAUSSIAN
     assert laws.between_units(laws.mixture([NORMALISED, DRAWN])) == laws.mixture([MIXED, DRAWN])
+
+
+def test_the_images_among_others_are_remembered_until_fresh_weights():
+    assert (
+        laws.unmixed(laws.mixture([GAUSSIAN, DATA])) == laws.unmixed(laws.mixture([MIXED, IMAGED])) == IMAGED
+    )
+    beside = Concat([(), (CONV,)])
+    for behind in ((), (AvgPool(),), (AvgPool(), Residual([CONV])), (Residual([CONV]), DEEP, POPULATION)):
+        net = Network([beside, *behind, LayerNorm(), CONV])
+        with pytest.raises(ValueError, match=r"of a signal with few channels \(mixed with images\)"):
+            laws.check(net)
+    laws.check(Network([beside, CONV, LayerNorm()]))
 
 
 def test_channels_of_a_mixture_go_through_what_treats_each_by_itself():
@@ -103,8 +116,8 @@ def test_a_sum_is_gaussian_if_both_sides_are(unit, behind):
 
 
 def test_images_and_sums_of_unknown_laws_stay_unknown():
-    for law in (DATA, MIXED):
-        assert law_after(Residual([CONV, NORM]), law) == MIXED
+    for law, behind in ((DATA, IMAGED), (IMAGED, IMAGED), (MIXED, MIXED)):
+        assert law_after(Residual([CONV, NORM]), law) == behind
         assert law_after(Residual([CONV, NORM], scale=0.0), law) == law
 
 

@@ -35,7 +35,8 @@ def _(layer: Concat, walk: Walk, state: State, at: At, follows: At | None) -> Ge
     # What is known of the sums over the parts of a stream holds on where that is the first branch itself.
     stream = state.mixture
     state.mixture = Mixture(parts, sums={} if stream is None else stream.sums)
-    state.law, state.signal, state.population = mixture_of(own.law for own in behind), None, None
+    state.become(mixture_of(own.law for own in behind))
+    state.signal, state.population = None, None
     place = walk.wanted.place(at.path)
     if place is not None:
         yield walk.station(state, place)

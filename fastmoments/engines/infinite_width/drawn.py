@@ -30,7 +30,8 @@ def begin(walk: Walk, state: State, at: At) -> None:
     else:
         state.population = of_gaussian(state.covariance, state.noise, walk.draws, at.path)
         state.signal = None
-    state.law, state.known, state.overlap, state.channels = DRAWN, {}, None, None
+    state.become(DRAWN)
+    state.known, state.overlap, state.channels = {}, None, None
 
 
 def through(walk: Walk, state: State, at: At) -> Iterator[Station]:
@@ -59,7 +60,8 @@ def settle(walk: Walk, state: State) -> None:
     means = state.population.means(signal.log_scale) if walk.means else None
     signal.blocks = signal.blocks.astype(walk.dtype)
     state.signal, state.noise, state.population, state.channels = signal, noise, None, None
-    state.law, state.known = MIXED, known_of(MIXED)
+    state.become(MIXED)
+    state.known = known_of(MIXED)
     state.set_means(means, signal.log_scale)
 
 

@@ -16,7 +16,7 @@ from ...maps import batch_norm
 from ...maps.activation import activate
 from ...maps.channels import Channels, gaussian, nearly_gaussian
 from ...maps.convolution import convolve, first_convolution
-from ...maps.laws import DRAWN, GAUSSIAN, MIXED, NORMALISED, SUMMED, law_after, law_after_stack, merged
+from ...maps.laws import DRAWN, GAUSSIAN, NORMALISED, SUMMED, law_after, law_after_stack, merged
 from ...maps.merge import merge
 from ...maps.norms import population_norm
 from ...maps.post_activation import absolute_moment, activate_sum, added
@@ -142,10 +142,9 @@ def _activation(follows: At | None) -> PiecewiseLinear | None:
 def settle(state: State, layer: PiecewiseLinear) -> None:
     """The law behind an activation of a Gaussian or of what batch norm makes of it, and what goes with it."""
     before, absolute = state.law, state.absolute_share
-    state.law = law_after(layer, before)
     # A sum whose channels are not followed is taken as Gaussian.
     shape = np.ones(1) if before in (GAUSSIAN, SUMMED) else absolute
-    state.mean_share = None if shape is None else layer.mean_share * shape
+    state.become(law_after(layer, before), None if shape is None else layer.mean_share * shape)
     channels = state.channels if before == NORMALISED else None
     state.channels, state.overlap = (channels or gaussian()).activated(layer), None
 
@@ -157,8 +156,8 @@ def _(
     behind = law_after(layer, state.law)
     if state.law == SUMMED and state.channels is not None:
         state.channels, state.known = activate_sum(state.covariance, state.noise, state.channels, layer)
-        state.law, state.overlap = behind, None
-        state.mean_share = state.channels.mean_share
+        state.become(behind, state.channels.mean_share)
+        state.overlap = None
         walk.closed(state.channels)
     elif behind != state.law:  # the ReLU of a ReLU is itself
         state.known = activate(state.covariance, state.noise, layer)
@@ -173,8 +172,9 @@ def _(
 def _(
     layer: Nonlinearity, walk: Walk, state: State, at: At, follows: At | None
 ) -> Generator[Station, None, bool]:
-    state.law = law_after(layer, state.law)
-    state.known, state.mean_share, error = activate_smoothly(state.covariance, state.noise, layer)
+    law = law_after(layer, state.law)
+    state.known, mean_share, error = activate_smoothly(state.covariance, state.noise, layer)
+    state.become(law, mean_share)
     state.overlap = None
     walk.error = max(walk.error, error)
     place = walk.wanted.place(at.path)
@@ -188,7 +188,8 @@ def _(layer: Conv, walk: Walk, state: State, at: At, follows: At | None) -> Gene
     place, images = walk.wanted.place(at.path), state.images
     fused = images is None and not state.noise.joint and not (place is not None and walk.wanted.ranked(place))
     activation = _activation(follows) if fused else None
-    state.law, state.channels = law_after(layer, state.law), None
+    state.become(law_after(layer, state.law), np.zeros(1))  # fresh weights have no mean
+    state.channels = None
     walk.corrections.before_convolution(state)
     if state.overlap is not None:
         state.overlap = state.overlap.convolved(layer)
@@ -201,9 +202,8 @@ def _(layer: Conv, walk: Walk, state: State, at: At, follows: At | None) -> Gene
             state.covariance, state.noise, layer, activation, method=walk.convolution,
             detail=place is not None,
         )  # fmt: skip
-    state.mean_share = np.zeros(1)  # fresh weights have no mean
-    if state.law == MIXED:
-        state.known = known_of(MIXED)
+    if state.law != GAUSSIAN:
+        state.known = known_of(state.law)
     walk.corrections.after_convolution(state, layer, images is not None)
     if place is not None:
         yield walk.record(state, place, between.moments()) if activation else walk.station(state, place)
@@ -219,7 +219,8 @@ def _(
         state.form(walk.tile, walk.dtype)
         means = state.means
         means = population_norm(state.covariance, state.noise, layer.epsilon, layer.gamma, means)
-        state.law, state.overlap = law_after(layer, state.law), None
+        state.become(law_after(layer, state.law))
+        state.overlap = None
         state.set_means(means, state.covariance.log_scale)
         state.known = known_of(state.law)
         if place is not None:
@@ -238,8 +239,8 @@ def _(
         overlap=state.overlap, samples=samples, gamma=layer.gamma,
         moving=layer.noise == "through",
     )  # fmt: skip
-    state.law, state.channels = law_after(layer, state.law), nearly_gaussian(done.kurtosis)
-    state.known, state.overlap, state.absolute_share = done.known, None, done.absolute_share
+    state.become(law_after(layer, state.law), absolute_share=done.absolute_share)
+    state.known, state.overlap, state.channels = done.known, None, nearly_gaussian(done.kurtosis)
     walk.keep_vectors(at.key, done.vectors)
     walk.error = max(walk.error, done.error)
     kept = walk.corrections.after_batch_norm(state, done, at.key)
@@ -273,7 +274,7 @@ def _(
     means = skip.means, state.means
     signal.log_scale += 2.0 * log(layer.scale)
     state.noise.log_scale += 2.0 * log(layer.scale)
-    state.law = merged(skip.law, state.law) if layer.scale else skip.law
+    state.become(merged(skip.law, state.law) if layer.scale else skip.law)
     # Of Gaussians alone, or taken as such, the sum is one: no channels of their own.
     fresh, state.channels = state.channels, None
     if state.law == SUMMED and skip.channels is not None and skip.law != NORMALISED:
@@ -288,6 +289,7 @@ def _(
     if state.channels is not None:
         state.known = absolute_moment(signal, state.channels)
     if not layer.scale:
+        state.become(skip.law, skip.mean_share, skip.absolute_share)
         state.channels, state.known = skip.channels, skip.known
     place = walk.wanted.place(at.path)
     if place is not None:
@@ -314,7 +316,8 @@ def merge_drawn(walk: Walk, state: State, skip: State, at: At, scale: float) -> 
             side.signal = None
     assert state.population is not None and skip.population is not None
     state.population = summed(skip.population, state.population, log(scale))
-    state.law, state.known, state.overlap, state.channels = DRAWN, {}, None, None
+    state.become(DRAWN)
+    state.known, state.overlap, state.channels = {}, None, None
     place = walk.wanted.place(at.path)
     if place is not None:
         yield walk.station(state, place)

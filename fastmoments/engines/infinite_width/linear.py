@@ -103,7 +103,7 @@ def _behind(
     layer: Fixed, walk: Walk, state: State, at: At, means: np.ndarray | None
 ) -> Generator[Station, None, bool]:
     """The law behind a layer with its means over channels (`State.set_means`), and its station."""
-    state.law = law_after(layer, state.law)
+    state.become(law_after(layer, state.law))
     if state.images is None:
         state.set_means(means, state.covariance.log_scale)
     place = walk.wanted.place(at.path)

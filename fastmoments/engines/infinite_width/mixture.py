@@ -16,7 +16,7 @@ import numpy as np
 
 from ...covariances.scales import log
 from ...covariances.storage import Covariance, NoiseCovariance
-from ...maps.laws import MIXED, course, parts
+from ...maps.laws import MIXED, course, parts, unmixed
 from ...maps.laws import mixture as mixture_of
 from ...maps.merge import merge
 from ...maps.overlap import joined
@@ -218,7 +218,7 @@ def through(walk: Walk, state: State, stack: list[At]) -> Iterator[Station]:
         walk.averages.passed(at.path, at.layer, mixture.grid, 0.0)
         mixture.passed = [*mixture.passed, at]
         so_far = [(each.path, each.layer) for each in stack[: index + 1]]
-        state.law = mixture_of(course(so_far, law)[0] for law in laws)
+        state.become(mixture_of(course(so_far, law)[0] for law in laws))
         place = walk.wanted.place(at.path)
         if place is not None:
             yield _station(walk, state, place, moments, sums)
@@ -261,7 +261,8 @@ def settle(walk: Walk, state: State) -> None:
     sums = mixture.summed(walk, mixture.passed)
     state.signal, state.noise = sums.covariances()
     walk.drawn = _with_errors(walk.drawn, sums)
-    state.law, moments = MIXED, sums.means()[-1]
+    moments = sums.means()[-1]
+    state.become(unmixed(state.law))
     state.set_means(sums.average(state.signal.log_scale), state.signal.log_scale)
     state.known = {name: moments.get(name) for name in known_of(MIXED)}
     state.overlap, state.channels = None, None

@@ -23,16 +23,13 @@ def _(
 ) -> Generator[Station, None, bool]:
     law = law_after(layer, state.law)
     share = state.mean_share
-    if share is None:
-        raise ValueError(
-            f"{type(layer).__name__} of a signal whose mean over channels is not known is not covered at "
-            "infinite width; put a Conv before it."
-        )
+    assert share is not None, "the law says whether a mean is known"
     if state.law == GAUSSIAN and not layer.image:
         _take_along(state, layer.epsilon)
     signal = state.covariance
     means = channel_norm(signal, state.noise, layer.epsilon, layer.gamma, share, layer.image)
-    state.law, state.overlap = law, None
+    state.become(law)
+    state.overlap = None
     state.set_means(means, signal.log_scale)
     state.known = known_of(law)
     place = walk.wanted.place(at.path)

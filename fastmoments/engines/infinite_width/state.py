@@ -54,17 +54,12 @@ class State:
     population: Population | None = None
     mixture: Mixture | None = None
 
-    def __setattr__(self, name: str, value: object) -> None:
-        """Set an attribute; another law forgets the means."""
-        if name == "law" and getattr(self, "law", None) != value:
-            object.__setattr__(self, "mean_share", np.zeros(1) if value in CENTRED else None)
-            object.__setattr__(self, "absolute_share", None)
-        object.__setattr__(self, name, value)
-
-    def become(self, law: str) -> None:
-        """Take another name for the law, of which nothing else is forgotten."""
-        share, self.law = self.mean_share, law
-        self.mean_share = share
+    def become(
+        self, law: str, mean_share: np.ndarray | None = None, absolute_share: np.ndarray | None = None
+    ) -> None:
+        """Take a law and its means, which are 0 of a centred one and else not known, unless given."""
+        self.law, self.absolute_share = law, absolute_share
+        self.mean_share = np.zeros(1) if mean_share is None and law in CENTRED else mean_share
 
     @property
     def means(self) -> np.ndarray | None:

@@ -206,7 +206,7 @@ class InfiniteWidthWalk:
             stem = unrolled(self.network.stem, "", "stem")
             stack = [At(path, path, layer) for path, layer in stem]
             yield from self.through(state, stack, starts=self.starts)
-            state.become(between_units(state.law))
+            state.become(between_units(state.law), state.mean_share)
         if not self.network.depth and self.wanted.entrance is not None:
             yield self.station(state, self.wanted.entrance)
         for depth in range(done + 1, self.network.depth + 1):
@@ -219,7 +219,7 @@ class InfiniteWidthWalk:
             unit = enumerate(self.network.unit(depth))
             stack = [At(path, str(index), layer) for index, (path, layer) in unit]
             yield from self.through(state, stack, starts=self.starts)
-            state.become(between_units(state.law))
+            state.become(between_units(state.law), state.mean_share)
 
     def through(
         self, state: State, stack: list[At], to_end: bool = False, starts: frozenset[str] | None = None

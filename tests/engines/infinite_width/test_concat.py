@@ -131,7 +131,7 @@ def test_a_part_goes_once_through_what_all_layers_of_a_block_have(monkeypatch):
     [
         (Network([fm.Concat([(), (fm.Conv(stride=2),)])], [CONV]), "branch 2 gives 4x4 positions .* 8x8"),
         (Network([fm.Concat([(), (CONV,)])]), "Concat at layers.0: the shares"),
-        (Network([DENSE, fm.LayerNorm(), CONV], [CONV]), "LayerNorm of a signal whose mean"),
+        (Network([fm.Concat([(), (fm.Conv(channels=4),)]), fm.LayerNorm()]), "LayerNorm of a signal with"),
         (Network([fm.Concat([(), (fm.Conv(channels=4),)]), BN, CONV]), "BatchNorm of a signal"),
     ],
 )

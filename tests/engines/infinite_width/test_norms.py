@@ -60,11 +60,22 @@ def test_what_is_not_known_is_refused():
             fm.scan(Network([norm, CONV]), IMAGES)
     with pytest.raises(ValueError, match="whose channels may differ from group to group"):
         fm.scan(Network([CONV, RELU, fm.Flatten(), fm.GroupNorm(4)]), IMAGES)
+    beside = fm.Concat([(), (fm.Conv(channels=64),)])
+    for layers in ([Residual([CONV])], [beside], [beside, fm.AvgPool(2)], [beside, Residual([CONV])]):
+        with pytest.raises(ValueError, match=r"of a signal with few channels \(mixed with images\)"):
+            fm.estimate(Network([*layers, fm.LayerNorm(), CONV]), IMAGES)
     with pytest.raises(ValueError, match=r"BatchNorm of a signal that is not Gaussian \(images\)"):
         fm.scan(Network([NORMS["population"], CONV]), IMAGES)
     for norm in NORMS.values():
         with pytest.raises(ValueError, match="finite"):
             fm.scan(Network([CONV, norm, RELU] * 2), IMAGES, fm.FiniteWidth(64))
+
+
+def test_behind_a_branch_of_no_scale_the_means_are_those_of_the_shortcut():
+    unit = Residual([CONV, fm.BatchNorm(0.5)], [fm.BatchNorm()], scale=0.0)
+    norms = (RELU, fm.LayerNorm(0.1), CONV)
+    found, wanted = (fm.scan(Network([CONV, layer, *norms]), IMAGES) for layer in (unit, fm.BatchNorm()))
+    assert_allclose(found["log_nu2_signal"][-1], wanted["log_nu2_signal"][-1], rtol=0, atol=1e-12)
 
 
 GELU, V1 = fm.GELU(), Residual([CONV, RELU, CONV])
