@@ -19,6 +19,10 @@ NETS = {
         (*UNIT, Conv(groups="depthwise"), BatchNorm(), ReLU(), Conv(1), BatchNorm(), ReLU())
     ),
     "post norm": Network((Conv(), ReLU(), BatchNorm()) * 3),
+    "smooth": Network((Conv(), BatchNorm(), fm.GELU()) * 3),
+    "smooth, strided, shortcut": Network(
+        (Residual((BatchNorm(), fm.SiLU(), Conv())), Conv(stride=2), BatchNorm(), fm.SiLU()), stem=(Conv(),)
+    ),
     "shortcut": Network((Residual((BatchNorm(), ReLU(), Conv())),) * 2 + UNIT, stem=STEM),
 }
 MOMENTS = ("nu1_abs_signal", "nu2_signal", "mu2_signal", "mu4_signal", "mu2_noise", "log_chi", "reff_signal")
