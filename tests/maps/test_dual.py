@@ -1,3 +1,7 @@
+import ast
+import csv
+from pathlib import Path
+
 import numpy as np
 import pytest
 from gaussian_pairs import expectations, triples
@@ -14,6 +18,9 @@ SMOOTH = [
     fm.Activation(lambda x: x / np.sqrt(1.0 + x * x)),
 ]  # fmt: skip
 KINKED = [fm.ELU(), fm.ELU(0.5), fm.HardSwish()]
+with (Path(__file__).parents[1] / "gaussian_points.csv").open(newline="") as table:
+    #: Names of activations, q1, q2, r, E phi phi and E phi' phi'.
+    POINTS = list(csv.reader(table, quotechar="'"))
 FIRST, SECOND, BOTH = slice(0, 1), slice(1, 2), slice(0, 2)
 
 
@@ -74,6 +81,20 @@ def test_the_quadrature_against_another_one(activation):
     wanted, _ = integrate.dblquad(integrand, -8, 8, -8, 8, epsabs=1e-9)
     found = expectations((activation.value,), activation.kinks, q1, q2, r)[0]
     assert found == pytest.approx(wanted, abs=3e-8)
+
+
+@pytest.mark.parametrize("name", sorted({name for name, *_ in POINTS}))
+def test_pairs_against_integrals_by_mpmath(name):
+    """The quadrature over the plane, and what it is the oracle of (`gaussian_points.py`)."""
+    function, *options = name.rstrip(")").split("(")
+    activation = getattr(fm, function)(*(ast.literal_eval(value) for value in options if value))
+    bound, rows = RESOLVED_BY_KINKS if activation.kinks else 1e-10, [row for row in POINTS if row[0] == name]
+    assert len(rows) == 10
+    for q1, q2, r, *wanted in (tuple(map(float, numbers)) for _, *numbers in rows):
+        found, sizes, _ = both(activation, [q1, q2], r)
+        quadrature = expectations((activation.value, activation.slope), activation.kinks, q1, q2, r)
+        assert (np.abs(quadrature - wanted) / sizes).max() <= 1e-12, (q1, q2, r)
+        assert (np.abs(np.array(found) - wanted) / sizes).max() <= bound, (q1, q2, r)
 
 
 @pytest.mark.parametrize("activation", SMOOTH + KINKED, ids=named)
