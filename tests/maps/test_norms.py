@@ -22,7 +22,12 @@ def test_channel_norm(seed, size, epsilon, share, image, up):
     matrix = naive.flat(full)
     mean = share * np.sqrt(np.diag(matrix))
     expected, deviation = naive.channel_norm(matrix, mean, size[0], epsilon, image)
-    channel_norm(signal, noise, epsilon, 1.5, share, image)
+    means = channel_norm(signal, noise, epsilon, 1.5, share, image)
+    left = mean - np.repeat(mean.reshape(size[0], -1).mean(1), mean.size // size[0]) if image else 0.0 * mean
+    behind = means * math.exp(0.5 * signal.log_scale)
+    np.testing.assert_allclose(
+        behind, 1.5 * left / deviation, rtol=0, atol=1e-11 * np.abs(mean / deviation).max()
+    )
     scale = np.abs(expected).max()
     np.testing.assert_allclose(signal.dense(), 2.25 * expected, rtol=0, atol=1e-12 * scale)
     assert_consistent(signal)
@@ -38,7 +43,13 @@ def test_population_norm(seed, size, epsilon, up):
     signal, noise, full, blocks = state(seed, size, (up, -0.7))
     centred = naive.centre(naive.flat(full))
     square = np.trace(centred) / len(centred) + epsilon
-    population_norm(signal, noise, epsilon, 0.5)
+    before = np.random.default_rng(seed).standard_normal(len(centred))
+    unit = math.exp(0.5 * signal.log_scale)
+    means = population_norm(signal, noise, epsilon, 0.5, before)
+    behind = 0.5 * unit * (before - before.mean()) / np.sqrt(square)
+    np.testing.assert_allclose(
+        means * math.exp(0.5 * signal.log_scale), behind, rtol=0, atol=1e-11 * unit / np.sqrt(square) * 5
+    )
     expected = 0.25 * centred / square
     np.testing.assert_allclose(signal.dense(), expected, rtol=0, atol=1e-11 * expected.max())
     np.testing.assert_allclose(in_full(noise), 0.25 * blocks / square, rtol=1e-11)
