@@ -172,7 +172,7 @@ class Run(Protocol):
 #: Of a batch of images: (n, h, w, c).
 Shape = tuple[int, int, int, int]
 #: Bytes of Python and its compiled kernels.
-PROCESS = 200e6
+PROCESS = 210e6
 
 
 @runtime_checkable

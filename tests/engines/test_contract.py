@@ -7,8 +7,8 @@ import pytest
 
 import fastmoments as fm
 from fastmoments.engines import protocol
-from fastmoments.engines.infinite_width.costs import copies
 from fastmoments.engines.infinite_width.layers import carry
+from fastmoments.engines.infinite_width.rates import copies
 from fastmoments.engines.sampled.layers import forward
 from fastmoments.images.batches import Batch
 from fastmoments.maps.laws import law_after

@@ -82,13 +82,13 @@ class InfiniteWidth:
         return {}
 
     def memory(self, network: Network, shape: Shape, plan: Plan) -> int:
-        """Right to about a tenth."""
+        """At least the peak, and at most twice that."""
         from . import costs
 
         return costs.memory(network, shape, self.dtype, self.draws)
 
     def seconds(self, network: Network, shape: Shape, plan: Plan, threads: int) -> float:
-        """Right to about a factor of two from some 1,000 points on."""
+        """Right to about a factor of two."""
         from . import costs
 
         return costs.seconds(network, shape, plan, self.dtype, threads, self.draws)

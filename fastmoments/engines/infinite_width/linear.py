@@ -14,8 +14,8 @@ from ...maps.overlap import Overlap
 from ...nets.dense import Dense
 from ...nets.fixed import Averaging, Dropout, Fixed, Flatten, Scale
 from ..protocol import Station
-from .costs import copies
 from .layers import At, Walk, carry
+from .rates import copies
 from .state import State, known_of
 
 # In copies of the larger of the stored covariances, before and behind it (`python -m bench.layer`).

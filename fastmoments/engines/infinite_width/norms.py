@@ -12,8 +12,8 @@ from ...maps.laws import GAUSSIAN, law_after
 from ...maps.norms import channel_norm
 from ...nets.layer_norm import ChannelNorm
 from ..protocol import Station
-from .costs import copies
 from .layers import At, Walk, carry
+from .rates import copies
 from .state import State, known_of
 
 
