@@ -89,6 +89,7 @@ class Account:
     population: int = 0  # the most of them
     batch: int = 0  # values of the largest batch
     factored: int = 0  # points of the largest covariance that channels are drawn from
+    factoring: int = 0  # bytes of it, of its factor, and of channels that are kept meanwhile, the most
     of_parts: bool = False  # whether a part of a mixture is walked with, at which no rank is taken
 
     def points(self, at: Where) -> int:
@@ -307,6 +308,7 @@ class Account:
             return
         points = self.points(at)
         self.factored = max(self.factored, points)
+        self.factoring = max(self.factoring, 12 * points**2 + 4 * self.alive)
         self.noise = max(self.noise, self.blocks(at))
         self.seconds += rates.FACTORED * (float(points) ** 3 + self.blocks(at) * points / self.images)
         products = self.draws * (0.5 * float(points) ** 2 + self.blocks(at))

@@ -18,8 +18,6 @@ from .account import Account, Where
 SPEED_UP = 0.85  # exponent of the number of threads
 # Noise that moves statistics: matrices of all points that stand at once. Drawn channels: copies of a batch.
 MOVING, FLOWS = 14, 3.5
-# Values of a covariance of all points that channels are drawn from: itself, with its jitter, and its factor.
-FACTOR = 3.5
 # Values of a point beside the covariance: of a Lanczos recursion, of the eigenvectors in a batch norm.
 LANCZOS, EIGENVECTORS = 96, 8 * 72
 # And of the laws of channels behind a merge, before and after a layer, at the share of a branch some 50 units
@@ -54,8 +52,8 @@ def memory(network: Network, shape: Shape, dtype: str, draws: int = 0) -> int:
     beside += MOVING * found.joint**2
     if network.has(BatchNorm):
         beside += EIGENVECTORS * points
-    beside += CHANNELS * found.laws + FACTOR * found.factored**2
-    drawn = 4 * found.population + 4 * FLOWS * found.batch
+    beside += CHANNELS * found.laws
+    drawn = 4 * FLOWS * found.batch + max(found.factoring, 4 * found.factored**2 + 4 * found.population)
     return int(found.peak + 8 * beside + drawn + (TABLES if found.laws else 0) + PROCESS)
 
 

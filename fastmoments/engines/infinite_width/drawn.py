@@ -58,7 +58,7 @@ def settle(walk: Walk, state: State) -> None:
         walk.drawn[name] = math.hypot(walk.drawn.get(name, 0.0), value)
     walk.error = max(walk.error, error)
     means = state.population.means(signal.log_scale) if walk.means else None
-    signal.blocks = signal.blocks.astype(walk.dtype)
+    signal.blocks = signal.blocks.astype(walk.dtype, copy=False)
     state.signal, state.noise, state.population, state.channels = signal, noise, None, None
     state.become(MIXED)
     state.known = known_of(MIXED)

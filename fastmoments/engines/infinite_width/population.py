@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
+from scipy.linalg.lapack import dpotrf
 
 from ...covariances.scales import log
 from ...covariances.storage import Covariance, NoiseCovariance, pairs, tile_size
@@ -287,7 +288,7 @@ def of_gaussian(signal: Covariance, noise: NoiseCovariance, draws: Draws, path: 
     images = noise.seen
     grid = (images, *noise.grid)
     factor = _factor(signal.unscaled())
-    factors = [_factor(block) for block in noise.blocks]
+    factors = [_factor(np.array(block)) for block in noise.blocks]
     log_scale = 0.5 * np.array([signal.log_scale, noise.log_scale])
 
     def source(batch: int) -> Flow:
@@ -358,20 +359,27 @@ def summed(shortcut: Population, branch: Population, log_factor: float) -> Popul
 
 
 def _factor(covariance: np.ndarray) -> np.ndarray:
-    """A matrix F with F F' = covariance, up to `JITTER`, in single precision."""
+    """A matrix F with F F' = covariance, up to `JITTER`, in single precision; the covariance is overwritten.
+
+    Its factor is found in one of its triangles, so that large ones take no more memory than they have.
+    """
     diagonal = covariance.diagonal().copy()
     if len(covariance) == 1:
         return np.sqrt(diagonal.clip(0.0))[:, None].astype(np.float32)
     dead = diagonal <= 0.0
-    jittered = np.array(covariance)
     level = float(diagonal.mean()) or 1.0
     for times in (1.0, 1e2, 1e4, 1e6):
-        jittered.flat[:: len(diagonal) + 1] = diagonal + times * JITTER * level
-        try:
-            factor = np.linalg.cholesky(jittered).astype(np.float32)
-        except np.linalg.LinAlgError:
-            continue
-        factor[dead] = 0.0
-        return factor
+        covariance.flat[:: len(diagonal) + 1] = diagonal + times * JITTER * level
+        # Of the transposed view, whose lower triangle is untouched: the upper one here.
+        _, failed = dpotrf(covariance.T, lower=0, clean=0, overwrite_a=1)
+        if not failed:
+            factor = covariance.astype(np.float32)
+            for row in range(len(factor)):
+                factor[row, row + 1 :] = 0.0
+            factor[dead] = 0.0
+            return factor
+        for row in range(len(diagonal)):
+            covariance[row, :row] = covariance[:row, row]
+    covariance.flat[:: len(diagonal) + 1] = diagonal
     values, vectors = np.linalg.eigh(covariance)
     return (vectors * np.sqrt(values.clip(0.0))).astype(np.float32)

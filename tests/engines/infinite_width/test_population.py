@@ -1,12 +1,20 @@
 """Drawn channels: their covariances against exact maps, and their standard errors against many seeds."""
 
+import tracemalloc
 import weakref
 
 import numpy as np
 import pytest
 
 from fastmoments.covariances.storage import Covariance, NoiseCovariance
-from fastmoments.engines.infinite_width.population import BATCHES, Draws, of_gaussian, of_images, summed
+from fastmoments.engines.infinite_width.population import (
+    BATCHES,
+    Draws,
+    _factor,
+    of_gaussian,
+    of_images,
+    summed,
+)
 from fastmoments.maps.activation import activate
 from fastmoments.maps.batch_norm import normalise
 from fastmoments.maps.convolution import first_convolution
@@ -145,3 +153,23 @@ def test_standard_errors_are_those_over_seeds(through):
 
 def test_numbers_of_channels_are_rounded_up_to_pairs_in_batches():
     assert [Draws(number).batch for number in (1, 64, 65, 16_384)] == [2, 2, 4, 16_384 // BATCHES]
+
+
+def test_a_factor_takes_no_more_memory_than_the_covariance_and_itself():
+    """The triangle that is left gives the covariance back where a factor needs more jitter."""
+    rng = np.random.default_rng(3)
+    for points, rank in ((1, 1), (60, 60), (60, 4), (400, 30)):
+        root = rng.standard_normal((points, rank))
+        covariance = root @ root.T
+        found, exact = covariance.copy(), covariance.copy()
+        tracemalloc.start()
+        factor = _factor(found)
+        most = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        assert most < 1.1 * factor.nbytes + 20_000 and factor.dtype == np.float32
+        assert difference(factor @ factor.T, exact) < 1e-6 and not np.triu(factor, 1).any()
+    # Of values that no jitter brings above 0, the largest part that is a covariance: 3 along (1, 1).
+    factor = _factor(np.array([[1.0, 2.0], [2.0, 1.0]]))
+    assert factor @ factor.T == pytest.approx(np.full((2, 2), 1.5), rel=1e-6)
+    dead = _factor(np.diag([1.0, 0.0, 4.0]))
+    assert dead == pytest.approx(np.diag([1.0, 0.0, 2.0]), rel=1e-6)
