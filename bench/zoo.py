@@ -26,6 +26,11 @@ from .common import arguments, child, deliver, table
 
 #: Layers with weights of the deepest net that is simulated.
 DEEPEST = 110
+#: The nets whose verdicts the README has.
+VERDICTS = (
+    "resnet18", "resnet18-v2", "resnet50", "resnet50-v2", "resnet20", "resnet110", "resnet110-v2", "vgg16",
+    "vgg16-bn", "fixup-resnet110", "densenet121", "convnext-tiny",
+)  # fmt: skip
 #: Channels drawn for the scan that loads the kernels.
 LOADING = 64
 
@@ -91,9 +96,11 @@ def main() -> None:
     """A table of the whole zoo, or of the nets that are named."""
     parser = arguments(__doc__, nets="all", images="synthetic:32x32x3", counts="4,8", threads=2, draws=10)
     parser.add_argument("--sampled", action="store_true", help="compare with --draws random nets of each")
+    parser.add_argument("--verdicts", action="store_true", help="the nets and the table of the README")
     parser.add_argument("--alone", action="store_true", help="of one net, in this process, as JSON")
     given = parser.parse_args()
-    names = list(NETS) if given.nets == "all" else given.nets.split(",")
+    every = VERDICTS if given.verdicts else tuple(NETS)
+    names = every if given.nets == "all" else given.nets.split(",")
     counts = list(map(int, given.counts.split(",")))
     if given.alone:
         print(json.dumps(alone(names[0], given.images, counts[0], given.threads)))
@@ -108,7 +115,9 @@ def main() -> None:
             else:
                 rows.append(_in_a_child(name, given.images, count, given.threads))
             print(rows[-1], file=sys.stderr, flush=True)
-    if given.sampled:
+    if given.verdicts:
+        verdicts(rows)
+    elif given.sampled:
         form = {"": ".3g", ", sampled": ".3g", " +-": ".3f", " off": "+.3f", " most off": "+.3f"}
         of_each = {key + rest: each for key in ("chi", "r_eff") for rest, each in form.items()}
         table(rows, {"net": "", "images": "d", "nets": "d", **of_each})
@@ -116,6 +125,19 @@ def main() -> None:
         form = {"seconds": ".1f", "busy": ".1f", "estimated": ".1f", "GB": ".2f", "estimated GB": ".2f"}
         table(rows, {"net": "", "images": "d", **form, "chi": ".3g", "SNR dB": "+.1f", "directions": ".2f"})
     deliver(given.json, rows=rows)
+
+
+def verdicts(rows: list[dict]) -> None:
+    """Print what is left at the end of every net, in Markdown."""
+    heads = ("net", "chi", "SNR, dB", "directions", "gradients, dB", "verdict", "seconds")
+    lines = [heads, ("---",) * len(heads)]
+    for row in rows:
+        gradient = "" if row["gradient dB"] is None else f"{row['gradient dB']:+.1f}"
+        directions = f"{row['directions']:.1f} of {row['of']}"
+        ends = f"{row['chi']:,.3g}", f"{row['SNR dB']:+.1f}", directions, gradient, row["verdict"]
+        lines.append((row["net"], *ends, f"{row['busy']:.1f}"))
+    for line in lines:
+        print(f"| {' | '.join(line)} |")
 
 
 def _in_a_child(name: str, images: str, count: int, threads: int) -> dict:

@@ -15,11 +15,7 @@ from ...nets.dense import Dense
 from ...nets.fixed import Averaging, Dropout, Fixed, Flatten, Scale
 from ..protocol import Station
 from .layers import At, Walk, carry
-from .rates import copies
 from .state import State, known_of
-
-# In copies of the larger of the stored covariances, before and behind it (`python -m bench.layer`).
-AVERAGE = 1.5
 
 
 @carry.register
@@ -110,15 +106,3 @@ def _behind(
     if place is not None:
         yield walk.station(state, place)
     return False
-
-
-@copies.register
-def _(layer: Averaging) -> float:
-    return AVERAGE
-
-
-@copies.register(Flatten)
-@copies.register(Scale)
-@copies.register(Dropout)
-def _(layer: Fixed) -> float:
-    return 0.0

@@ -13,7 +13,6 @@ from ...maps.norms import channel_norm
 from ...nets.layer_norm import ChannelNorm
 from ..protocol import Station
 from .layers import At, Walk, carry
-from .rates import copies
 from .state import State, known_of
 
 
@@ -49,8 +48,3 @@ def _take_along(state: State, epsilon: float) -> None:
     within = diagonal[:, :, None] if noise.grid == (1, 1) else signal.blocks[np.equal(*pairs(noise.images))]
     taken = state.overlap.along(unit * within.astype(np.float64), unit * diagonal + epsilon)
     noise.blocks -= taken * math.exp(-noise.log_scale)
-
-
-@copies.register
-def _(layer: ChannelNorm) -> float:
-    return 2.0

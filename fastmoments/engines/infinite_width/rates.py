@@ -8,13 +8,16 @@ from __future__ import annotations
 from functools import singledispatch
 
 from ...nets.activations import GELU, Erf, Nonlinearity, PiecewiseLinear, Sin
+from ...nets.fixed import Averaging, Dropout, Fixed, Flatten, Scale
+from ...nets.layer_norm import ChannelNorm
 from ...nets.layers import Layer
 from ...nets.linear import Conv
 from ...nets.norms import BatchNorm
 
-# In copies of the stored covariance: a convolution and each of its taps along a side, a ReLU, a batch norm, a
-# copy, a merge (`python -m bench.layer`).
-CONVOLUTION, TAP, RECTIFY, NORMALISE, COPY, MERGE = 1.3, 0.35, 1.3, 25.0, 1.0, 1.5
+# In copies of the stored covariance, the larger of those before and behind a layer: a convolution and each of
+# its taps along a side, a ReLU, norms of a batch and others, an average, a copy, a merge (`python -m
+# bench.layer`).
+CONVOLUTION, TAP, RECTIFY, NORMALISE, DIVIDE, AVERAGE, COPY, MERGE = 1.3, 0.35, 1.3, 25.0, 2.0, 1.5, 1.0, 1.5
 # Likewise an activation whose dual is a closed form, another, which is expanded, and an effective rank of the
 # signal. These and what follows are of `python -m bench.zoo --threads 1`.
 CLOSED_FORM, EXPAND, RANK = 45.0, 600.0, 6.5
@@ -70,4 +73,21 @@ def _(layer: PiecewiseLinear) -> float:
 
 @copies.register
 def _(layer: BatchNorm) -> float:
-    return NORMALISE if layer.statistics == "batch" else 2.0
+    return NORMALISE if layer.statistics == "batch" else DIVIDE
+
+
+@copies.register
+def _(layer: ChannelNorm) -> float:
+    return DIVIDE
+
+
+@copies.register
+def _(layer: Averaging) -> float:
+    return AVERAGE
+
+
+@copies.register(Flatten)
+@copies.register(Scale)
+@copies.register(Dropout)
+def _(layer: Fixed) -> float:
+    return 0.0
