@@ -40,7 +40,7 @@ def command(
     output: Path | None, plot: Path | None, quiet: bool, fail_if: tuple[str, ...], min_snr: float | None,
     min_directions: float | None, traceback: bool, **others: object,
 ) -> None:  # fmt: skip
-    """Say how healthy a PyTorch module is.
+    """Say how healthy a PyTorch module or an ONNX file is.
 
     TARGET is FILE.py:NAME or package.module:NAME, a function or class that makes the module, or an ONNX
     file. Its code is imported into this process, with the current folder on the path.
