@@ -17,6 +17,8 @@ import pytest
 from hypothesis import HealthCheck, currently_in_test_context, event, given, settings
 from hypothesis import strategies as st
 
+from fastmoments.scans.verdict import LAW
+
 #: Cases that always run, of every target.
 FEW = 40
 #: Seconds of computing in which a case must be done (the first may have to compile), and on the clock.
@@ -124,9 +126,12 @@ def refused(call, *arguments, **options):
 def check_scan(scan):
     """What is said of a net must be known: no NaN under a verdict, no error without a size."""
     assert scan.depth.size and (np.diff(scan.depth) > 0).all()
-    for name in ("log_chi", "reff_signal"):
-        if scan.verdict.label is not None:
+    if scan.verdict.source == LAW:  # which rests on curves
+        for name in ("log_chi", "reff_signal"):
             assert not np.isnan(scan[name]).any(), name
+    elif scan.verdict.label is not None:  # on what is left at the output
+        left = scan.verdict.budget
+        assert left is not None and math.isfinite(left.snr_db) and (left.directions or 0.0) >= 1.0 - 1e-6
     if scan.verdict.reff_last is not None:
         assert scan.verdict.reff_last > 0.0
     assert not math.isnan(scan.provenance.get("layer_error", 0.0))

@@ -126,7 +126,8 @@ class References(HTMLParser):
 @pytest.mark.skipif(find_spec("furo") is None, reason="needs pip install '.[docs]'")
 def test_the_site_builds_and_needs_no_network(tmp_path):
     site = tmp_path / "site"
-    arguments = ["-m", "sphinx", "-q", "-W", "--keep-going", "-d", tmp_path / "read", DOCS, site]
+    # -P: without the checkout on the path, which would hide the installed package.
+    arguments = ["-P", "-m", "sphinx", "-q", "-W", "--keep-going", "-d", tmp_path / "read", DOCS, site]
     done = subprocess.run([sys.executable, *arguments], capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stdout + done.stderr
     pages = {path: References(path) for path in site.rglob("*.html")}

@@ -70,6 +70,7 @@ def station(walk: Walk, state: State, place: Place, ranked: bool) -> Station:
     assert state.population is not None
     before = walk.drawn
     moments, errors = state.population.moments(walk.at_input)
+    walk.resolved(moments["log_nu2_signal"], moments["log_mu2_signal"])  # or the rank would be 0 / 0
     if ranked:
         signal, noise, _ = state.population.covariances()
         ranks, of_ranks = _ranks(walk, state, signal, noise, str(place.loc))

@@ -134,3 +134,10 @@ def test_a_dry_run_knows_of_channels_drawn_on_the_images():
         for draws in (10**6, 10**3)
     )
     assert many > few + 4 * 2 * 30_000 * IMAGES.array[..., 0].size  # a batch, a 32nd of them
+
+
+def test_images_that_are_equal_behind_an_activation_are_refused():
+    """Of one pixel each, opposite to each other: behind Abs there is no variance, whose rank was 0 / 0."""
+    net = Network([fm.Network([fm.Abs(), fm.Abs()])], stem=[fm.Conv()])
+    with pytest.raises(ValueError, match="the signals of all points agree"):
+        fm.scan(net, np.array([0.0, 1.0]).reshape(2, 1, 1, 1))
