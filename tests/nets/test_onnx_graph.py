@@ -118,3 +118,21 @@ def test_a_file_that_leaves_sizes_open_needs_an_example(tmp_path):
     with pytest.raises(ValueError, match="does not say which shape its images have; give an example"):
         fm.from_onnx(path)
     assert fm.from_onnx(path, torch.zeros(1, 3, 8, 8)).layers == (fm.ReLU(),)
+
+
+def test_both_ways_give_the_same_moments(tmp_path):
+    """At infinite width to 1e-6; measured, with the same weights, to what single precision leaves."""
+    torch.manual_seed(1)
+    convs = [nn.Conv2d(before, 16, 3, padding=1) for before in (3, 16)]
+    layers = (convs[0], nn.BatchNorm2d(16), nn.ReLU(), convs[1], nn.GELU(), nn.AdaptiveAvgPool2d(1))
+    module = nn.Sequential(*layers, nn.Flatten(), nn.Linear(16, 5)).train()
+    path, images = exported(module, tmp_path / "net.onnx", (3, 8, 8)), fm.load_images("synthetic:8x8x3", 4)
+    example = torch.zeros(2, 3, 8, 8)
+    pairs = [
+        (fm.from_onnx(path), fm.from_torch(module, example), 1e-6),
+        (fm.load_onnx(path), module, 1e-4),
+    ]
+    for one, other, bound in pairs:
+        first, second = fm.scan(one, images), fm.scan(other, images)
+        for moment in ("log_chi", "log_nu2_signal", "log_mu2_noise", "reff_signal"):
+            assert np.allclose(first[moment][-1], second[moment][-1], rtol=bound, atol=bound), moment
