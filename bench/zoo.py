@@ -28,8 +28,8 @@ from .common import arguments, child, deliver, table
 DEEPEST = 110
 #: The nets whose verdicts the README has.
 VERDICTS = (
-    "resnet18", "resnet18-v2", "resnet50", "resnet50-v2", "resnet20", "resnet20-v2", "vgg16", "vgg16-bn",
-    "fixup-resnet110", "densenet121", "convnext-tiny",
+    "resnet18", "resnet18-v2", "resnet50", "resnet50-v2", "resnet20", "resnet20-v2", "resnet110",
+    "resnet110-v2", "vgg16", "vgg16-bn", "fixup-resnet110", "densenet121", "convnext-tiny",
 )  # fmt: skip
 #: Channels drawn for the scan that loads the kernels.
 LOADING = 64
