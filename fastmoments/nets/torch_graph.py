@@ -15,6 +15,7 @@ from torch import fx, nn
 from ..validation import one_of
 from . import activations, graphs
 from .fixed import GlobalAvgPool
+from .layers import Layer
 from .network import Network, walk
 from .torch_modules import (
     INITS,
@@ -368,16 +369,9 @@ def _moved(translation: _Translation, node: fx.Node, place: Place) -> Found:
     return Found(axes=tuple(axes))
 
 
-def _sine(translation: _Translation, node: fx.Node, place: Place) -> Found:
-    return Found((activations.Sin(),))
-
-
-def _erf(translation: _Translation, node: fx.Node, place: Place) -> Found:
-    return Found((activations.Erf(),))
-
-
-def _absolute(translation: _Translation, node: fx.Node, place: Place) -> Found:
-    return Found((activations.Abs(),))
+def _as(layer: Layer) -> Callable[[_Translation, fx.Node, Place], Found]:
+    """An operation that is a layer."""
+    return lambda translation, node, place: Found((layer,))
 
 
 #: Functions and methods by their names.
@@ -387,11 +381,11 @@ _OPERATIONS: dict[str, Callable[[_Translation, fx.Node, Place], Found]] = {
     **dict.fromkeys(_SUMS, _shift),
     **dict.fromkeys(("view", "reshape", "flatten"), lambda translation, node, place: flattened(place)),
     **dict.fromkeys(("contiguous", "clone", "detach"), lambda translation, node, place: Found()),
-    **dict.fromkeys(("sin", "sin_"), _sine),
-    **dict.fromkeys(("abs", "abs_"), _absolute),
+    **dict.fromkeys(("sin", "sin_"), _as(activations.Sin())),
+    **dict.fromkeys(("abs", "abs_"), _as(activations.Abs())),
     "neg": lambda translation, node, place: scaled(-1.0),
     **dict.fromkeys(("linear", "conv1d", "conv2d"), _weighted),
-    "erf": _erf,
+    "erf": _as(activations.Erf()),
     "mean": _mean,
     "permute": _permuted,
     "movedim": _moved,

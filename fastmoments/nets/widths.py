@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from ..validation import finite
 from .dense import Dense
-from .layers import Layer
+from .layers import Layer, passed_by_all
 
 if TYPE_CHECKING:
     from .network import Network
@@ -87,4 +87,4 @@ def _classifier(network: Network) -> str | None:
     """Path of the last layer with weights, if it is a Dense outside of all branches."""
     weighted = [(path, layer) for path, layer in _layers(network) if layer.weighted]
     path, last = weighted[-1] if weighted else ("", None)
-    return path if isinstance(last, Dense) and path.count(".") == 1 else None
+    return path if isinstance(last, Dense) and passed_by_all(path) else None

@@ -80,3 +80,8 @@ def test_what_cannot_be_multiplied_is_refused():
 def test_a_dense_layer_at_the_end_of_a_branch_is_no_classifier():
     unit = fm.Residual([fm.Dense(channels=12), fm.ReLU(), fm.Dense(channels=3)])
     assert numbers(widened(fm.Network([unit]), 2.0)) == [24, 6]
+
+
+def test_a_classifier_in_a_stage_keeps_its_classes():
+    head = fm.Network([fm.GlobalAvgPool(), fm.Dense(channels=10)])
+    assert numbers(widened(fm.Network([fm.Conv(channels=4), head]), 2.0)) == [8, 10]
